@@ -1,0 +1,2 @@
+// Package conclave holds the vocabulary of Conclave.
+package conclave
