@@ -6,15 +6,15 @@ type AssignmentKind string
 
 // Kinds of assignment. An agent that gets another kind answers in prose.
 const (
-	AssignDraft   AssignmentKind = "plan.draft"   // → DraftReply
-	AssignComment AssignmentKind = "plan.comment" // → CommentReply
-	AssignRevise  AssignmentKind = "plan.revise"  // → DraftReply
-	AssignOptions AssignmentKind = "design.options"
-	AssignVote    AssignmentKind = "vote"   // → a signed Ballot
-	AssignBuild   AssignmentKind = "build"  // → BuildReply, after changing files in the worktree
-	AssignReview  AssignmentKind = "review" // → ReviewReply
-	AssignRefute  AssignmentKind = "refute" // → RefuteReply
-	AssignAsk     AssignmentKind = "ask"    // → prose
+	AssignDraft   AssignmentKind = "plan.draft"     // → DraftReply
+	AssignComment AssignmentKind = "plan.comment"   // → CommentReply
+	AssignRevise  AssignmentKind = "plan.revise"    // → DraftReply
+	AssignOptions AssignmentKind = "design.options" // → OptionsReply
+	AssignVote    AssignmentKind = "vote"           // → VoteReply, which the agent signs as a Ballot
+	AssignBuild   AssignmentKind = "build"          // → BuildReply, after changing files in the worktree
+	AssignReview  AssignmentKind = "review"         // → ReviewReply
+	AssignRefute  AssignmentKind = "refute"         // → RefuteReply
+	AssignAsk     AssignmentKind = "ask"            // → prose
 )
 
 // Assignment is the data part of a message to an agent.
@@ -86,4 +86,19 @@ type ReviewReply struct {
 type RefuteReply struct {
 	Refuted map[string]string `json:"refuted"`
 	Usage   Usage             `json:"usage"`
+}
+
+// VoteReply is a voter's judgement before it is signed.
+type VoteReply struct {
+	Verdict  Verdict  `json:"verdict,omitempty"`
+	Ranking  []string `json:"ranking,omitempty"` // option keys, best first
+	Reasons  []string `json:"reasons"`
+	Evidence []string `json:"evidence,omitempty"` // hashes
+	Usage    Usage    `json:"usage"`
+}
+
+// OptionsReply is an architect's answer to a design question.
+type OptionsReply struct {
+	Options []Option `json:"options"` // added to those that the plan names
+	Usage   Usage    `json:"usage"`
 }

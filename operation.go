@@ -75,3 +75,21 @@ type Page struct {
 	Limit  int    `json:"limit,omitempty" doc:"How many at the most, 1 to 500; 50 when absent"`
 	Before string `json:"before,omitempty" doc:"Only what is older than this id"`
 }
+
+// Table is a service's operations together with what answers them: the service
+// itself, or a client of it.
+type Table struct {
+	Service    Service
+	Operations []Operation
+	Impl       any
+}
+
+// Find returns the operation with a name.
+func (t Table) Find(name string) (Operation, bool) {
+	for _, o := range t.Operations {
+		if o.Name == name {
+			return o, true
+		}
+	}
+	return Operation{}, false
+}
