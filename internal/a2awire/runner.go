@@ -38,8 +38,9 @@ type Runner struct {
 	byMsg   map[string]*running // caller and message id
 	ended   []*running          // oldest first
 	active  int
-	closed  bool
 	workers sync.WaitGroup
+	closing chan struct{}
+	closed  bool
 }
 
 type running struct {
@@ -60,13 +61,18 @@ func NewRunner(opts RunnerOptions) *Runner {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	return &Runner{opts: opts, tasks: map[conclave.TaskID]*running{}, byMsg: map[string]*running{}}
+	return &Runner{opts: opts, tasks: map[conclave.TaskID]*running{}, byMsg: map[string]*running{}, closing: make(chan struct{})}
 }
 
-// Close cancels what runs and waits for it. A closed Runner accepts nothing.
+// Close cancels what runs and waits for it. A closed Runner accepts nothing, and
+// who waits for a task that was cut off is told ErrUnavailable, not that it
+// failed: the same message can be sent again elsewhere.
 func (r *Runner) Close() {
 	r.mu.Lock()
-	r.closed = true
+	if !r.closed {
+		r.closed = true
+		close(r.closing)
+	}
 	for _, t := range r.tasks {
 		t.cancel()
 	}
@@ -135,7 +141,8 @@ func (r *Runner) run(ctx context.Context, t *running, in Incoming) {
 	r.change(t, func(task *Task) {
 		r.active--
 		r.forget(t)
-		if task.State.Ended() { // cancelled meanwhile
+		cutOff := r.closed && err != nil && ctx.Err() != nil
+		if task.State.Ended() || cutOff { // cancelled meanwhile
 			return
 		}
 		if err == nil {
@@ -210,6 +217,8 @@ func (r *Runner) Wait(ctx context.Context, id conclave.TaskID, seen conclave.Tas
 		}
 		select {
 		case <-changed:
+		case <-r.closing:
+			return Task{}, conclave.Errorf(conclave.ErrUnavailable, "%s is stopping", r.opts.Name)
 		case <-ctx.Done():
 			return Task{}, ctx.Err()
 		}

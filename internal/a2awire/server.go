@@ -31,7 +31,8 @@ const keepAlive = 15 * time.Second
 
 // ServerOptions says what a server shows and who may speak to it.
 type ServerOptions struct {
-	Card       Card
+	// Card makes the card at each request. ErrNotFound when there is no such agent any more.
+	Card       func(r *http.Request) (Card, error)
 	Tasks      Tasks
 	Permission conclave.Permission // what a caller needs; PermitSpeak when empty
 	Logger     *slog.Logger        // slog.Default() when nil
@@ -275,10 +276,18 @@ func (s *server) serveCard(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	body, err := s.opts.Card.json(r)
+	card, err := s.opts.Card(r)
+	var body []byte
+	if err == nil {
+		body, err = card.json(r)
+	}
+	if errors.Is(err, conclave.ErrNotFound) {
+		http.Error(w, conclave.Text(err), http.StatusNotFound)
+		return
+	}
 	if err != nil {
-		s.opts.Logger.ErrorContext(r.Context(), "making an agent card", "name", s.opts.Card.Name, "err", err)
-		w.WriteHeader(http.StatusInternalServerError)
+		s.opts.Logger.ErrorContext(r.Context(), "making an agent card", "path", r.URL.Path, "err", err)
+		http.Error(w, "internal error", http.StatusInternalServerError)
 		return
 	}
 	sum := sha256.Sum256(body)

@@ -30,7 +30,8 @@ func NewAgentHandler(opts AgentOptions) (http.Handler, *Runner) {
 	runner := NewRunner(RunnerOptions{
 		Name: opts.Card.Name, Handle: opts.Handle, Capacity: opts.Capacity, Clock: opts.Clock, Logger: opts.Logger,
 	})
-	return NewServer(ServerOptions{Card: opts.Card, Tasks: runner, Permission: opts.Permission, Logger: opts.Logger}), runner
+	card := func(*http.Request) (Card, error) { return opts.Card, nil }
+	return NewServer(ServerOptions{Card: card, Tasks: runner, Permission: opts.Permission, Logger: opts.Logger}), runner
 }
 
 // NewServiceHandler serves a service as an agent with a skill per operation. A
