@@ -147,12 +147,13 @@ func (db *DB) Ping(ctx context.Context) error { return db.read.PingContext(ctx) 
 
 // Tx is a transaction. What it appends and enqueues takes effect with its commit.
 type Tx struct {
-	ctx    context.Context
-	db     *DB
-	tx     *sql.Tx
-	now    time.Time
-	events []conclave.Event
-	queues map[string]bool // queues that got a hint
+	ctx     context.Context
+	db      *DB
+	tx      *sql.Tx
+	now     time.Time
+	events  []conclave.Event
+	queues  map[string]bool // queues that got a hint
+	reading bool
 }
 
 // Now is the time of the transaction, on the database's clock.
@@ -222,7 +223,7 @@ func (db *DB) View(ctx context.Context, f func(*Tx) error) error {
 		return unavailable(err)
 	}
 	defer t.Rollback() // a transaction that only reads has nothing to commit
-	return f(&Tx{ctx: ctx, db: db, tx: t})
+	return f(&Tx{ctx: ctx, db: db, tx: t, reading: true})
 }
 
 // Update runs f in a transaction, and when it returns the change is on disk.
