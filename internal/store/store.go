@@ -274,10 +274,11 @@ func unavailable(err error) error {
 	return conclave.Errorf(conclave.ErrUnavailable, "the database: %w", err)
 }
 
-// serialisation reports whether another try may succeed.
+// serialisation reports whether another try may succeed: the transaction lost
+// against another one, by order, by deadlock, or by writing the same key first.
 func serialisation(err error) bool {
 	var pg *pgconn.PgError
-	return errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01")
+	return errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01" || pg.Code == "23505")
 }
 
 // published tells this process what a commit changed.
