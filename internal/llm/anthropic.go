@@ -32,7 +32,7 @@ func NewAnthropic(o Options) (*Anthropic, error) {
 	opts := []option.RequestOption{
 		option.WithBaseURL(o.BaseURL),
 		option.WithMaxRetries(0),
-		option.WithHTTPClient(&http.Client{Transport: watchful{o.Transport, o.Idle}}),
+		option.WithHTTPClient(&http.Client{Transport: Watch(o.Transport, o.Idle)}),
 	}
 	if o.Key != "" {
 		opts = append(opts, option.WithAPIKey(o.Key))

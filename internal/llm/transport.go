@@ -6,12 +6,19 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"conclave"
 )
 
-var errSilent = errors.New("the provider is silent")
+var errSilent = conclave.Errorf(conclave.ErrTimeout, "the provider fell silent")
 
-// watchful is a RoundTripper that ends a response once it has been silent for
-// too long. A comment or a ping of the provider is no silence.
+// Watch returns a RoundTripper that ends a request with ErrTimeout once its
+// provider has been silent for longer than idle, before its answer or within
+// it. A comment or a ping of the provider is no silence.
+func Watch(base http.RoundTripper, idle time.Duration) http.RoundTripper {
+	return watchful{base, idle}
+}
+
 type watchful struct {
 	base http.RoundTripper
 	idle time.Duration
