@@ -76,14 +76,13 @@ type Store interface {
 // Task is a task as the store keeps it.
 type Task struct {
 	conclave.Task
-	Tenant    conclave.TenantID
-	Call      conclave.CallPath    // up to the one who asks, as accepted
-	Exclude   []conclave.AgentName // agents that a role address must not choose
-	Request   conclave.Message
-	ErrorKind string // of a task that failed or was rejected: the name of a kind of error
-	Epoch     int64
-	Attempt   int           // how often it was claimed
-	Age       time.Duration // since acceptance, on the database's clock
+	Tenant  conclave.TenantID
+	Call    conclave.CallPath    // up to the one who asks, as accepted
+	Exclude []conclave.AgentName // agents that a role address must not choose
+	Request conclave.Message
+	Epoch   int64
+	Attempt int           // how often it was claimed
+	Age     time.Duration // since acceptance, on the database's clock
 }
 
 // Accept is a message to keep.
