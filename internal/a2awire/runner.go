@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"conclave"
 )
 
@@ -105,9 +103,9 @@ func (r *Runner) Accept(ctx context.Context, in Incoming) (Task, error) {
 	}
 	now := r.opts.Clock()
 	if in.ContextID == "" {
-		in.ContextID = conclave.ConversationID(uuid.Must(uuid.NewV7()).String())
+		in.ContextID = conclave.ConversationID(conclave.NewID("talk"))
 	}
-	in.TaskID = conclave.TaskID(uuid.Must(uuid.NewV7()).String())
+	in.TaskID = conclave.TaskID(conclave.NewID("task"))
 	from := conclave.CallerFrom(ctx).Name()
 	// The task goes on when its asker hangs up; Cancel and Close end it.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))

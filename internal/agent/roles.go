@@ -294,7 +294,7 @@ func Skills(role conclave.Role) []conclave.AssignmentKind {
 	case conclave.RolePlanner:
 		return append([]conclave.AssignmentKind{conclave.AssignDraft, conclave.AssignRevise}, common...)
 	case conclave.RoleArchitect:
-		return append([]conclave.AssignmentKind{conclave.AssignComment, conclave.AssignOptions}, common...)
+		return append([]conclave.AssignmentKind{conclave.AssignComment, conclave.AssignOptions, conclave.AssignRefute}, common...)
 	case conclave.RoleDeveloper:
 		return append([]conclave.AssignmentKind{conclave.AssignBuild, conclave.AssignRefute}, common...)
 	case conclave.RoleDomainExpert:
