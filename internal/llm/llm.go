@@ -17,6 +17,14 @@ import (
 	"conclave"
 )
 
+// Headers by which Conclave's own requests tell its model router whose account
+// they go to, and how many tokens their run may spend in all.
+const (
+	HeaderRun    = "X-Conclave-Run"
+	HeaderAgent  = "X-Conclave-Agent"
+	HeaderBudget = "X-Conclave-Budget"
+)
+
 // Request is one question to a model.
 type Request struct {
 	Model     string

@@ -18,15 +18,11 @@ import (
 	"github.com/google/uuid"
 
 	"conclave"
+	"conclave/internal/llm"
 )
 
-// Headers of Conclave's own. None of them reaches a provider.
-const (
-	HeaderRun    = "X-Conclave-Run"    // whose account a call goes to
-	HeaderAgent  = "X-Conclave-Agent"  // the same
-	HeaderBudget = "X-Conclave-Budget" // how many tokens the run may spend in all
-	HeaderRoute  = "X-Conclave-Route"  // of an answer: the model, and why it was chosen
-)
+// HeaderRoute, in an answer, says which model answers, and why it was chosen.
+const HeaderRoute = "X-Conclave-Route"
 
 const (
 	maxBody = 32 << 20
@@ -156,8 +152,8 @@ func (r *Router) identify(req *http.Request, x *exchange, token string, inPath b
 	case !x.caller.May(conclave.PermitSpeak):
 		return &fault{http.StatusForbidden, fmt.Sprintf("model calls need the permission %q", conclave.PermitSpeak)}
 	}
-	x.run = conclave.RunID(req.Header.Get(HeaderRun))
-	x.agent = conclave.AgentName(req.Header.Get(HeaderAgent))
+	x.run = conclave.RunID(req.Header.Get(llm.HeaderRun))
+	x.agent = conclave.AgentName(req.Header.Get(llm.HeaderAgent))
 	if x.caller.Agent != "" {
 		// Nobody speaks for another agent.
 		x.agent = x.caller.Agent
@@ -227,7 +223,7 @@ func (r *Router) auto(h http.Header, body []byte) (tier, reason string) {
 
 // budget refuses a call of a run that has spent what it may.
 func (r *Router) budget(req *http.Request, x *exchange) *fault {
-	limit, err := strconv.ParseInt(req.Header.Get(HeaderBudget), 10, 64)
+	limit, err := strconv.ParseInt(req.Header.Get(llm.HeaderBudget), 10, 64)
 	if err != nil || limit <= 0 || x.run == "" || !x.metered {
 		return nil
 	}
@@ -280,7 +276,8 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// clean takes out what is between the caller and Conclave.
+// clean takes out what is between the caller and Conclave: no provider sees a
+// header of ours.
 func (x *exchange) clean(out *http.Request) {
 	h := out.Header
 	for name := range h {

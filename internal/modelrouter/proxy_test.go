@@ -198,7 +198,7 @@ func TestUsageIsWhatTheEndpointCounted(t *testing.T) {
 				complete = c.Complete
 			}
 			r, err := complete(t.Context(), llm.Request{Model: TierMiddle, Messages: []llm.Message{llm.User("go")},
-				Header: map[string]string{HeaderRun: "run-7", HeaderAgent: "developer-2"}})
+				Header: map[string]string{llm.HeaderRun: "run-7", llm.HeaderAgent: "developer-2"}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -489,7 +489,7 @@ func TestWhoMayCall(t *testing.T) {
 func TestAgentIsWhoItsTokenSays(t *testing.T) {
 	up := llmtest.New(t, llmtest.Sequence(llmtest.Say("x")))
 	f := start(t, nil, anthropicUp(up.URL))
-	post(t, f.url+"/v1/messages", message("m"), "x-api-key", "developer-1", HeaderAgent, "developer-2")
+	post(t, f.url+"/v1/messages", message("m"), "x-api-key", "developer-1", llm.HeaderAgent, "developer-2")
 	if c := f.ledger.all()[0]; c.Agent != "developer-1" {
 		t.Errorf("the call went to the account of %s", c.Agent)
 	}
@@ -675,7 +675,7 @@ func TestBudget(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := llm.Request{Model: "m", Messages: []llm.Message{llm.User("go")}, Header: map[string]string{HeaderRun: "run-1", HeaderBudget: "150"}}
+	r := llm.Request{Model: "m", Messages: []llm.Message{llm.User("go")}, Header: map[string]string{llm.HeaderRun: "run-1", llm.HeaderBudget: "150"}}
 	for range 2 {
 		if _, err := c.Complete(t.Context(), r); err != nil {
 			t.Fatal(err)
