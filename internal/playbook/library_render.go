@@ -3,7 +3,10 @@ package playbook
 import (
 	"bytes"
 	"fmt"
+	"go/ast"
 	"go/format"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"path"
 	"slices"
@@ -33,11 +36,42 @@ func render(files fs.FS, name string, data any) ([]byte, error) {
 	if !strings.HasSuffix(name, ".go.tmpl") {
 		return out.Bytes(), nil
 	}
-	code, err := format.Source(out.Bytes())
+	code, err := dropUnusedImports(out.Bytes())
+	if err == nil {
+		code, err = format.Source(code)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("formatting what %s gives: %w", name, err)
 	}
 	return code, nil
+}
+
+// dropUnusedImports removes the imports that no line needs once a template's
+// conditions have left out what did. Each stands on a line of its own.
+func dropUnusedImports(code []byte) ([]byte, error) {
+	fset := token.NewFileSet()
+	file, err := parser.ParseFile(fset, "", code, parser.ParseComments)
+	if err != nil {
+		return nil, err
+	}
+	used := map[string]bool{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok {
+			if id, ok := s.X.(*ast.Ident); ok {
+				used[id.Name] = true
+			}
+		}
+		return true
+	})
+	lines := bytes.Split(code, []byte("\n"))
+	for _, spec := range slices.Backward(file.Imports) {
+		name := strings.TrimSuffix(strings.Trim(spec.Path.Value, `"`), "/v2")
+		if spec.Name == nil && !used[path.Base(name)] {
+			line := fset.Position(spec.Pos()).Line - 1
+			lines = slices.Delete(lines, line, line+1)
+		}
+	}
+	return bytes.ReplaceAll(bytes.Join(lines, []byte("\n")), []byte("import (\n)"), nil), nil
 }
 
 func capital(s string) string {
