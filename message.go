@@ -49,10 +49,9 @@ type Task struct {
 	Agent        AgentName       `json:"agent,omitempty"` // who took it
 	State        TaskState       `json:"state"`
 	Kind         AssignmentKind  `json:"kind,omitempty"`
-	Text         string          `json:"text,omitempty"`       // the reply, for a person
-	Reply        json.RawMessage `json:"reply,omitempty"`      // the reply's data part
-	Error        string          `json:"error,omitempty"`      // why it failed or was rejected
-	ErrorKind    string          `json:"error_kind,omitempty"` // the name of that error's kind
+	Text         string          `json:"text,omitempty"`  // the reply, for a person
+	Reply        json.RawMessage `json:"reply,omitempty"` // the reply's data part
+	Error        string          `json:"error,omitempty"` // why it failed or was rejected: the kind of error, a colon, a text
 	Created      time.Time       `json:"created"`
 	Updated      time.Time       `json:"updated"`
 }

@@ -321,7 +321,7 @@ func (s hubStore) Settle(ctx context.Context, in hub.Settle) (hub.Task, error) {
 			return s.putBack(tx, &t, in.After, in.Parked)
 		}
 		working := t.State == conclave.TaskWorking
-		t.State, t.Text, t.Reply, t.Error, t.ErrorKind = in.State, in.Text, in.Reply, in.Error, in.ErrorKind
+		t.State, t.Text, t.Reply, t.Error = in.State, in.Text, in.Reply, in.Error
 		if err := s.put(tx, &t); err != nil {
 			return err
 		}
@@ -457,7 +457,11 @@ func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
 		return 0, conclave.Errorf(conclave.ErrInvalid, "a sweep needs both lifetimes")
 	}
 	requeued := 0
-	stale := func(tx *Tx) (back, hints []hub.Task, lost []conclave.Agent, mine int, err error) {
+	type silent struct {
+		tenant conclave.TenantID
+		agent  conclave.Agent
+	}
+	stale := func(tx *Tx) (back, hints []hub.Task, lost []silent, mine int, err error) {
 		now, err := tx.Now()
 		if err != nil {
 			return nil, nil, nil, 0, err
@@ -480,7 +484,23 @@ func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
 			all, now.Add(-staleAfter).UnixMicro()); err != nil {
 			return
 		}
-		if lost, err = listDocs[conclave.Agent](tx, `SELECT doc FROM agents WHERE state = 'live' AND seen < $1`, now.Add(-in.AgentTTL).UnixMicro()); err != nil {
+		rows, err := tx.query(`SELECT tenant, doc FROM agents WHERE state = 'live' AND seen < $1`, now.Add(-in.AgentTTL).UnixMicro())
+		if err != nil {
+			return
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var gone silent
+			var doc string
+			if err = rows.Scan(&gone.tenant, &doc); err != nil {
+				return
+			}
+			if err = json.Unmarshal([]byte(doc), &gone.agent); err != nil {
+				return
+			}
+			lost = append(lost, gone)
+		}
+		if err = rows.Err(); err != nil {
 			return
 		}
 		_, err = tx.scan([]any{&mine}, `SELECT count(*) FROM tasks WHERE state = 'working' AND instance = $1`, in.Instance)
@@ -516,16 +536,17 @@ func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
 				return err
 			}
 		}
-		for _, a := range lost {
+		for _, gone := range lost {
+			a := gone.agent
 			a.State = conclave.AgentLost
 			doc, err := encode(a)
 			if err != nil {
 				return err
 			}
-			if _, err := tx.exec(`UPDATE agents SET state = 'lost', doc = $2 WHERE name = $1`, string(a.Name), doc); err != nil {
+			if _, err := tx.exec(`UPDATE agents SET state = 'lost', doc = $3 WHERE tenant = $1 AND name = $2`, string(gone.tenant), string(a.Name), doc); err != nil {
 				return err
 			}
-			if err := tx.Append(conclave.Event{Kind: conclave.EventAgentLost, Actor: string(a.Name), Subject: string(a.Name), Text: string(a.Name) + " is lost"}); err != nil {
+			if err := tx.Append(conclave.Event{Tenant: gone.tenant, Kind: conclave.EventAgentLost, Actor: string(a.Name), Subject: string(a.Name), Text: string(a.Name) + " is lost"}); err != nil {
 				return err
 			}
 		}

@@ -214,8 +214,8 @@ func taskError(t conclave.Task) error {
 		who = t.To
 	}
 	for _, kind := range conclave.Kinds() {
-		if kind.Error() == t.ErrorKind {
-			return conclave.Errorf(kind, "%s: %s", who, t.Error)
+		if text, ok := strings.CutPrefix(t.Error, kind.Error()+": "); ok {
+			return conclave.Errorf(kind, "%s: %s", who, text)
 		}
 	}
 	return conclave.Errorf(conclave.ErrInternal, "%s: task %s: %s", who, t.State, t.Error)

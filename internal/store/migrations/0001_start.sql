@@ -1,5 +1,5 @@
--- Times are microseconds since 1970 in UTC. Documents are JSON text. SERIAL and
--- XID are replaced by what the database calls them.
+-- Times are microseconds since 1970 in UTC. Documents are JSON text. SERIAL is
+-- replaced by what the database calls it.
 
 CREATE TABLE events (
   seq SERIAL,
@@ -13,7 +13,6 @@ CREATE TABLE events (
   subject TEXT NOT NULL,
   text TEXT NOT NULL,
   data TEXT NOT NULL
-  XID
 );
 CREATE INDEX events_run ON events (run, seq);
 CREATE INDEX events_conversation ON events (conversation, seq);
