@@ -34,6 +34,7 @@ type measurement struct {
 	evidence   conclave.Evidence
 	edits      []Edit
 	passed     []string // tests, as package.Test
+	modCache   string   // our own module cache; empty: the user's
 }
 
 // look lists the copy's files anew.
@@ -43,6 +44,9 @@ func (x *measurement) look() error {
 		return err
 	}
 	x.files, x.modules = files, files.modules(x.dir)
+	if slices.ContainsFunc(x.modules, x.upgradedModules) {
+		x.modCache = x.ownMod()
+	}
 	return nil
 }
 

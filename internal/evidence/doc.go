@@ -19,8 +19,8 @@
 //   - error: does not compile; a failing test; a secret; gosec of high severity
 //     and high confidence; what staticcheck itself calls an error; the vet
 //     passes that go test runs (atomic, bools, buildtag, directive, errorsas,
-//     ifaceassert, nilfunc, printf, stringintconv, tests); a known vulnerability
-//     whose code is called.
+//     ifaceassert, nilfunc, printf, stringintconv, tests); a certain nil
+//     dereference; a known vulnerability whose code is called.
 //   - warning: the rest of staticcheck's SA checks and of vet; gosec of medium
 //     severity, or of high severity with less confidence; a known vulnerability
 //     that is only required.

@@ -45,7 +45,7 @@ func lintModule(ctx context.Context, root string, m module, cacheDir string, rea
 	if err != nil {
 		return nil, nil, fmt.Errorf("loading packages: %w", err)
 	}
-	c := lintCollector{root: root, rules: rules, read: read}
+	c := lintCollector{root: root, dir: dir, rules: rules, read: read}
 	for _, r := range results {
 		if err := c.add(r); err != nil {
 			return nil, nil, fmt.Errorf("reading the results of %s: %w", r.Package, err)
@@ -109,12 +109,19 @@ func guarded(a *analysis.Analyzer) *analysis.Analyzer {
 	safe := *a
 	safe.Run = func(pass *analysis.Pass) (result any, err error) {
 		pass.ReadFile = os.ReadFile
+		report := pass.Report
+		if a.Name != toolGosec && a.Name != repairsName {
+			pass.Report = func(d analysis.Diagnostic) {
+				d.Category = a.Name // some analysers have categories of their own
+				report(d)
+			}
+		}
 		defer func() {
 			if p := recover(); p != nil {
 				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 			}
 			if err != nil && len(pass.Files) > 0 {
-				pass.Report(analysis.Diagnostic{Pos: pass.Files[0].Package, Category: brokenCategory, Message: a.Name + ": " + firstLine(err.Error())})
+				report(analysis.Diagnostic{Pos: pass.Files[0].Package, Category: brokenCategory, Message: a.Name + ": " + firstLine(err.Error())})
 			}
 		}()
 		return a.Run(pass)
@@ -124,7 +131,7 @@ func guarded(a *analysis.Analyzer) *analysis.Analyzer {
 
 // A lintCollector joins the results of packages and of their test variants.
 type lintCollector struct {
-	root      string
+	root, dir string
 	rules     map[string]lintRule
 	read      *sources
 	drafts    []draft
@@ -201,27 +208,33 @@ func (c *lintCollector) add(r runner.Result) error {
 }
 
 func (c *lintCollector) compileError(r runner.Result, err error) {
-	var e packages.Error
-	pe, ok := err.(packages.Error)
+	e, ok := err.(packages.Error)
 	if !ok {
 		c.unchecked = append(c.unchecked, fmt.Sprintf("analysers of package %s: %s", r.Package.PkgPath, firstLine(err.Error())))
 		return
 	}
-	e = pe
-	pos := parsePosition(e.Pos)
-	name := c.rel(pos.Filename)
-	if !filepath.IsLocal(name) {
-		name = ""
+	// The go command packs what the compiler printed into one message.
+	lines := compilerLine.FindAllStringSubmatch(e.Msg, -1)
+	if e.Pos != "" && e.Pos != "-" || lines == nil {
+		lines = [][]string{{"", e.Pos, strings.TrimSpace(e.Msg)}}
 	}
-	f := conclave.Finding{
-		Tool: toolCompile, Rule: "compile", Level: conclave.LevelError, Category: catCorrectness,
-		Path: name, Line: pos.Line, Column: pos.Column, Message: firstLine(strings.TrimSpace(e.Msg)),
+	for _, l := range lines {
+		pos := parsePosition(l[1])
+		if pos.Filename != "" && !filepath.IsAbs(pos.Filename) {
+			pos.Filename = filepath.Join(c.dir, pos.Filename)
+		}
+		f := conclave.Finding{
+			Tool: toolCompile, Rule: "compile", Level: conclave.LevelError, Category: catCorrectness,
+			Path: c.rel(pos.Filename), Line: pos.Line, Column: pos.Column, Message: firstLine(l[2]),
+		}
+		if !filepath.IsLocal(f.Path) {
+			f.Path, f.Fingerprint = "", digest(toolCompile, r.Package.PkgPath, f.Message)
+		}
+		c.drafts = append(c.drafts, draft{Finding: f})
 	}
-	if f.Path == "" {
-		f.Fingerprint = digest(toolCompile, r.Package.PkgPath, f.Message)
-	}
-	c.drafts = append(c.drafts, draft{Finding: f})
 }
+
+var compilerLine = regexp.MustCompile(`(?m)^(\S+\.go:\d+(?::\d+)?): (.*)$`)
 
 // parsePosition reads "file:line:column" and its shorter forms.
 func parsePosition(s string) token.Position {
@@ -281,8 +294,11 @@ func (c *lintCollector) diagnostic(d runner.Diagnostic, r runner.Result, made ma
 			return
 		}
 		found = c.draft(rule, d.Category, d.Position, d.Message)
-		if d.Category == "SA1019" {
+		switch {
+		case d.Category == "SA1019": // deprecated, and it works
 			found.Level = conclave.LevelNote
+		case d.Category == "nilness" && strings.HasPrefix(d.Message, "nil dereference"): // a certain panic
+			found.Level = conclave.LevelError
 		}
 	}
 	if !filepath.IsLocal(found.Path) || strings.HasSuffix(found.Path, "_test.go") && found.Tool == toolGosec {
