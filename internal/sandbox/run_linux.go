@@ -60,8 +60,11 @@ func (s *Sandbox) probe(choice string) {
 		}
 		reasons = append(reasons, fmt.Sprintf("%s: %v", c.mechanism, err))
 	}
-	s.refusal = conclave.Errorf(conclave.ErrUnavailable, "no sandbox on this machine (%s); %s=landlock or %s=none allows less isolation",
-		strings.Join(reasons, "; "), SwitchVariable, SwitchVariable)
+	advice := map[string]string{
+		"":                 fmt.Sprintf("; %[1]s=landlock or %[1]s=none allows less isolation", SwitchVariable),
+		string(landlocked): fmt.Sprintf("; %s=none allows less isolation", SwitchVariable),
+	}[choice]
+	s.refusal = conclave.Errorf(conclave.ErrUnavailable, "no sandbox on this machine (%s)%s", strings.Join(reasons, "; "), advice)
 }
 
 // candidates lists what to try, the best first.
