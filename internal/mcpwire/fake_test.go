@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -23,6 +24,8 @@ type house struct {
 	sent    []conclave.SendMessage
 	convene []conclave.ConveneMotion
 	get     func(context.Context, conclave.GetRun) (conclave.RunDetail, error)
+
+	progressEvery time.Duration
 }
 
 func (h *house) note(ctx context.Context) {
@@ -142,7 +145,8 @@ func (h *house) tables() []conclave.Table {
 
 func (h *house) server(t testing.TB, all bool) *mcp.Server {
 	t.Helper()
-	s, err := mcpwire.NewServer(mcpwire.Options{Version: "1.2.3", Tables: h.tables(), All: all, Logger: slog.New(slog.DiscardHandler)})
+	s, err := mcpwire.NewServer(mcpwire.Options{Version: "1.2.3", Tables: h.tables(), All: all,
+		ProgressEvery: h.progressEvery, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -171,6 +171,37 @@ func TestNegotiation(t *testing.T) {
 	}
 }
 
+// Progress reaches the client on the stream of its own call.
+func TestProgressOverHTTP(t *testing.T) {
+	for _, era := range eras() {
+		t.Run(era, func(t *testing.T) {
+			heard := make(chan float64, 100)
+			h := &house{progressEvery: time.Millisecond, get: func(ctx context.Context, _ conclave.GetRun) (conclave.RunDetail, error) {
+				for range 3 {
+					select {
+					case <-heard:
+					case <-ctx.Done():
+						return conclave.RunDetail{}, ctx.Err()
+					}
+				}
+				return conclave.RunDetail{}, nil
+			}}
+			endpoint, _, _ := overHTTP(t, h, 0)
+			session, err := connect(t, endpoint, era, &bearer{token: "ada"}, &mcp.ClientOptions{
+				ProgressNotificationHandler: func(_ context.Context, n *mcp.ProgressNotificationClientRequest) { heard <- n.Params.Progress },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			params := &mcp.CallToolParams{Name: "workflow_status", Arguments: map[string]any{"id": "r1"}}
+			params.SetProgressToken(7)
+			if result, err := session.CallTool(t.Context(), params); err != nil || result.IsError {
+				t.Errorf("got %+v, %v", result, err)
+			}
+		})
+	}
+}
+
 // Each request counts for itself: in one session, the same person with a weaker
 // token may do less, and another person may do nothing.
 func TestEachRequestIsAuthenticated(t *testing.T) {

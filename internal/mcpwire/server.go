@@ -18,8 +18,7 @@ import (
 // errorKey is the member of a failed result's _meta that holds the kind of error.
 const errorKey = "conclave/error"
 
-// progressEvery is how often a client that asked for it hears that its call runs.
-const progressEvery = 5 * time.Second
+const defaultProgressEvery = 5 * time.Second
 
 const instructions = `Conclave lets a team of agents plan, vote, build in isolated git worktrees, review with evidence, and deliver a branch.
 Start work with workflow_start, then call workflow_status with wait_ms until the run ends or waits. What waits for a human is in approval_list; only a human decides it.`
@@ -30,15 +29,19 @@ type Options struct {
 	Version string // "0" when empty
 
 	Tables []conclave.Table
-	All    bool         // every operation is a tool, not only those that are marked
-	Logger *slog.Logger // nil means slog.Default()
+	All    bool // every operation is a tool, not only those that are marked
+	// ProgressEvery is how often a client that asked for it hears that its call
+	// runs; 0 means 5 s.
+	ProgressEvery time.Duration
+	Logger        *slog.Logger // nil means slog.Default()
 }
 
 type service struct {
-	table  conclave.Table
-	op     conclave.Operation
-	inputs *restwire.Inputs
-	logger *slog.Logger
+	table         conclave.Table
+	op            conclave.Operation
+	inputs        *restwire.Inputs
+	progressEvery time.Duration
+	logger        *slog.Logger
 }
 
 // NewServer makes an MCP server of the tables' operations. ErrInvalid when an
@@ -52,6 +55,9 @@ func NewServer(o Options) (*mcp.Server, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.ProgressEvery == 0 {
+		o.ProgressEvery = defaultProgressEvery
 	}
 	inputs, err := restwire.NewInputs(o.Tables)
 	if err != nil {
@@ -73,7 +79,7 @@ func NewServer(o Options) (*mcp.Server, error) {
 			if op.Effect == conclave.Streams {
 				continue
 			}
-			s := service{table: t, op: op, inputs: inputs, logger: o.Logger}
+			s := service{table: t, op: op, inputs: inputs, progressEvery: o.ProgressEvery, logger: o.Logger}
 			if op.Tool || o.All {
 				server.AddTool(toolOf(op), s.callTool)
 			}
@@ -110,7 +116,7 @@ func destroys(op conclave.Operation) bool {
 
 // callTool runs the operation. Its errors are results that the model can read.
 func (s service) callTool(ctx context.Context, req *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-	stop := reportProgress(ctx, req)
+	stop := s.reportProgress(ctx, req)
 	text, err := s.run(ctx, req.Params.Arguments)
 	stop()
 	if err != nil {
@@ -163,7 +169,7 @@ func (s service) failed(ctx context.Context, err error) *mcp.CallToolResult {
 
 // reportProgress tells a client that asked for it, from time to time, that its
 // call runs. The function that it returns ends that.
-func reportProgress(ctx context.Context, req *mcp.CallToolRequest) (stop func()) {
+func (s service) reportProgress(ctx context.Context, req *mcp.CallToolRequest) (stop func()) {
 	token := req.Params.GetProgressToken()
 	if token == nil {
 		return func() {}
@@ -177,7 +183,7 @@ func reportProgress(ctx context.Context, req *mcp.CallToolRequest) (stop func())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(progressEvery)
+		tick := time.NewTicker(s.progressEvery)
 		defer tick.Stop()
 		for start := time.Now(); ; {
 			select {
