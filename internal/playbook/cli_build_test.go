@@ -1,0 +1,42 @@
+package playbook
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// buildTask generates what a task asks for into a new directory and checks it.
+func buildTask(t *testing.T, task string) string {
+	t.Helper()
+	facts := emptyRepository()
+	spec, uncovered, ok := parseCLI(task, facts)
+	if !ok || len(uncovered) > 0 {
+		t.Fatalf("parseCLI(%q) leaves %q, %t", task, uncovered, ok)
+	}
+	s := Spec{Archetype: CLI, Task: task, Name: spec.Name, CLI: spec}
+	dir := t.TempDir()
+	paths := generate(t, dir, s, facts, planCLI(s, facts), buildCLI)
+	for _, want := range []string{"go.mod", "README.md", "cmd/" + spec.Name + "/main.go", ".gitignore"} {
+		if !slices.Contains(paths, want) {
+			t.Errorf("no %s among %v", want, paths)
+		}
+	}
+	checkTree(t, dir)
+	return dir
+}
+
+func TestConvertersBuild(t *testing.T) {
+	for _, task := range []string{
+		"a CLI that converts CSV to JSON",
+		"a command line tool that converts JSON to YAML",
+		"convert TSV to Markdown table with column selection",
+		"CLI that converts between CSV, TSV, JSON, JSON Lines, XML and Markdown tables, with filtering, sorting, column selection, renaming of columns, limit, unique rows and aggregation",
+		"a tool that converts JSON Lines to CSV, an HTML table, a text table and SQL insert statements",
+		"a CLI to convert INI files to JSON",
+		"a command-line tool that sorts a CSV file by column",
+		"a CLI that pretty prints JSON",
+	} {
+		t.Run(strings.ReplaceAll(task, " ", "_"), func(t *testing.T) { buildTask(t, task) })
+	}
+}
