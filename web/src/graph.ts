@@ -53,8 +53,8 @@ export function together(steps: readonly Step[]): StepState {
   return 'blocked';
 }
 
-export const nodeWidth = 168;
-export const nodeHeight = 46;
+export const nodeWidth = 152;
+export const nodeHeight = 44;
 
 export interface Placed {
   step: Step;
@@ -72,7 +72,7 @@ export interface Layout {
 /** Places steps from top to bottom, each below what it depends on. */
 export function layout(steps: readonly Step[]): Layout {
   const graph = new dagre.graphlib.Graph();
-  graph.setGraph({ rankdir: 'TB', nodesep: 18, ranksep: 34, marginx: 8, marginy: 8 });
+  graph.setGraph({ rankdir: 'TB', nodesep: 14, ranksep: 26, marginx: 2, marginy: 2 });
   graph.setDefaultEdgeLabel(() => ({}));
   const byKey = new Map(steps.map((s) => [s.key, s]));
   for (const step of steps) graph.setNode(step.key, { width: nodeWidth, height: nodeHeight });

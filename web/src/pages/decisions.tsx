@@ -35,6 +35,7 @@ export function Decisions() {
           <div className="bar">
             <SegmentedControl
               size="xs"
+              withItemsBorders={false}
               value={which}
               onChange={choose}
               aria-label="Which decisions"

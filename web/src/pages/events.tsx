@@ -4,7 +4,7 @@ import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { Link } from 'wouter';
 import { eventsAfter } from '../api';
-import { clock, full, party, plural } from '../format';
+import { full, moment, party, plural } from '../format';
 import { Empty, Failure, Waiting } from '../parts/panel';
 import type { Event } from '../types';
 
@@ -22,7 +22,7 @@ export function Events({ last }: { last: number }) {
   return (
     <div className="page">
       <h1 className="page-title">Events</h1>
-      <Rows query={query} />
+      <Rows query={query} links />
       {after > 0 && (
         <Button variant="default" onClick={() => further(back + 1)}>
           Older events
@@ -40,7 +40,7 @@ export function EventList({ run }: { run: string }) {
   return <Rows query={query} />;
 }
 
-function Rows({ query: { data, error } }: { query: { data: Event[] | undefined; error: Error | null } }) {
+function Rows({ query: { data, error }, links = false }: { query: { data: Event[] | undefined; error: Error | null }; links?: boolean }) {
   const [wanted, want] = useState('');
   if (error) return <Failure error={error} />;
   if (!data) return <Waiting />;
@@ -58,13 +58,13 @@ function Rows({ query: { data, error } }: { query: { data: Event[] | undefined; 
           <li key={e.seq} value={e.seq}>
             <span className="event-seq">{e.seq}</span>
             <time dateTime={e.at} title={full(e.at)}>
-              {clock(e.at)}
+              {moment(e.at)}
             </time>
             <span className={`event-kind noun-${e.kind.split('.')[0]}`}>{e.kind}</span>
             <span className="event-actor">{party(e.actor)}</span>
             <span className="event-text">
               {e.text}
-              {e.run && (
+              {links && e.run && (
                 <>
                   {' '}
                   <Link href={`/runs/${encodeURIComponent(e.run)}`} className="small">

@@ -1,4 +1,4 @@
-import { Alert, Tabs } from '@mantine/core';
+import { Tabs } from '@mantine/core';
 import { useMediaQuery } from '@mantine/hooks';
 import { IconAlertTriangle, IconArrowLeft, IconCloudOff, IconFileText, IconFolder, IconGitBranch, IconUser } from '@tabler/icons-react';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
@@ -43,6 +43,10 @@ export function RunPage({ id, tab }: { id: string; tab: string | undefined }) {
   const open_ = (detail.data.approvals ?? []).filter((a) => !a.decision);
   const closed = (detail.data.approvals ?? []).filter((a) => a.decision);
   const shown = tab ?? (wide ? 'live' : 'talk');
+  const votingSince = motions
+    .filter((m) => m.motion.state === 'open')
+    .map((m) => m.motion.created)
+    .sort()[0];
   const current = step && (steps.find((s) => s.key === step.key) ?? step);
 
   const graph = (
@@ -50,11 +54,11 @@ export function RunPage({ id, tab }: { id: string; tab: string | undefined }) {
       <Graph steps={steps} open={open} />
     </Suspense>
   );
-  const talk = said.error ? <Failure error={said.error} /> : said.data ? <Conversation messages={messages} ended={ended} scrolls={wide} /> : <Waiting />;
+  const talk = said.error ? <Failure error={said.error} /> : said.data ? <Conversation messages={messages} ended={ended} votingSince={votingSince} scrolls={wide} /> : <Waiting />;
   const ballots = votes.error ? (
     <Failure error={votes.error} />
   ) : motions.length === 0 ? (
-    <Empty title="No votes yet">Agents vote on the plan's hash and on each reviewed tree; ballots appear as the council counts them.</Empty>
+    <Empty title={ended ? 'Nothing was put to a vote' : 'No votes yet'}>Agents vote on the plan's hash and on each reviewed tree; ballots appear as the council counts them.</Empty>
   ) : (
     <div className="stack">
       {motions.map((m) => (
@@ -62,7 +66,7 @@ export function RunPage({ id, tab }: { id: string; tab: string | undefined }) {
       ))}
     </div>
   );
-  const noSteps = <Empty title="No steps yet">The run's steps appear once intake has looked at the repository.</Empty>;
+  const noSteps = <Empty title={ended ? 'The run had no steps' : 'No steps yet'}>Steps appear once intake has looked at the repository.</Empty>;
 
   return (
     <div className="page page-wide">
@@ -131,6 +135,7 @@ export function RunPage({ id, tab }: { id: string; tab: string | undefined }) {
 }
 
 function progress(steps: Step[]): string {
+  if (steps.length === 0) return '';
   return `${steps.filter((s) => s.state === 'done').length} of ${plural(steps.length, 'step')} done`;
 }
 
@@ -194,7 +199,7 @@ function RunHeader({ run }: { run: Run }) {
             <dd>{compact(run.usage.input_tokens)}</dd>
           </div>
           <div>
-            <dt>out</dt>
+            <dt>Tokens out</dt>
             <dd>{compact(run.usage.output_tokens)}</dd>
           </div>
           <div>
@@ -203,18 +208,23 @@ function RunHeader({ run }: { run: Run }) {
           </div>
         </dl>
       </div>
-      {run.reason && <p className={`run-outcome run-${run.status}`}>{run.reason}</p>}
+      {run.reason && run.ended && <p className={`run-outcome run-${run.status}`}>{run.reason}</p>}
       {run.status === 'needs_model' && (
         <p className="small dim">
-          The plan is approved. To let a model do the rest, see <code>conclave doctor</code>.
+          To let a model do the rest, see <code>conclave doctor</code>.
         </p>
       )}
       {!!run.warnings?.length && (
-        <Alert color="yellow" icon={<IconAlertTriangle size={18} />} title={plural(run.warnings.length, 'warning')}>
-          {run.warnings.map((w) => (
-            <div key={w}>{w}</div>
-          ))}
-        </Alert>
+        <div className="dissent">
+          <strong>
+            <IconAlertTriangle size={15} aria-hidden /> {plural(run.warnings.length, 'warning')}
+          </strong>
+          <ul>
+            {run.warnings.map((w) => (
+              <li key={w}>{w}</li>
+            ))}
+          </ul>
+        </div>
       )}
     </header>
   );

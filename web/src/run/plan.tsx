@@ -48,6 +48,7 @@ export function PlanView({ run, decisions }: { run: string; decisions: Decision[
           latest.version > 1 && (
             <SegmentedControl
               size="xs"
+              withItemsBorders={false}
               value={String(version)}
               onChange={(v) => choose(Number(v))}
               data={Array.from({ length: latest.version }, (_, i) => ({ value: String(i + 1), label: `v${i + 1}` }))}
