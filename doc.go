@@ -1,2 +1,0 @@
-// Package conclave holds the vocabulary of Conclave.
-package conclave

@@ -1,0 +1,69 @@
+package conclave
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// The kinds of error. Ask with errors.Is. An error without a kind is internal,
+// and its text is not shown to callers.
+var (
+	ErrNotFound    = errors.New("not found")
+	ErrInvalid     = errors.New("invalid")
+	ErrConflict    = errors.New("conflict")
+	ErrDenied      = errors.New("denied")
+	ErrUnavailable = errors.New("unavailable")
+	ErrTimeout     = errors.New("timeout")
+	ErrLimited     = errors.New("limited")
+	ErrUnsupported = errors.New("unsupported")
+	ErrInternal    = errors.New("internal")
+)
+
+// Kinds lists the kinds of error in the order in which KindOf asks for them.
+func Kinds() []error {
+	return []error{ErrNotFound, ErrInvalid, ErrConflict, ErrDenied, ErrUnavailable, ErrTimeout, ErrLimited, ErrUnsupported, ErrInternal}
+}
+
+// KindOf returns the kind of err: ErrTimeout for an exceeded deadline,
+// ErrInternal when err has no kind, nil when err is nil.
+func KindOf(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, kind := range Kinds() {
+		if errors.Is(err, kind) {
+			return kind
+		}
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return ErrTimeout
+	}
+	return ErrInternal
+}
+
+// Errorf makes an error of a kind, with a text for the caller. The format may
+// hold %w for the cause.
+func Errorf(kind error, format string, args ...any) error {
+	return &kindError{kind: kind, err: fmt.Errorf(format, args...)}
+}
+
+// Text is what a caller may read of err: the whole text when it has a kind, and
+// "internal error" when it has none, because that text may hold anything.
+func Text(err error) string {
+	if err == nil {
+		return ""
+	}
+	if kind := KindOf(err); kind == ErrInternal && !errors.Is(err, ErrInternal) {
+		return "internal error"
+	}
+	return err.Error()
+}
+
+type kindError struct {
+	kind error
+	err  error
+}
+
+func (e *kindError) Error() string   { return e.err.Error() }
+func (e *kindError) Unwrap() []error { return []error{e.kind, e.err} }

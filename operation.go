@@ -1,0 +1,95 @@
+package conclave
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// Effect says what an operation does to the world.
+type Effect string
+
+// Effects.
+const (
+	Reads   Effect = "reads"
+	Changes Effect = "changes" // takes an idempotency key: the same key gives the same result once
+	Streams Effect = "streams" // server-sent events on REST; no face on MCP
+)
+
+// Operation is one row of a service's table. From it come a REST route, an MCP
+// tool when Tool is set, and an A2A skill.
+type Operation struct {
+	Name       string // snake_case, unique: the MCP tool, the A2A skill, the OpenAPI operationId
+	Route      string // "METHOD /path/{field}": path fields are input fields by their JSON name
+	Summary    string // one sentence, for people and models
+	Permission Permission
+	Effect     Effect
+	Tool       bool // offered to people and models as an MCP tool
+
+	In, Out reflect.Type
+	call    func(ctx context.Context, service, in any) (any, error)
+}
+
+// Method returns the HTTP method of the route.
+func (o Operation) Method() string { m, _, _ := strings.Cut(o.Route, " "); return m }
+
+// Path returns the path template of the route.
+func (o Operation) Path() string { _, p, _ := strings.Cut(o.Route, " "); return p }
+
+// Call runs the operation on a service. in is a value of type o.In. It checks
+// the caller's permission first, so no face can forget to: ErrDenied when the
+// caller lacks it, ErrInternal when service or in has another type.
+func (o Operation) Call(ctx context.Context, service, in any) (any, error) {
+	if c := CallerFrom(ctx); !c.May(o.Permission) {
+		return nil, Errorf(ErrDenied, "%s needs the permission %q, which %q does not have", o.Name, o.Permission, c.Name())
+	}
+	return o.call(ctx, service, in)
+}
+
+// Op makes an operation from a method of a contract, written as a method
+// expression: Op("plan_get", "GET /plans/{id}", PermitRead, Reads, Plans.Get, "Returns a plan.").
+func Op[S, I, O any](name, route string, p Permission, e Effect, method func(S, context.Context, I) (O, error), summary string) Operation {
+	return Operation{
+		Name: name, Route: route, Summary: summary, Permission: p, Effect: e,
+		In: reflect.TypeFor[I](), Out: reflect.TypeFor[O](),
+		call: func(ctx context.Context, service, in any) (any, error) {
+			s, ok := service.(S)
+			if !ok {
+				return nil, fmt.Errorf("operation %s on a %T: %w", name, service, ErrInternal)
+			}
+			i, ok := in.(I)
+			if !ok {
+				return nil, fmt.Errorf("operation %s with a %T: %w", name, in, ErrInternal)
+			}
+			return method(s, ctx, i)
+		},
+	}
+}
+
+// AsTool returns the operation marked as an MCP tool.
+func (o Operation) AsTool() Operation { o.Tool = true; return o }
+
+// Page asks for a part of a list, newest first.
+type Page struct {
+	Limit  int    `json:"limit,omitempty" doc:"How many at the most, 1 to 500; 50 when absent"`
+	Before string `json:"before,omitempty" doc:"Only what is older than this id"`
+}
+
+// Table is a service's operations together with what answers them: the service
+// itself, or a client of it.
+type Table struct {
+	Service    Service
+	Operations []Operation
+	Impl       any
+}
+
+// Find returns the operation with a name.
+func (t Table) Find(name string) (Operation, bool) {
+	for _, o := range t.Operations {
+		if o.Name == name {
+			return o, true
+		}
+	}
+	return Operation{}, false
+}
