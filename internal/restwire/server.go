@@ -191,7 +191,7 @@ func (s *server) call(in *input, impl any) func(http.ResponseWriter, *http.Reque
 		if err != nil {
 			return err
 		}
-		out, err := callSafely(r.Context(), in.op, impl, arg)
+		out, err := Call(r.Context(), in.op, impl, arg)
 		if err != nil {
 			return err
 		}
@@ -199,8 +199,8 @@ func (s *server) call(in *input, impl any) func(http.ResponseWriter, *http.Reque
 	}
 }
 
-// callSafely runs an operation; a panic in it fails this call only.
-func callSafely(ctx context.Context, op conclave.Operation, impl, arg any) (out any, err error) {
+// Call runs an operation; a panic in it fails this call only.
+func Call(ctx context.Context, op conclave.Operation, impl, arg any) (out any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic in %s: %v\n%s", op.Name, p, debug.Stack())

@@ -76,6 +76,9 @@ func TestStreamFormat(t *testing.T) {
 			t.Errorf("%+v: %+v", bad, p)
 		}
 	}
+	if resp, _ := send(t, "HEAD", base+"/events/watch", ""); resp.StatusCode != 200 {
+		t.Errorf("HEAD: %d", resp.StatusCode)
+	}
 	resp, body := send(t, "GET", base+"/events/watch", "", "Authorization", "Bearer nothing")
 	if p := problem(t, resp, body); p.Status != 403 {
 		t.Errorf("without the permission: %+v", p)

@@ -139,7 +139,7 @@ func fill(t *rapid.T, v reflect.Value, name string, query bool, depth int) {
 		v.Set(reflect.ValueOf(json.RawMessage(`{"n":12345678901234567890,"z":1.0,"a":["é",null]}`)))
 		return
 	}
-	if values := restwire.EnumValues(v.Type()); values != nil {
+	if values := restwire.Enum(v.Type()); values != nil {
 		v.SetString(rapid.SampledFrom(values).Draw(t, "value"))
 		return
 	}
