@@ -25,6 +25,14 @@ describe('stages', () => {
       { name: 'Merge', state: 'blocked', done: 0, total: 1 },
     ]);
   });
+  it('count a vote to what it judges', () => {
+    const votes = [step('build:a', 'done'), step('vote:a', 'done', ['build:a']), step('draft', 'done'), step('vote:plan', 'done', ['draft'])];
+    expect(stages(votes).map((s) => [s.name, s.total])).toEqual([
+      ['Plan', 2],
+      ['Build', 1],
+      ['Verify', 1],
+    ]);
+  });
   it('keep a kind of step that is new here', () => {
     expect(stages([step('sweep', 'ready')]).map((s) => s.name)).toEqual(['Sweep']);
   });

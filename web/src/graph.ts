@@ -7,7 +7,6 @@ const stageOf: Record<string, string> = {
   draft: 'Plan',
   comment: 'Plan',
   revise: 'Plan',
-  vote: 'Plan',
   design: 'Design',
   build: 'Build',
   verify: 'Verify',
@@ -26,8 +25,9 @@ export interface Stage {
 
 export function stages(steps: readonly Step[]): Stage[] {
   const groups = new Map<string, Step[]>();
+  const byKey = new Map(steps.map((s) => [s.key, s]));
   for (const step of steps) {
-    const name = stageOf[step.kind] ?? titled(step.kind);
+    const name = stage(step, byKey);
     groups.set(name, [...(groups.get(name) ?? []), step]);
   }
   const names = [...order.filter((n) => groups.has(n)), ...[...groups.keys()].filter((n) => !order.includes(n))];
@@ -35,6 +35,15 @@ export function stages(steps: readonly Step[]): Stage[] {
     const members = groups.get(name) ?? [];
     return { name, state: together(members), done: members.filter((s) => s.state === 'done').length, total: members.length };
   });
+}
+
+/** A step's stage. A vote belongs to what it judges: a plan, or work that was built. */
+function stage(step: Step, byKey: ReadonlyMap<string, Step>): string {
+  if (step.kind === 'vote') {
+    const judged = (step.depends_on ?? []).map((key) => stageOf[byKey.get(key)?.kind ?? '']);
+    return judged.includes('Build') || judged.includes('Verify') ? 'Verify' : 'Plan';
+  }
+  return stageOf[step.kind] ?? titled(step.kind);
 }
 
 function titled(kind: string): string {

@@ -77,6 +77,7 @@ interface Hooks {
   signal(s: Signal): void;
   refresh(keys: QueryKey[]): void; // stale keys, together
   refreshAll(): void;
+  refreshFailed(): void; // what could not be read while the connection was lost
 }
 
 const firstRetry = 1_000;
@@ -136,6 +137,7 @@ export function follow(hooks: Hooks): () => void {
     source.onopen = () => {
       retry = firstRetry;
       hooks.signal({ type: 'opened' });
+      hooks.refreshFailed();
     };
     source.onmessage = onEvent;
     source.onerror = () => {

@@ -1,4 +1,5 @@
 import { Button, TextInput } from '@mantine/core';
+import { useDocumentTitle } from '@mantine/hooks';
 import { IconSearch } from '@tabler/icons-react';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
@@ -12,6 +13,7 @@ const span = 200;
 
 /** The record of everything, newest first, from a little before the newest event when the page opened. */
 export function Events({ last }: { last: number }) {
+  useDocumentTitle('Events · Conclave');
   const cache = useQueryClient();
   const [anchor, setAnchor] = useState(last);
   if (anchor === 0 && last > 0) setAnchor(last);
@@ -42,8 +44,7 @@ export function EventList({ run }: { run: string }) {
 
 function Rows({ query: { data, error }, links = false }: { query: { data: Event[] | undefined; error: Error | null }; links?: boolean }) {
   const [wanted, want] = useState('');
-  if (error) return <Failure error={error} />;
-  if (!data) return <Waiting />;
+  if (!data) return error ? <Failure error={error} /> : <Waiting />;
   if (data.length === 0) return <Empty title="Nothing has happened yet">Every change leaves its event here, and none is ever altered.</Empty>;
   const word = wanted.trim().toLowerCase();
   const shown = word ? data.filter((e) => `${e.kind} ${e.actor} ${e.text} ${e.run ?? ''}`.toLowerCase().includes(word)) : data;

@@ -1,4 +1,5 @@
 import { Button, SegmentedControl } from '@mantine/core';
+import { useDocumentTitle } from '@mantine/hooks';
 import { IconCloudOff, IconGitBranch } from '@tabler/icons-react';
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { useState } from 'react';
@@ -16,6 +17,7 @@ const page = 50;
 const ended = (run: Run) => run.status !== 'running' && run.status !== 'waiting';
 
 export function Runs() {
+  useDocumentTitle('Runs · Conclave');
   const [which, choose] = useState('all');
   const query = useInfiniteQuery({
     queryKey: ['runs'],
@@ -23,8 +25,7 @@ export function Runs() {
     initialPageParam: '',
     getNextPageParam: (last) => (last.length < page ? undefined : last.at(-1)?.id),
   });
-  if (query.error) return <Failure error={query.error} />;
-  if (query.isPending) return <Waiting />;
+  if (!query.data) return query.error ? <Failure error={query.error} /> : <Waiting />;
   const runs = query.data.pages.flat();
   const shown = runs.filter((r) => which === 'all' || (which === 'active') !== ended(r));
   return (
@@ -86,7 +87,7 @@ function Counters({ runs, more }: { runs: Run[]; more: boolean }) {
       <Counter label="Wait for you" value={count(runs.filter((r) => r.status === 'waiting').length)} hint={scope} tone="waiting" />
       <Counter label="Agents live" value={live ? count(live.length) : none} hint={busy === undefined ? none : `${plural(busy, 'task')} in hand`} />
       <Counter label="Model calls" value={compact(sum.model_calls)} hint={measured((u) => u.model_calls)} />
-      <Counter label="Tokens" value={compact(tokens)} hint={tokens === null ? 'not measured' : `${compact(sum.output_tokens)} of them out`} />
+      <Counter label="Tokens" value={compact(tokens)} hint={tokens === null ? 'not measured' : `${compact(sum.output_tokens)} out`} />
       <Counter label="Cost" value={dollars(sum.cost_usd)} hint={measured((u) => u.cost_usd)} />
     </dl>
   );

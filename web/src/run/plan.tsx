@@ -32,11 +32,9 @@ export function PlanView({ run, decisions }: { run: string; decisions: Decision[
     enabled: version > 1,
   });
 
-  if (newest.error) return <Failure error={newest.error} />;
-  if (newest.isPending) return <Waiting />;
+  if (!newest.data) return newest.error ? <Failure error={newest.error} /> : <Waiting />;
   if (!latest) return <Empty title="No plan yet">The planner drafts one after intake; agents comment on it and vote on its hash.</Empty>;
-  if (plan.error) return <Failure error={plan.error} />;
-  if (!plan.data) return <Waiting />;
+  if (!plan.data) return plan.error ? <Failure error={plan.error} /> : <Waiting />;
   const p = plan.data;
   const comments = p.comments ?? [];
   const changes = version > 1 ? diff.data : undefined;
