@@ -131,12 +131,16 @@ func (r refusing) List(context.Context, a2awire.Filter) (a2awire.List, error) {
 }
 
 func TestCancel(t *testing.T) {
-	ended := make(chan struct{}, 2)
-	h, _ := newAgent(t, func(ctx context.Context, _ a2awire.Incoming) (a2awire.Outgoing, error) {
+	h, runner := newAgent(t, func(ctx context.Context, _ a2awire.Incoming) (a2awire.Outgoing, error) {
 		<-ctx.Done()
-		ended <- struct{}{}
 		return a2awire.Outgoing{}, ctx.Err()
 	})
+	defer func() {
+		runner.Close() // waits for the handlers; they end only when they are cancelled
+		if n := runner.Active(); n != 0 {
+			t.Errorf("%d cancelled tasks still run", n)
+		}
+	}()
 	everyWire(t, h, func(t *testing.T, dial func(string) *a2awire.Client) {
 		c := dial("")
 		cancelled := make(chan error, 1)
@@ -149,7 +153,6 @@ func TestCancel(t *testing.T) {
 		if err := <-cancelled; err != nil {
 			t.Error(err)
 		}
-		<-ended
 		if err := c.Cancel(t.Context(), result.Remote); !errors.Is(err, conclave.ErrConflict) {
 			t.Errorf("cancelling twice: %v", err)
 		}
@@ -207,7 +210,9 @@ func TestWhoMaySpeak(t *testing.T) {
 }
 
 func TestEachRequestHasAFreshToken(t *testing.T) {
-	h, _ := newAgent(t, func(context.Context, a2awire.Incoming) (a2awire.Outgoing, error) { return a2awire.Outgoing{Text: "hi"}, nil })
+	h, _ := newAgent(t, func(context.Context, a2awire.Incoming) (a2awire.Outgoing, error) {
+		return a2awire.Outgoing{Text: "hi"}, nil
+	})
 	var seen []string
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen = append(seen, r.Header.Get("Authorization"))
