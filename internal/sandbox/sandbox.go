@@ -58,13 +58,18 @@ const (
 // isolated says whether the command has namespaces of its own.
 func (m mechanism) isolated() bool { return m == bubblewrap || m == namespaces }
 
+// A candidate is a mechanism as this machine may have it.
+type candidate struct {
+	mechanism mechanism
+	userns    bool   // with a user namespace of its own
+	program   string // bubblewrap's path
+}
+
 // Sandbox runs commands in isolation. It is safe for concurrent use.
 type Sandbox struct {
-	log       *slog.Logger
-	mechanism mechanism
-	userns    bool   // the mechanism has a user namespace of its own
-	program   string // bubblewrap's path
-	refusal   error  // why Run refuses; nil when it does not
+	candidate
+	log     *slog.Logger
+	refusal error // why Run refuses; nil when it does not
 }
 
 // New finds out, once, which mechanism works here. When none does, New still
