@@ -1,6 +1,7 @@
 package a2awire
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -134,6 +135,9 @@ func (c *Client) Send(ctx context.Context, m Outbound, accepted func(remote stri
 	if broken != nil && seen.remote == "" && !seen.said {
 		return Result{}, broken
 	}
+	if !seen.said && seen.remote == "" {
+		return Result{}, conclave.Errorf(conclave.ErrUnavailable, "what answered does not speak A2A")
+	}
 	if !seen.said && !resting(seen.state) {
 		// The stream ended before the task did: ask once how it stands.
 		task, err := c.sdk.GetTask(ctx, &a2a.GetTaskRequest{ID: a2a.TaskID(seen.remote)})
@@ -232,12 +236,32 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, conclave.Errorf(conclave.ErrUnavailable, "%s does not answer: %w", req.URL.Host, err)
 	}
-	if resp.StatusCode < 400 || strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json") {
+	isJSON := strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json")
+	if isJSON && resp.StatusCode == http.StatusOK && req.Header.Get("Accept") == eventStream {
+		return asEvent(resp)
+	}
+	if isJSON || resp.StatusCode < 400 {
 		return resp, nil
 	}
 	defer resp.Body.Close()
 	said, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
 	return nil, conclave.Errorf(statusKind(resp.StatusCode), "%s answered %s: %s", req.URL.Host, resp.Status, strings.TrimSpace(string(said)))
+}
+
+// asEvent turns the one answer that a server gave instead of a stream into a
+// stream of one event. The SDK would read it as a stream of none.
+func asEvent(resp *http.Response) (*http.Response, error) {
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxBody))
+	if err != nil {
+		return nil, conclave.Errorf(conclave.ErrUnavailable, "reading an answer: %w", err)
+	}
+	var line bytes.Buffer
+	if err := json.Compact(&line, body); err != nil {
+		return nil, conclave.Errorf(conclave.ErrUnavailable, "the answer is not JSON: %w", err)
+	}
+	resp.Body = io.NopCloser(strings.NewReader("data: " + line.String() + "\n\n"))
+	return resp, nil
 }
 
 func statusKind(status int) error {

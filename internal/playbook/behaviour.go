@@ -57,7 +57,7 @@ func (p *parser) due(c *clause, noun, field, n, unit, after string) bool {
 	if start == "" {
 		if e.field("started_at") == nil {
 			e.Fields = append(e.Fields, Field{Name: "started_at", Type: Timestamp, Now: true})
-			p.assume("A %s has started_at, which is the time of creation unless a client says otherwise.", e.Noun)
+			p.assume("Each %s has started_at, which is the time of creation unless a client says otherwise.", e.Noun)
 		}
 		start = "started_at"
 	}
@@ -373,7 +373,7 @@ func (p *parser) stock(c *clause, noun, of string) bool {
 		p.ensureRef(taker, src)
 		if e = p.entity(taker); e.field("quantity") == nil {
 			e.Fields = append(e.Fields, Field{Name: "quantity", Type: Int, Above: "0"})
-			p.assume("A %s has a quantity.", taker)
+			p.assume("Each %s has a quantity.", taker)
 		}
 	}
 	e := p.entity(taker)
@@ -494,6 +494,11 @@ func (p *parser) flag(c *clause, noun, adjective, verb, object string, must bool
 		return false
 	}
 	f, want, ok := e.state(adjective)
+	if !ok && (adjective == "inactive" || adjective == "active") && e.field("status") == nil {
+		e.Fields = append(e.Fields, Field{Name: "active", Type: Bool, Default: "true"})
+		p.assume("Each %s has active, which is true at first.", e.Noun)
+		f, want, ok = e.state(adjective)
+	}
 	if !ok {
 		return false
 	}

@@ -24,6 +24,9 @@ var (
 	quotes        = set([]string{`"`, "`", "'", "“", "”", "*", "_", "#"})
 )
 
+// listLabel marks what follows the colon of a headline.
+const listLabel = ":"
+
 // statements cuts the task into clauses, so that each can be understood, or
 // reported, by itself.
 func (p *parser) statements(task string) []clause {
@@ -61,6 +64,9 @@ func (p *parser) statements(task string) []clause {
 		case ".", ";", "!", "?":
 			if depth == 0 {
 				flush()
+				if label == listLabel {
+					label = ""
+				}
 				continue
 			}
 		case ":":
@@ -69,7 +75,7 @@ func (p *parser) statements(task string) []clause {
 			}
 			if p.isHeadline(current) {
 				flush()
-				label = ""
+				label = listLabel
 				continue
 			}
 			if len(current) > 0 && len(current) <= 3 && !slices.ContainsFunc(current, func(t token) bool { return verbs[t.text] || breaks[t.text] }) {

@@ -21,7 +21,7 @@ func (p *parser) findEntities() {
 		c := p.clauses[i]
 		label := strings.ToLower(c.label)
 		switch {
-		case c.label != "" && !generic[label] && !p.isHeadline(c.toks) && label != "fields" && p.isNoun(label):
+		case c.label != "" && c.label != listLabel && !generic[label] && !p.isHeadline(c.toks) && label != "fields" && p.isNoun(label):
 			p.add(singular(label)).Declared = true
 		case generic[label] && (label == "entities" || label == "resources" || label == "models" || label == "data model"):
 			if subjectLength(c.toks) < 0 {
@@ -30,7 +30,7 @@ func (p *parser) findEntities() {
 		case p.isHeadline(c.toks) && (i == 0 || imperative.MatchString(join(c.toks)+" ")):
 			p.clauses[i].done = true
 			p.headline(c)
-		case i == 1 && p.isHeadline(p.clauses[0].toks) && subjectLength(c.toks) < 0 && p.clauses[0].done && len(p.spec.Entities) == 0:
+		case c.label == listLabel && subjectLength(c.toks) < 0:
 			p.clauses[i].done = p.nounList(c.toks) // "a library service: members and books"
 		case i == 0 && imperative.MatchString(join(c.toks)+" ") && !slices.ContainsFunc(c.toks, func(t token) bool { return verbs[t.text] }):
 			p.clauses[i].done = true
@@ -39,6 +39,9 @@ func (p *parser) findEntities() {
 	}
 	for i := range p.clauses {
 		if !p.clauses[i].done {
+			if loginWords.MatchString(join(p.clauses[i].toks)) && p.nouns["account"] == "" {
+				p.add("user")
+			}
 			p.subjects(p.clauses[i].toks)
 		}
 	}
@@ -60,6 +63,9 @@ func (p *parser) isNoun(phrase string) bool {
 	words := strings.Fields(phrase)
 	return len(words) > 0 && len(words) <= 3 && !slices.ContainsFunc(words, func(w string) bool { return breaks[w] || verbs[w] || nobody[w] || determiners[w] })
 }
+
+// loginWords are clauses that speak of users as accounts.
+var loginWords = regexp.MustCompile(`\busers?\b.*\b(?:own|register|sign up|log in|login|other users?)\b`)
 
 // headline reads "Build a secure REST API for …": the words before the
 // connector say what kind of program, those after it what it is about.
@@ -121,10 +127,8 @@ func (p *parser) connections(toks []token) {
 	fallback := p.nouns["?"]
 	delete(p.nouns, "?")
 	p.connect(toks)
-	if len(p.spec.Entities) == 0 && fallback != "" {
-		if _, ok := known().nouns[fallback]; ok || len(p.clauses) == 1 {
-			p.add(fallback)
-		}
+	if len(p.spec.Entities) == 0 && fallback != "" && len(p.clauses) == 1 {
+		p.add(fallback)
 	}
 }
 
@@ -338,6 +342,11 @@ func (p *parser) nounItem(item []token, last string) string {
 		}
 	}
 	noun := singular(join(words))
+	if modifier, head, two := strings.Cut(noun, " "); two && (modifier == "blog" || p.alone(head, item)) {
+		if _, ok := known().nouns[head]; ok {
+			noun = head
+		}
+	}
 	_, isKnown := known().nouns[noun]
 	declared := len(rest) > 0 && (rest[0].text == "(" || rest[0].text == "with" || rest[0].text == "having" || rest[0].text == "containing" || rest[0].text == "including")
 	beyond := slices.ContainsFunc(words, func(t token) bool { return known().beyond[t.text] || known().products[t.text] && !declared })
@@ -402,6 +411,18 @@ func (p *parser) nounItem(item []token, last string) string {
 	return noun
 }
 
+// alone reports whether the task elsewhere uses the head of a two-word noun
+// by itself: "blog posts … a post".
+func (p *parser) alone(head string, item []token) bool {
+	toks := tokenize(p.task)
+	for i, t := range toks {
+		if singular(t.text) == head && t.start > item[len(item)-1].start && (i == 0 || determiners[toks[i-1].text] || verbs[toks[i-1].text] || !isWord(toks[i-1].text)) {
+			return true
+		}
+	}
+	return false
+}
+
 // subjects adds the resources that clauses talk about without announcing them.
 func (p *parser) subjects(toks []token) {
 	n := subjectLength(toks)
@@ -419,8 +440,8 @@ func (p *parser) subjects(toks []token) {
 	_, isRole := known().words.Roles[noun]
 	inFields := slices.ContainsFunc(p.spec.Entities, func(e Entity) bool { return e.field(snake(phrase)) != nil })
 	if phrase != "" && p.isNoun(phrase) && p.nouns[noun] == "" && !isRole && !inFields {
-		declares := (verb == "has" || verb == "have" || verb == "belongs" || verb == "belong" || verb == "consists" || verb == "consist") && guessType(snake(phrase)) == String
-		if declares && !p.containsKnown(phrase) && !(noun == "user" && verb == "have" && false) || isKnown && noun != "user" && (verb == "can" || verb == "may" || verb == "cannot" || verb == "must") && (isPlural(np[len(np)-1].text) || len(toks) > 0 && determiners[toks[0].text]) {
+		declares := (verb == "has" || verb == "have" || verb == "belongs" || verb == "belong" || verb == "consists" || verb == "consist") && (isKnown || guessType(snake(phrase)) == String)
+		if declares && !p.containsKnown(phrase) || isKnown && noun != "user" && (verb == "can" || verb == "may" || verb == "cannot" || verb == "must") && (isPlural(np[len(np)-1].text) || len(toks) > 0 && determiners[toks[0].text]) {
 			p.add(noun)
 		}
 	}

@@ -112,7 +112,7 @@ func (p *parser) active(noun string) (Active, bool) {
 	}
 	if hint := known().nouns[noun]; hint.Done != "" {
 		e.Fields = append(e.Fields, Field{Name: hint.Done, Type: Timestamp, Optional: true})
-		p.assume("A %s counts until its %s is set.", noun, hint.Done)
+		p.assume("Each %s counts until its %s is set.", noun, hint.Done)
 		return Active{Empty: hint.Done}, true
 	}
 	return Active{}, false
@@ -241,7 +241,7 @@ func (p *parser) overlap(c *clause, noun, thing, other string) bool {
 			return false
 		}
 		e.Fields = append(e.Fields, Field{Name: "starts_at", Type: Timestamp}, Field{Name: "ends_at", Type: Timestamp})
-		p.assume("A %s has starts_at and ends_at, which the task leaves open.", e.Noun)
+		p.assume("Each %s has starts_at and ends_at, which the task leaves open.", e.Noun)
 		start, end = "starts_at", "ends_at"
 	}
 	if unit != "" {

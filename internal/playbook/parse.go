@@ -40,6 +40,7 @@ func parseService(task string, facts Facts) Spec {
 	p.fillLinks()
 	p.eachOpen(p.constraint)
 	p.eachOpen(p.rule)
+	p.eachOpen(p.rule) // again: what a rule needs may stand after it
 	p.finish(facts)
 	for i := range p.clauses {
 		if !p.clauses[i].done {
@@ -196,8 +197,8 @@ var hasClause = regexp.MustCompile(`^@(\w+) (?:must )?(?:has|have|consists? of|c
 // declares reports whether what follows "has" names fields of its own, and
 // not only relations or limits.
 func (p *parser) declares(rest string) bool {
-	rest = strings.TrimPrefix(rest, "many ")
-	return !strings.HasPrefix(rest, "@") && !strings.HasPrefix(rest, "at most") && !strings.HasPrefix(rest, "only") && !strings.HasPrefix(rest, "#")
+	own := slices.ContainsFunc(listSep.Split(rest, -1), func(s string) bool { return s != "" && !strings.Contains(s, "@") })
+	return own && !strings.HasPrefix(rest, "at most") && !strings.HasPrefix(rest, "only") && !strings.HasPrefix(rest, "#")
 }
 
 func (p *parser) useKnown(noun string) {
@@ -253,7 +254,7 @@ func (p *parser) fillLinks() {
 			name := p.ensureRef(e.Noun, target)
 			f := e.field(name)
 			f.Optional = !joins[e.Noun] && !hint.Part
-			p.assume("A %s refers to a %s by %s.", e.Noun, target, name)
+			p.assume("Each %s refers to %s %s by %s.", e.Noun, article(target), target, name)
 		}
 	}
 }

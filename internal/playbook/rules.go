@@ -8,7 +8,7 @@ import (
 
 // macros are the groups of words that rule patterns are written with.
 var macros = strings.NewReplacer(
-	"HOLD", `(?:have|has|hold|holds|borrow|borrows|own|owns|keep|make|take|place|book|reserve|create|rent|hire|file|be assigned(?: to)?|enroll in|enrol in|be enrolled in|be enrolled for|register for|sign up for|attend|possess|write|post|submit|leave|buy|purchase|open|loan|check out|contain|accept|teach|request|receive|handle|drive|order|play|park|store|include|take out|give|host|hold in|be responsible for|subscribe to|join)`,
+	"HOLD", `(?:have|has|hold|holds|borrow|borrows|own|owns|keep|make|take|place|book|reserve|create|rent|hire|file|be assigned(?: to)?|enroll in|enrol in|be enrolled in|be enrolled for|register for|sign up for|attend|possess|write|post|submit|leave|buy|purchase|open|loan|check out|contain|accept|teach|request|receive|handle|drive|order|play|park|store|include|take out|give|host|hold in|be responsible for|subscribe to|join|start|begin)`,
 	"LENT", `(?:borrowed|lent|loaned|rented|booked|reserved|taken|checked out|hired|assigned|out|on loan|held|used|driven|occupied|on @\w+|in use|loaned out|lent out)`,
 	"ADJ", `(?:active|open|current|unreturned|outstanding|ongoing|concurrent|running|pending|simultaneous|unfinished|confirmed)`,
 	"ONCE", `(?: at_once| in total| overall)?`,
@@ -65,6 +65,7 @@ var patterns = func() []rulePattern {
 			return strings.Contains(strings.ToLower(c.raw), "overlap") && p.overlap(c, m[1], m[2], m[3])
 		}},
 		{`@X cannot HOLD (?:#2 |overlapping |#2 overlapping )@X(?: at_once| that overlap| at overlapping times)?`, func(p *parser, c *clause, m []string) bool { return p.overlap(c, m[2], m[1], "") }},
+		{`@X @X cannot overlap`, func(p *parser, c *clause, m []string) bool { return p.overlap(c, m[2], m[1], "") }},
 		{`no overlapping @X(?: (?:for|per|of|in|with) (?:same )?@X)?`, func(p *parser, c *clause, m []string) bool { return p.overlap(c, m[1], m[2], "") }},
 		{`@X (?:of|for|in) same @X cannot overlap`, func(p *parser, c *clause, m []string) bool { return p.overlap(c, m[1], m[2], "") }},
 
@@ -87,12 +88,12 @@ var patterns = func() []rulePattern {
 		{`(?:number of )?@X (?:cannot exceed|is at most|must be at most|are at most|is limited by|must not exceed|cannot be above) (?:@X )?(capacity|seats|size)(?: of @X)?`, func(p *parser, c *clause, m []string) bool { return p.capacity(c, m[2]+m[4], m[1], m[3]) }},
 
 		// Times.
-		{`(?:@X )?(\w+(?: \w+)?) (?:must be |must come |is |must )(?:after|later than) (?:@\w+ |its )?(\w+(?: \w+)?)`, func(p *parser, c *clause, m []string) bool { return p.order(c, m[1], m[3], m[2]) }},
-		{`(?:@X )?(\w+(?: \w+)?) (?:cannot be |must be |must come |is |cannot come )(?:before|earlier than) (?:@\w+ |its )?(\w+(?: \w+)?)`, func(p *parser, c *clause, m []string) bool {
+		{`(?:@X )?([\w-]+(?: [\w-]+)?) (?:must be |must come |is |must )(?:after|later than) (?:@\w+ |its )?([\w-]+(?: [\w-]+)?)`, func(p *parser, c *clause, m []string) bool { return p.order(c, m[1], m[2], m[3]) }},
+		{`(?:@X )?([\w-]+(?: [\w-]+)?) (?:cannot be |must be |must come |is |cannot come )(?:before|earlier than) (?:@\w+ |its )?([\w-]+(?: [\w-]+)?)`, func(p *parser, c *clause, m []string) bool {
 			if strings.Contains(m[0], "cannot") {
-				return p.order(c, m[1], m[3], m[2])
+				return p.order(c, m[1], m[2], m[3])
 			}
-			return p.order(c, m[1], m[2], m[3])
+			return p.order(c, m[1], m[3], m[2])
 		}},
 		{`@X (?:must )?(?:ends?|finish(?:es)?) after (?:it |they )?(?:starts?|begins?)`, func(p *parser, c *clause, m []string) bool { return p.order(c, m[1], "", "") }},
 		{`@X cannot (?:end|finish) before (?:it |they )?(?:starts?|begins?)`, func(p *parser, c *clause, m []string) bool { return p.order(c, m[1], "", "") }},
@@ -149,6 +150,9 @@ var patterns = func() []rulePattern {
 		{`(?:@X )?(\w+(?: \w+)?) and (\w+(?: \w+)?) (?:must be |is |are )(?:unique together|together unique|unique in combination)`, func(p *parser, c *clause, m []string) bool { return p.together(c, m[1], m[2], m[3]) }},
 
 		// Actions.
+		{`@X can (\w+)(?: to| for| in)? @X and (\w+) @X`, func(p *parser, c *clause, m []string) bool {
+			return known().words.Links[snake(base(m[2]))] == strings.ReplaceAll(m[5], "_", " ") && p.doAndUndo(c, m[1], m[2], m[4], m[3])
+		}},
 		{`@X can (\w+) and (\w+) @X`, func(p *parser, c *clause, m []string) bool { return p.doAndUndo(c, m[1], m[2], m[3], m[4]) }},
 		{`@X can (borrow|rent|book|reserve|check out|loan|order|buy|enroll in|enrol in|register for|sign up for|subscribe to|review|rate) @X`, func(p *parser, c *clause, m []string) bool { return p.doAndUndo(c, m[1], m[2], "", m[3]) }},
 		{`(?:@X can )?(?:be )?(?:mark|marked|complete|completed|return|returned|close|closed|cancel|cancelled|publish|published|archive|archived|finish|finished|pay|paid|resolve|resolved|approve|approved|reject|rejected)`, func(p *parser, c *clause, m []string) bool {
@@ -239,6 +243,14 @@ func (p *parser) rule(c *clause, s string) bool {
 }
 
 func (p *parser) addRule(r Rule) bool {
+	for i := range p.spec.Rules {
+		if old := &p.spec.Rules[i]; r.Kind == RuleOrder && old.Kind == RuleOrder && old.Entity == r.Entity && old.Start == r.Start && old.End == r.End {
+			if old.Clause != r.Clause {
+				old.Clause += "; " + r.Clause
+			}
+			return true
+		}
+	}
 	p.spec.Rules = append(p.spec.Rules, r)
 	return true
 }

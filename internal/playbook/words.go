@@ -126,7 +126,7 @@ var rewrites = func() []func(string) string {
 		{`\b(?:a )?at least(?: number)? of\b`, `at least`},
 		{`\b(?:a|the) (at most|at least)\b`, `$1`},
 		{`\b(?:the|a|an|each|every|any|all|their|its|his|her|our|given|individual|some|particular|specific|certain)\b`, ``},
-		{`\bsingle\b`, `#1`},
+		{`\bsingle ((?:\w+ )?@)`, `#1 $1`},
 		{`\b(?:is|are|be) (?:not|never) (?:allowed|permitted|able) to\b`, `cannot`},
 		{`\bnot be (?:allowed|permitted|able) to\b`, `cannot`},
 		{`\b(?:is|are|be) (?:allowed|permitted|able|free) to\b`, `can`},

@@ -199,8 +199,8 @@ func TestWorktrees(t *testing.T) {
 		commit := must(w.Commit(ctx, conclave.CommitWorktree{ID: lease.ID, Message: "Add it", Author: "dev-1"}))(t)
 		_, err = w.Merge(ctx, conclave.MergeWorktree{ID: lease.ID, Head: "other", Message: "m"})
 		wantKind(t, err, conclave.ErrConflict)
-		merge := must(w.Merge(ctx, conclave.MergeWorktree{ID: lease.ID, Head: commit.Hash, Message: "m", Test: [][]string{{"go", "test"}}}))(t)
-		if !merge.Merged || merge.New != commit.Hash || len(merge.Checks) != 1 || merge.Checks[0].Name != "go" {
+		merge := must(w.Merge(ctx, conclave.MergeWorktree{ID: lease.ID, Head: commit.Hash, Message: "m", Test: []string{"go", "test"}}))(t)
+		if !merge.Merged || merge.New != commit.Hash || len(merge.Checks) != 1 || merge.Checks[0].Command != "go test" {
 			t.Errorf("merge %+v", merge)
 		}
 		_, err = w.Deliver(ctx, conclave.Deliver{Run: "r1", Repo: "/repo", Into: "main", Head: commit.Hash})
