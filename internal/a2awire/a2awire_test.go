@@ -131,21 +131,21 @@ func (r refusing) List(context.Context, a2awire.Filter) (a2awire.List, error) {
 }
 
 func TestCancel(t *testing.T) {
-	h, runner := newAgent(t, func(ctx context.Context, _ a2awire.Incoming) (a2awire.Outgoing, error) {
+	started, ended := make(chan struct{}), make(chan struct{}, 1)
+	h, _ := newAgent(t, func(ctx context.Context, _ a2awire.Incoming) (a2awire.Outgoing, error) {
+		started <- struct{}{}
 		<-ctx.Done()
+		ended <- struct{}{}
 		return a2awire.Outgoing{}, ctx.Err()
 	})
-	defer func() {
-		runner.Close() // waits for the handlers; they end only when they are cancelled
-		if n := runner.Active(); n != 0 {
-			t.Errorf("%d cancelled tasks still run", n)
-		}
-	}()
 	everyWire(t, h, func(t *testing.T, dial func(string) *a2awire.Client) {
 		c := dial("")
 		cancelled := make(chan error, 1)
 		result, err := c.Send(t.Context(), a2awire.Outbound{ID: conclave.MessageID(t.Name()), Text: "x"}, func(remote string) {
-			go func() { cancelled <- c.Cancel(t.Context(), remote) }()
+			go func() {
+				<-started
+				cancelled <- c.Cancel(t.Context(), remote)
+			}()
 		})
 		if err != nil || result.State != conclave.TaskCanceled || result.Err == nil {
 			t.Errorf("%+v, %v", result, err)
@@ -153,6 +153,7 @@ func TestCancel(t *testing.T) {
 		if err := <-cancelled; err != nil {
 			t.Error(err)
 		}
+		<-ended
 		if err := c.Cancel(t.Context(), result.Remote); !errors.Is(err, conclave.ErrConflict) {
 			t.Errorf("cancelling twice: %v", err)
 		}
