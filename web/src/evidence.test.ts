@@ -6,7 +6,7 @@ const finding: Finding = { tool: 'gosec', rule: 'G115', level: 'error', category
 const review: ReviewFinding = { ...finding, reviewer: 'qa-1' };
 const evidence: Evidence = { tree: 't', hash: 'h', checks: [], findings: [finding] };
 const message = (data: unknown) => ({ data }) as Message;
-const step = (output: unknown) => ({ output }) as Step;
+const step = (output: unknown) => ({ output, title: 'Verify a' }) as Step;
 
 describe('blocks', () => {
   it('takes evidence or a refuter’s agreement, and no refutation', () => {
@@ -31,7 +31,7 @@ describe('collect', () => {
   it('finds evidence wherever it travels, each once', () => {
     const motion = { motion: { material: { evidence } } } as MotionStatus;
     const found = collect([step(evidence), step({ evidence }), step(null), step('text')], [message({ evidence })], [motion]);
-    expect(found.evidence).toEqual([evidence]);
+    expect(found.evidence).toEqual([{ evidence, of: 'Verify a' }]);
     expect(found.findings).toEqual([finding]);
   });
   it('prefers what a reviewer says of a finding', () => {

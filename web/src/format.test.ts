@@ -57,6 +57,7 @@ describe('figures', () => {
   });
   it('name things shortly', () => {
     expect(hash('sha256:9138e553aa')).toBe('9138e553');
+    expect(hash('git:7d20c4f1ab')).toBe('7d20c4f1');
     expect(base('/home/ana/src/harbor/')).toBe('harbor');
     expect(party('agents/qa-1')).toBe('qa-1');
     expect(party('roles/qa')).toBe('qa');

@@ -73,7 +73,7 @@ export function full(at: string): string {
 /** A commit, tree or plan hash, short enough to read. */
 export function hash(h: string | null | undefined): string {
   if (!h) return none;
-  const bare = h.replace(/^sha256:/, '');
+  const bare = h.replace(/^(sha256|git):/, '');
   return bare.slice(0, 8);
 }
 

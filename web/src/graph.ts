@@ -10,9 +10,11 @@ const stageOf: Record<string, string> = {
   design: 'Design',
   build: 'Build',
   verify: 'Verify',
-  review: 'Verify',
+  audit: 'Verify',
   merge: 'Merge',
   deliver: 'Deliver',
+  land: 'Deliver',
+  cleanup: 'Deliver',
 };
 const order = ['Intake', 'Plan', 'Design', 'Build', 'Verify', 'Merge', 'Deliver'];
 

@@ -94,7 +94,7 @@ export function PlanView({ run, decisions }: { run: string; decisions: Decision[
         <Comments all={comments.filter((c) => !c.step)} />
       </Panel>
       {(p.questions ?? []).map((q) => (
-        <QuestionCard key={q.key} question={q} decision={decisions.find((d) => d.motion.subject.kind === 'options' && q.options?.some((o) => o.key === d.option))} />
+        <QuestionCard key={q.key} question={q} decision={decisions.find(({ motion: { subject } }) => subject.kind === 'options' && (subject.id === q.key || subject.id.endsWith(`/${q.key}`)))} />
       ))}
       <div className="plan-steps">
         {(p.steps ?? []).map((step) => (
