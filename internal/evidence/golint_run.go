@@ -146,7 +146,7 @@ type lintCollector struct {
 	repairs   []runner.Diagnostic
 	variants  map[string]int      // by file: analysed packages that hold it
 	held      map[draftKey]int    // by finding: packages in which it was made
-	suppress  []suppression       //
+	suppress  []suppression       // what comments in the code suppress
 	used      map[unusedKey]bool  // objects that a variant uses
 	unusedAt  map[unusedKey]draft // objects that a variant does not use
 	unchecked []string
