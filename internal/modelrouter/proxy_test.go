@@ -380,6 +380,60 @@ func TestStreamIsFlushedAsItComes(t *testing.T) {
 	}
 }
 
+func TestSilenceIsBridged(t *testing.T) {
+	for wire, path := range map[string]string{WireAnthropic: "/v1/messages", WireOpenAI: "/v1/chat/completions"} {
+		t.Run(wire, func(t *testing.T) {
+			text := strings.Repeat("word ", 40)
+			hold, gone := make(chan struct{}), make(chan struct{})
+			close(gone)
+			script := llmtest.Sequence(llmtest.Answer{Text: text, Hold: hold}, llmtest.Answer{Text: text, Hold: gone})
+			up := llmtest.New(t, script)
+			f := start(t, func(o *Options) { o.KeepAlive = 10 * time.Millisecond }, anthropicUp(up.URL), openaiUp(up.URL))
+			body := `{"model":"m","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"hello"}]}`
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, f.url+path, strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("x-api-key", token)
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = resp.Body.Close() }()
+			sign := map[string]string{WireAnthropic: "event: ping\ndata: {\"type\": \"ping\"}\n\n", WireOpenAI: ": keep-alive\n\n"}[wire]
+			var got strings.Builder
+			buffer := make([]byte, 512)
+			for strings.Count(got.String(), sign) < 2 {
+				n, err := resp.Body.Read(buffer)
+				if err != nil {
+					t.Fatalf("%v after %q", err, got.String())
+				}
+				got.Write(buffer[:n])
+			}
+			close(hold)
+			rest, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got.Write(rest)
+			direct, err := http.Post(up.URL+path, "application/json", strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = direct.Body.Close() }()
+			want, err := io.ReadAll(direct.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The endpoint numbers its answers.
+			plain := strings.NewReplacer(sign, "", "msg_0", "msg_1", "chatcmpl-0", "chatcmpl-1").Replace(got.String())
+			if plain != string(want) {
+				t.Errorf("without the signs of life, it is\n%s\nnot\n%s", plain, want)
+			}
+		})
+	}
+}
+
 func TestClientThatLeavesEndsTheUpstreamsWork(t *testing.T) {
 	up := llmtest.New(t, llmtest.Sequence(llmtest.Answer{Text: "word", Fault: llmtest.Stall}))
 	recorded := make(chan conclave.ModelCall, 1)
@@ -577,6 +631,18 @@ func TestFallback(t *testing.T) {
 		resp, _ := post(t, f.url+"/k/"+token+"/v1/messages", message("m"), "x-api-key", own)
 		if resp.StatusCode != 529 || len(good.Calls()) != before {
 			t.Errorf("status %d; the second provider was asked %d times", resp.StatusCode, len(good.Calls())-before)
+		}
+	})
+	t.Run("never with the caller's own key, dead", func(t *testing.T) {
+		f := start(t, nil, anthropicUp(dead.URL), second)
+		before := len(good.Calls())
+		for range 2 {
+			if resp, body := post(t, f.url+"/k/"+token+"/v1/messages", message("m"), "x-api-key", own); resp.StatusCode != 502 {
+				t.Errorf("%d %s", resp.StatusCode, body)
+			}
+		}
+		if len(good.Calls()) != before {
+			t.Error("the second provider saw the caller's key")
 		}
 	})
 	t.Run("never after the first byte", func(t *testing.T) {
