@@ -433,6 +433,39 @@ func TestModelIsAskedOnceMore(t *testing.T) {
 	})
 }
 
+// The scripted team that plays whole runs answers each kind of assignment.
+func TestTeamAnswersEachKind(t *testing.T) {
+	team := func() llmtest.Script {
+		return llmtest.Team(llmtest.Work{Summary: "Write the docs.", Step: "docs", Writes: []string{"docs/**"}, Files: map[string]string{"docs/a.md": "a\n", "docs/b/c.md": "c\n"}})
+	}
+	brains(t, nil, team, func(t *testing.T, b *ModelBrain, s *llmtest.Server) {
+		r := buildRequest(worktree(t))
+		for _, kind := range []conclave.AssignmentKind{conclave.AssignDraft, conclave.AssignComment, conclave.AssignOptions, conclave.AssignBuild,
+			conclave.AssignReview, conclave.AssignRefute, conclave.AssignVote, conclave.AssignAsk} {
+			r.Assignment.Kind = kind
+			reply, err := b.Think(t.Context(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch data := reply.Data.(type) {
+			case conclave.DraftReply:
+				if s := data.Content.Steps; len(s) != 1 || s[0].Key != "docs" || s[0].Writes[0] != "docs/**" {
+					t.Errorf("plan %+v", data.Content)
+				}
+			case conclave.BuildReply:
+				if strings.Join(data.Files, " ") != "docs/a.md docs/b/c.md" {
+					t.Errorf("files %v", data.Files)
+				}
+			}
+		}
+		r.Assignment.Kind, r.Assignment.Motion = conclave.AssignVote, &conclave.Motion{Kind: conclave.MotionRank, Options: []string{"b", "a"}}
+		reply, err := b.Think(t.Context(), r)
+		if err != nil || strings.Join(reply.Data.(conclave.VoteReply).Ranking, " ") != "b a" {
+			t.Errorf("%+v, %v", reply, err)
+		}
+	})
+}
+
 func TestModelFaults(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answer llmtest.Answer
