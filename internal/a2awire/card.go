@@ -1,12 +1,14 @@
 package a2awire
 
 import (
-	"context"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2acompat/a2av0"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
 
 	"conclave"
 )
@@ -21,6 +23,8 @@ type Card struct {
 	URL    string
 	Skills []Skill
 }
+
+const tokenScheme = "A token of this server, as conclave token prints it."
 
 // Skill is one thing that an agent does.
 type Skill struct {
@@ -80,7 +84,6 @@ func (c Card) agentCard(r *http.Request) *a2a.AgentCard {
 			{URL: url, ProtocolBinding: a2a.TransportProtocolJSONRPC, ProtocolVersion: a2av0.Version},
 			{URL: url, ProtocolBinding: a2a.TransportProtocolHTTPJSON, ProtocolVersion: a2av0.Version},
 		},
-		SecuritySchemes:      a2a.NamedSecuritySchemes{"bearer": a2a.HTTPAuthSecurityScheme{Scheme: "Bearer", Description: "A token of this server."}},
 		SecurityRequirements: a2a.SecurityRequirementsOptions{{"bearer": {}}},
 		Skills:               []a2a.AgentSkill{},
 	}
@@ -94,10 +97,21 @@ func (c Card) agentCard(r *http.Request) *a2a.AgentCard {
 	return card
 }
 
-// json returns the card as 1.0 and 0.3 clients both read it.
+// json returns the card as 1.0 and 0.3 clients both read it. The SDK writes that
+// union, but for the security schemes only in a form that no 1.0 client reads.
 func (c Card) json(r *http.Request) ([]byte, error) {
-	producer := a2av0.NewStaticAgentCardProducer(c.agentCard(r))
-	return producer.(interface {
-		CardJSON(context.Context) ([]byte, error)
-	}).CardJSON(r.Context())
+	card := c.agentCard(r)
+	union, err := a2av0.NewStaticAgentCardProducer(card).(a2asrv.AgentCardJSONProducer).CardJSON(r.Context())
+	if err != nil {
+		return nil, fmt.Errorf("writing the card of %s: %w", c.Name, err)
+	}
+	var out map[string]any
+	if err := json.Unmarshal(union, &out); err != nil {
+		return nil, fmt.Errorf("reading the card of %s: %w", c.Name, err)
+	}
+	out["securitySchemes"] = map[string]any{"bearer": map[string]any{
+		"type": "http", "scheme": "Bearer", "description": tokenScheme,
+		"httpAuthSecurityScheme": map[string]any{"scheme": "Bearer", "description": tokenScheme},
+	}}
+	return json.Marshal(out)
 }

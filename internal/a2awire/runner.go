@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"conclave"
 )
 
@@ -105,9 +103,9 @@ func (r *Runner) Accept(ctx context.Context, in Incoming) (Task, error) {
 	}
 	now := r.opts.Clock()
 	if in.ContextID == "" {
-		in.ContextID = conclave.ConversationID(uuid.Must(uuid.NewV7()).String())
+		in.ContextID = conclave.ConversationID(conclave.NewID("talk"))
 	}
-	in.TaskID = conclave.TaskID(uuid.Must(uuid.NewV7()).String())
+	in.TaskID = conclave.TaskID(conclave.NewID("task"))
 	from := conclave.CallerFrom(ctx).Name()
 	// The task goes on when its asker hangs up; Cancel and Close end it.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -136,8 +134,16 @@ func (r *Runner) Accept(ctx context.Context, in Incoming) (Task, error) {
 }
 
 func (r *Runner) run(ctx context.Context, t *running, in Incoming) {
-	r.change(t, func(task *Task) { task.State = conclave.TaskWorking })
-	out, err := r.call(ctx, in)
+	r.change(t, func(task *Task) {
+		if !task.State.Ended() { // it may be cancelled before it has started
+			task.State = conclave.TaskWorking
+		}
+	})
+	var out Outgoing
+	err := ctx.Err()
+	if err == nil {
+		out, err = r.call(ctx, in)
+	}
 	r.change(t, func(task *Task) {
 		r.active--
 		r.forget(t)

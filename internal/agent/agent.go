@@ -13,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 
 	"conclave"
@@ -248,7 +249,8 @@ func withMaterial(a, shown conclave.Assignment) conclave.Assignment {
 // what the agent was shown: a signature must mean that the voter saw it.
 func (a *Agent) mayVote(in conclave.Assignment) error {
 	m := in.Motion
-	if slices.Contains(m.Authors, a.opts.Name) || in.Plan != nil && in.Plan.Author == a.opts.Name {
+	ownPlan := m.Subject.Kind == "plan" && in.Plan != nil && in.Plan.Author == a.opts.Name
+	if ownPlan || slices.Contains(m.Authors, a.opts.Name) {
 		return conclave.Errorf(conclave.ErrDenied, "%s does not vote on its own work (%s)", a.opts.Name, m.Title)
 	}
 	if m.Subject.Hash == "" {
@@ -267,23 +269,26 @@ func (a *Agent) mayVote(in conclave.Assignment) error {
 			return conclave.Errorf(conclave.ErrConflict, "motion %s is on %s, but the plan in its material has the hash %s", m.ID, m.Subject.Hash, hash)
 		}
 	case "tree":
-		if in.Evidence != nil && in.Evidence.Tree != m.Subject.Hash {
+		if in.Evidence != nil && bareTree(in.Evidence.Tree) != bareTree(m.Subject.Hash) {
 			return conclave.Errorf(conclave.ErrConflict, "motion %s is on the tree %s, but its evidence was measured on %s", m.ID, m.Subject.Hash, in.Evidence.Tree)
 		}
 	case "options":
 		if in.Question == nil {
-			return nil
+			return nil // the options are the motion's own, and nothing else was shown
 		}
-		var keys []string
-		for _, o := range in.Question.Options {
-			keys = append(keys, o.Key)
+		hash, err := identity.Hash(*in.Question)
+		if err != nil {
+			return fmt.Errorf("hashing the question: %w", err)
 		}
-		if !samePermutation(keys, m.Options) {
-			return conclave.Errorf(conclave.ErrConflict, "motion %s ranks %v, but the question in its material has the options %v", m.ID, m.Options, keys)
+		if hash != m.Subject.Hash {
+			return conclave.Errorf(conclave.ErrConflict, "motion %s is on %s, but the question in its material has the hash %s", m.ID, m.Subject.Hash, hash)
 		}
 	}
 	return nil
 }
+
+// bareTree is a git tree's id without the scheme that says what it is.
+func bareTree(hash string) string { return strings.TrimPrefix(hash, "git:") }
 
 // ballot makes the signed ballot. Everything that binds it comes from the
 // motion; only the judgement is the brain's.

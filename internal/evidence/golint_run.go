@@ -3,6 +3,7 @@ package evidence
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"go/token"
 	"io"
@@ -45,7 +46,10 @@ func lintModule(ctx context.Context, root string, m module, cacheDir string, rea
 	if err != nil {
 		return nil, nil, fmt.Errorf("loading packages: %w", err)
 	}
-	c := lintCollector{root: root, rules: rules, read: read}
+	if len(results) == 0 {
+		return nil, nil, errNoPackages
+	}
+	c := lintCollector{root: root, dir: dir, rules: rules, read: read}
 	for _, r := range results {
 		if err := c.add(r); err != nil {
 			return nil, nil, fmt.Errorf("reading the results of %s: %w", r.Package, err)
@@ -53,6 +57,10 @@ func lintModule(ctx context.Context, root string, m module, cacheDir string, rea
 	}
 	return c.collect(), c.unchecked, nil
 }
+
+// errNoPackages is what is left when the go command refuses a module; the check
+// "build" says why.
+var errNoPackages = errors.New("the go command lists no packages")
 
 // newRunner returns staticcheck's runner on a cache that only this binary reads:
 // another build may have other analysers.
@@ -73,7 +81,7 @@ func newRunner(cacheDir string) (*runner.Runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the analysers' cache: %w", err)
 	}
-	return runner.New(config.DefaultConfig, disk)
+	return runner.New(config.Config{Checks: []string{"inherit"}}, disk) // from staticcheck.conf, else all
 }
 
 // binaryID returns a binary's build ID, or its hash when it has none.
@@ -109,12 +117,19 @@ func guarded(a *analysis.Analyzer) *analysis.Analyzer {
 	safe := *a
 	safe.Run = func(pass *analysis.Pass) (result any, err error) {
 		pass.ReadFile = os.ReadFile
+		report := pass.Report
+		if a.Name != toolGosec && a.Name != repairsName {
+			pass.Report = func(d analysis.Diagnostic) {
+				d.Category = a.Name // some analysers have categories of their own
+				report(d)
+			}
+		}
 		defer func() {
 			if p := recover(); p != nil {
 				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 			}
 			if err != nil && len(pass.Files) > 0 {
-				pass.Report(analysis.Diagnostic{Pos: pass.Files[0].Package, Category: brokenCategory, Message: a.Name + ": " + firstLine(err.Error())})
+				report(analysis.Diagnostic{Pos: pass.Files[0].Package, Category: brokenCategory, Message: a.Name + ": " + firstLine(err.Error())})
 			}
 		}()
 		return a.Run(pass)
@@ -124,7 +139,7 @@ func guarded(a *analysis.Analyzer) *analysis.Analyzer {
 
 // A lintCollector joins the results of packages and of their test variants.
 type lintCollector struct {
-	root      string
+	root, dir string
 	rules     map[string]lintRule
 	read      *sources
 	drafts    []draft
@@ -156,14 +171,15 @@ type suppression struct {
 func (c *lintCollector) add(r runner.Result) error {
 	switch {
 	case r.Failed && len(r.Errors) == 0:
-		if r.Initial {
-			c.unchecked = append(c.unchecked, fmt.Sprintf("analysers of package %s: a dependency does not compile", r.Package.PkgPath))
+		if r.Initial && !strings.HasSuffix(r.Package.PkgPath, ".test") { // the main package of a test binary
+			c.unchecked = append(c.unchecked, at(lintFailed, r.Package.PkgPath)+": a dependency does not compile")
 		}
 		return nil
 	case r.Failed:
 		for _, err := range r.Errors {
 			c.compileError(r, err)
 		}
+		c.unchecked = append(c.unchecked, at(lintFailed, r.Package.PkgPath)+": it does not compile here")
 		return nil
 	case r.Skipped, !r.Initial:
 		return nil
@@ -201,27 +217,33 @@ func (c *lintCollector) add(r runner.Result) error {
 }
 
 func (c *lintCollector) compileError(r runner.Result, err error) {
-	var e packages.Error
-	pe, ok := err.(packages.Error)
+	e, ok := err.(packages.Error)
 	if !ok {
-		c.unchecked = append(c.unchecked, fmt.Sprintf("analysers of package %s: %s", r.Package.PkgPath, firstLine(err.Error())))
+		c.unchecked = append(c.unchecked, at(lintFailed, r.Package.PkgPath)+": "+firstLine(err.Error()))
 		return
 	}
-	e = pe
-	pos := parsePosition(e.Pos)
-	name := c.rel(pos.Filename)
-	if !filepath.IsLocal(name) {
-		name = ""
+	// The go command packs what the compiler printed into one message.
+	lines := compilerLine.FindAllStringSubmatch(e.Msg, -1)
+	if e.Pos != "" && e.Pos != "-" || lines == nil {
+		lines = [][]string{{"", e.Pos, strings.TrimSpace(e.Msg)}}
 	}
-	f := conclave.Finding{
-		Tool: toolCompile, Rule: "compile", Level: conclave.LevelError, Category: catCorrectness,
-		Path: name, Line: pos.Line, Column: pos.Column, Message: firstLine(strings.TrimSpace(e.Msg)),
+	for _, l := range lines {
+		pos := parsePosition(l[1])
+		if pos.Filename != "" && !filepath.IsAbs(pos.Filename) {
+			pos.Filename = filepath.Join(c.dir, pos.Filename)
+		}
+		f := conclave.Finding{
+			Tool: toolCompile, Rule: "compile", Level: conclave.LevelError, Category: catCorrectness,
+			Path: c.rel(pos.Filename), Line: pos.Line, Column: pos.Column, Message: firstLine(l[2]),
+		}
+		if !filepath.IsLocal(f.Path) {
+			f.Path, f.Fingerprint = "", digest(toolCompile, r.Package.PkgPath, f.Message)
+		}
+		c.drafts = append(c.drafts, draft{Finding: f})
 	}
-	if f.Path == "" {
-		f.Fingerprint = digest(toolCompile, r.Package.PkgPath, f.Message)
-	}
-	c.drafts = append(c.drafts, draft{Finding: f})
 }
+
+var compilerLine = regexp.MustCompile(`(?m)^(\S+\.go:\d+(?::\d+)?): (.*)$`)
 
 // parsePosition reads "file:line:column" and its shorter forms.
 func parsePosition(s string) token.Position {
@@ -281,8 +303,11 @@ func (c *lintCollector) diagnostic(d runner.Diagnostic, r runner.Result, made ma
 			return
 		}
 		found = c.draft(rule, d.Category, d.Position, d.Message)
-		if d.Category == "SA1019" {
+		switch {
+		case d.Category == "SA1019": // deprecated, and it works
 			found.Level = conclave.LevelNote
+		case d.Category == "nilness" && strings.HasPrefix(d.Message, "nil dereference"): // a certain panic
+			found.Level = conclave.LevelError
 		}
 	}
 	if !filepath.IsLocal(found.Path) || strings.HasSuffix(found.Path, "_test.go") && found.Tool == toolGosec {

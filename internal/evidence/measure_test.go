@@ -80,12 +80,12 @@ func Serve() error {
 	return s.ListenAndServe()
 }
 `},
-	{"SA5011", "staticcheck", catCorrectness, conclave.LevelWarning, `
+	{"nilness", "go vet", catCorrectness, conclave.LevelError, `
 func Deref(p *int) int {
 	if p == nil {
-		println("nothing")
+		return *p
 	}
-	return *p
+	return 0
 }
 `, `
 func Deref(p *int) int {
@@ -184,7 +184,7 @@ func TestPlantedDefectsAreFoundAndTheirTwinsAreClean(t *testing.T) {
 	for _, p := range planted {
 		f, ok := find(e.Findings, p.rule)
 		if !ok {
-			t.Errorf("%s was not found", p.rule)
+			t.Errorf("%s was not found; unchecked: %q", p.rule, e.Unchecked)
 			continue
 		}
 		want := conclave.Finding{Tool: p.tool, Category: p.category, Level: p.level, Path: p.rule + "/p.go"}

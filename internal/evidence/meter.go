@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,6 +71,9 @@ type Meter struct {
 	vulnDB  string
 	proxy   string
 	log     *slog.Logger
+	goEnv   []string // without a build cache
+	goRead  []string
+	userMod string // the user's module cache
 }
 
 // New returns a meter. It fails with ErrInvalid for bad options.
@@ -78,7 +83,15 @@ func New(o Options) (*Meter, error) {
 	}
 	m := &Meter{
 		box: o.Sandbox, cache: filepath.Clean(o.CacheDir), self: o.Self, timeout: o.Timeout,
-		vulnDB: o.VulnDB, proxy: o.ModuleProxy, log: o.Logger,
+		vulnDB: o.VulnDB, proxy: o.ModuleProxy, log: o.Logger, goRead: sandbox.GoRead(),
+	}
+	for _, kv := range sandbox.GoEnv("") {
+		if kv != "GOCACHE=" {
+			m.goEnv = append(m.goEnv, kv)
+		}
+		if dir, ok := strings.CutPrefix(kv, "GOMODCACHE="); ok {
+			m.userMod = dir
+		}
 	}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
@@ -103,6 +116,7 @@ func New(o Options) (*Meter, error) {
 
 func (m *Meter) goCache() string   { return filepath.Join(m.cache, "go-build") }
 func (m *Meter) lintCache() string { return filepath.Join(m.cache, "lint") }
+func (m *Meter) ownMod() string    { return filepath.Join(m.cache, "mod") }
 
 // Tree is what is to be measured.
 type Tree struct {
@@ -204,23 +218,36 @@ func removeOld(base string, since time.Time) {
 // goCommand is a go command that executes nothing of the tree, and so may write
 // the build cache. Dir is read-only.
 func (x *measurement) goCommand(dir string, args ...string) sandbox.Command {
-	return sandbox.Command{
+	c := sandbox.Command{
 		Args: append([]string{"go"}, args...), Dir: dir, ReadOnlyDir: true,
-		Env: append(sandbox.GoEnv(x.goCache()), vendored(dir)...), Read: append(sandbox.GoRead(), x.dir),
-		Write: []string{x.goCache()}, Timeout: x.timeout,
+		Env:  append(slices.Clone(x.goEnv), "GOCACHE="+x.goCache()),
+		Read: append(slices.Clone(x.goRead), x.dir), Write: []string{x.goCache()}, Timeout: x.timeout,
 	}
+	return x.adapt(c)
 }
 
 // untrusted is a command that may execute the tree: it may write the copy of
 // the tree, and reads the build cache through the worker.
 func (x *measurement) untrusted(dir string, args ...string) sandbox.Command {
-	env := append(sandbox.GoEnv("/tmp/gocache"), vendored(dir)...)
-	env = append(env, "GOCACHEPROG="+x.workerPath+" "+Worker+" --gocache "+x.goCache())
-	return sandbox.Command{
-		Args: args, Dir: dir, Env: env, Timeout: x.timeout,
-		Read:  append(sandbox.GoRead(), x.goCache(), filepath.Dir(x.workerPath)),
-		Write: []string{x.dir},
+	c := sandbox.Command{
+		Args: args, Dir: dir,
+		Env: append(slices.Clone(x.goEnv), "GOCACHE=/tmp/gocache",
+			"GOCACHEPROG="+x.workerPath+" "+Worker+" --gocache "+x.goCache()),
+		Read:  append(slices.Clone(x.goRead), x.goCache(), filepath.Dir(x.workerPath)),
+		Write: []string{x.dir}, Timeout: x.timeout,
 	}
+	return x.adapt(c)
+}
+
+// adapt makes a go command build a vendored module from its vendor directory,
+// and upgraded modules from our own module cache.
+func (x *measurement) adapt(c sandbox.Command) sandbox.Command {
+	c.Env = append(c.Env, vendored(c.Dir)...)
+	if x.modCache != "" {
+		c.Env = append(c.Env, "GOMODCACHE="+x.modCache)
+		c.Read = append(c.Read, x.modCache)
+	}
+	return c
 }
 
 // vendored returns the flags for a module with a vendor directory: it is built
@@ -266,5 +293,9 @@ func seal(e conclave.Evidence) conclave.Evidence {
 func (x *measurement) scrub(s string) string {
 	s = strings.ReplaceAll(s, x.dir+"/", "")
 	s = strings.ReplaceAll(s, x.dir, ".")
+	s = lockedModule.ReplaceAllString(s, "$1@$2 is not in the module cache (run go mod download)")
 	return volatile(s)
 }
+
+// lockedModule is how the go command says that it would have to download a module.
+var lockedModule = regexp.MustCompile(`open \S+/cache/download/(\S+)/@v/(\S+)\.lock: read-only file system`)

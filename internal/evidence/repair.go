@@ -17,6 +17,8 @@ import (
 // repairPrefix marks the diagnostics of gosecRepairs: the rule follows.
 const repairPrefix = "repair "
 
+const repairsName = "gosecrepairs"
+
 // gosecRepairs returns the analyser that offers repairs for findings of gosec's
 // which one rewriting mends for certain. A repair counts only where gosec made
 // the finding.
@@ -24,11 +26,9 @@ const repairPrefix = "repair "
 //   - G301, G302, G306: a permission given as a number without execute bits
 //     loses what the rule forbids.
 //   - G112, G114: an HTTP server gets a time limit for a request's header.
-//   - G402: a TLS configuration without a lowest version gets TLS 1.2, which
-//     today's toolchains mean by none.
 func gosecRepairs() *analysis.Analyzer {
 	return &analysis.Analyzer{
-		Name: "gosecrepairs",
+		Name: repairsName,
 		Doc:  "offers mechanical repairs for findings of gosec",
 		Run: func(pass *analysis.Pass) (any, error) {
 			for _, file := range pass.Files {
@@ -120,7 +120,7 @@ func (r repairer) serve(call *ast.CallExpr) {
 	if fields != "" {
 		fields += ", "
 	}
-	clock, imports, ok := r.use("time", call.Pos())
+	clock, imports, ok := r.useTime(call.Pos())
 	if !ok {
 		return
 	}
@@ -129,21 +129,17 @@ func (r repairer) serve(call *ast.CallExpr) {
 		append(imports, analysis.TextEdit{Pos: call.Pos(), End: call.End(), NewText: []byte(server)}))
 }
 
-// literal adds the missing field to a literal of http.Server or tls.Config.
+// literal adds the missing time limit to a literal of http.Server.
 func (r repairer) literal(lit *ast.CompositeLit) {
 	named, ok := types.Unalias(r.pass.TypesInfo.TypeOf(lit)).(*types.Named)
 	if !ok || named.Obj().Pkg() == nil {
 		return
 	}
-	switch named.Obj().Pkg().Path() + "." + named.Obj().Name() {
-	case "net/http.Server":
-		if clock, imports, ok := r.use("time", lit.Pos()); ok && !hasField(lit, "ReadHeaderTimeout", "ReadTimeout") {
-			r.offer("G112", lit.Pos(), "set a header timeout", append(imports, addField(lit, "ReadHeaderTimeout: 10 * "+clock+".Second")))
-		}
-	case "crypto/tls.Config":
-		if name, imports, ok := r.use("crypto/tls", lit.Pos()); ok && !hasField(lit, "MinVersion") {
-			r.offer("G402", lit.Pos(), "require TLS 1.2", append(imports, addField(lit, "MinVersion: "+name+".VersionTLS12")))
-		}
+	if named.Obj().Pkg().Path() != "net/http" || named.Obj().Name() != "Server" || hasField(lit, "ReadHeaderTimeout", "ReadTimeout") {
+		return
+	}
+	if clock, imports, ok := r.useTime(lit.Pos()); ok {
+		r.offer("G112", lit.Pos(), "set a header timeout", append(imports, addField(lit, "ReadHeaderTimeout: 10 * "+clock+".Second")))
 	}
 }
 
@@ -166,18 +162,15 @@ func addField(lit *ast.CompositeLit, field string) analysis.TextEdit {
 	return analysis.TextEdit{Pos: lit.Lbrace + 1, End: lit.Lbrace + 1, NewText: []byte(field)}
 }
 
-// use returns the name by which a package can be used at pos, and the edit that
-// imports it. It reports false when the name means something else there.
-func (r repairer) use(pkg string, pos token.Pos) (string, []analysis.TextEdit, bool) {
-	name := pkg[strings.LastIndexByte(pkg, '/')+1:]
-	var edits []analysis.TextEdit
-	imported := false
+// useTime returns the name by which package time can be used at pos, and the
+// edit that imports it. It reports false when the name means something else there.
+func (r repairer) useTime(pos token.Pos) (string, []analysis.TextEdit, bool) {
+	name, imported := "time", false
 	for _, spec := range r.file.Imports {
-		if spec.Path.Value == strconv.Quote(pkg) {
-			if spec.Name != nil {
+		if spec.Path.Value == `"time"` {
+			if imported = true; spec.Name != nil {
 				name = spec.Name.Name
 			}
-			imported = true
 		}
 	}
 	scope := r.pass.Pkg.Scope().Innermost(pos)
@@ -187,24 +180,24 @@ func (r repairer) use(pkg string, pos token.Pos) (string, []analysis.TextEdit, b
 	_, object := scope.LookupParent(name, pos)
 	if imported {
 		p, ok := object.(*types.PkgName)
-		return name, nil, ok && p.Imported().Path() == pkg
+		return name, nil, ok && p.Imported().Path() == "time"
 	}
-	if object != nil || len(r.file.Imports) == 0 {
+	if object != nil {
 		return "", nil, false
 	}
 	for _, d := range r.file.Decls {
-		if gen, ok := d.(*ast.GenDecl); ok && gen.Tok == token.IMPORT {
-			if gen.Lparen.IsValid() {
-				// Behind the last import gofmt sorts it within its block.
-				last := gen.Specs[len(gen.Specs)-1]
-				edits = append(edits, analysis.TextEdit{Pos: last.Pos(), End: last.Pos(), NewText: []byte(strconv.Quote(pkg) + "\n")})
-			} else {
-				edits = append(edits, analysis.TextEdit{Pos: gen.End(), End: gen.End(), NewText: []byte("\nimport " + strconv.Quote(pkg))})
-			}
-			break
+		gen, ok := d.(*ast.GenDecl)
+		if !ok || gen.Tok != token.IMPORT || len(gen.Specs) == 0 {
+			continue
 		}
+		edit := analysis.TextEdit{Pos: gen.End(), End: gen.End(), NewText: []byte("\nimport \"time\"")}
+		if gen.Lparen.IsValid() { // gofmt sorts it within its block
+			last := gen.Specs[len(gen.Specs)-1]
+			edit = analysis.TextEdit{Pos: last.Pos(), End: last.Pos(), NewText: []byte("\"time\"\n")}
+		}
+		return name, []analysis.TextEdit{edit}, true
 	}
-	return name, edits, len(edits) > 0
+	return "", nil, false // without an import there is no net/http either
 }
 
 func (r repairer) offer(rule string, pos token.Pos, message string, edits []analysis.TextEdit) {

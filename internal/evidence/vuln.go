@@ -5,10 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"golang.org/x/mod/modfile"
+	modpath "golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
 	"golang.org/x/vuln/scan"
 
 	"conclave"
@@ -141,4 +146,88 @@ func scanModule(ctx context.Context, root string, m module, db string) ([]vulner
 	}
 	slices.SortFunc(found, func(a, b vulnerability) int { return strings.Compare(a.id+a.module, b.id+b.module) })
 	return found, nil
+}
+
+// An upgradeOf is an upgrade with the keys of the findings that it mends.
+type upgradeOf struct {
+	Upgrade
+	keys []string
+}
+
+// newest joins the upgrades of one dependency: the highest version mends all.
+func newest(edits []Edit) []upgradeOf {
+	var all []upgradeOf
+	for _, e := range edits {
+		if e.Upgrade == nil {
+			continue
+		}
+		i := slices.IndexFunc(all, func(u upgradeOf) bool { return u.Dir == e.Upgrade.Dir && u.Module == e.Upgrade.Module })
+		if i < 0 {
+			all = append(all, upgradeOf{*e.Upgrade, []string{e.Key}})
+			continue
+		}
+		all[i].keys = append(all[i].keys, e.Key)
+		if semver.Compare(e.Upgrade.Version, all[i].Version) > 0 {
+			all[i].Version = e.Upgrade.Version
+		}
+	}
+	return all
+}
+
+// goGet upgrades a dependency in the copy, with modules from a proxy in a
+// directory or from the user's module cache. It returns go.mod and go.sum as
+// they became, or why there is no upgrade.
+func (x *measurement) goGet(ctx context.Context, u Upgrade, proxy string) (changed map[string][]byte, why string, err error) {
+	dir := x.in(u.Dir)
+	x.modCache = x.ownMod()
+	if vendored(dir) != nil {
+		return nil, "the module is vendored", nil
+	}
+	if err := os.MkdirAll(x.modCache, 0o700); err != nil {
+		return nil, "", fmt.Errorf("making the module cache: %w", err)
+	}
+	c := x.goCommand(dir, "get", "-t", u.Module+"@"+u.Version, "./...")
+	sources := "file://" + proxy
+	if x.userMod != "" {
+		sources += ",file://" + filepath.Join(x.userMod, "cache", "download")
+	}
+	c.Env = append(c.Env, "GOPROXY="+sources, "GONOSUMDB=*", "GOFLAGS=-mod=mod -modcacherw")
+	c.Read = append(c.Read, proxy)
+	c.Write = append(c.Write, x.dir, x.modCache)
+	c.ReadOnlyDir = false
+	r, err := x.box.Run(ctx, c)
+	if err != nil {
+		return nil, "", fmt.Errorf("upgrading %s: %w", u.Module, err)
+	}
+	if r.ExitCode != 0 || r.TimedOut {
+		return nil, "go get " + u.Module + "@" + u.Version + ": " + shorten(x.scrub(lastLine(r.Stderr)), 300), nil
+	}
+	changed = map[string][]byte{}
+	for _, name := range []string{"go.mod", "go.sum"} {
+		file := path.Join(u.Dir, name)
+		if text := readText(x.dir, file); text != nil {
+			changed[file] = text
+		}
+	}
+	return changed, "", nil
+}
+
+// upgradedModules reports whether go.mod of a module requires what only our own
+// module cache has: what an earlier upgrade brought there.
+func (x *measurement) upgradedModules(m module) bool {
+	name := path.Join(m.dir, "go.mod")
+	file, err := modfile.ParseLax(name, readText(x.dir, name), nil)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(file.Require, func(r *modfile.Require) bool {
+		escaped, err := modpath.EscapePath(r.Mod.Path)
+		if err != nil {
+			return false
+		}
+		at := filepath.Join("cache", "download", filepath.FromSlash(escaped), "@v", r.Mod.Version+".mod")
+		_, missing := os.Stat(filepath.Join(x.userMod, at))
+		_, err = os.Stat(filepath.Join(x.ownMod(), at))
+		return missing != nil && err == nil
+	})
 }

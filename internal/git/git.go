@@ -9,6 +9,7 @@ package git
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +62,7 @@ type command struct {
 	env   []string
 	stdin string
 	args  []string
+	limit int // of the output; 0 for maxOutput
 }
 
 // A failure is a git command that exited with a status other than 0.
@@ -108,8 +110,9 @@ func (c command) run(ctx context.Context) ([]byte, error) {
 	cmd.Dir = c.dir
 	cmd.Env = append(environment(), c.env...)
 	cmd.Stdin = strings.NewReader(c.stdin)
-	out := &limitedBuffer{limit: maxOutput, full: func() {
-		cancel(conclave.Errorf(conclave.ErrLimited, "its output is longer than %d bytes", maxOutput))
+	limit := cmp.Or(c.limit, maxOutput)
+	out := &limitedBuffer{limit: limit, full: func() {
+		cancel(conclave.Errorf(conclave.ErrLimited, "its output is longer than %d bytes", limit))
 	}}
 	message := &limitedBuffer{limit: 16 << 10}
 	cmd.Stdout, cmd.Stderr = out, message
@@ -123,13 +126,13 @@ func (c command) run(ctx context.Context) ([]byte, error) {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("git %s: %w", c.args[0], context.Cause(ctx))
 	case errors.As(err, &exit):
-		return out.Bytes(), &failure{command: c.args[0], status: exit.ExitCode(), message: clean(message.String())}
+		return out.kept.Bytes(), &failure{command: c.args[0], status: exit.ExitCode(), message: clean(message.kept.String())}
 	case errors.Is(err, os.ErrNotExist):
 		return nil, conclave.Errorf(conclave.ErrNotFound, "git %s: %w", c.args[0], err)
 	case err != nil:
 		return nil, fmt.Errorf("git %s: %w", c.args[0], err)
 	}
-	return out.Bytes(), nil
+	return out.kept.Bytes(), nil
 }
 
 // environment is the parent's without git's own variables, and without what
@@ -157,22 +160,21 @@ func clean(message string) string {
 	return message
 }
 
-// A limitedBuffer keeps the first bytes and calls full, if set, for the rest.
+// A limitedBuffer keeps the first bytes and calls full, if set, for the rest. It
+// does not embed its buffer, whose ReadFrom would pass the limit by.
 type limitedBuffer struct {
-	bytes.Buffer
+	kept  bytes.Buffer
 	limit int
 	full  func()
 }
 
 func (b *limitedBuffer) Write(p []byte) (int, error) {
-	if room := b.limit - b.Len(); len(p) > room {
-		b.Buffer.Write(p[:room])
-		if b.full != nil {
-			b.full()
-		}
-		return len(p), nil
+	room := b.limit - b.kept.Len()
+	b.kept.Write(p[:min(room, len(p))])
+	if len(p) > room && b.full != nil {
+		b.full()
 	}
-	return b.Buffer.Write(p)
+	return len(p), nil
 }
 
 // Version returns the installed git's version, such as "2.39.5". It fails with

@@ -386,6 +386,18 @@ func TestCancelledCommand(t *testing.T) {
 	wantKind(t, conclave.KindOf(err), conclave.ErrTimeout)
 }
 
+func TestOutputIsLimited(t *testing.T) {
+	r, first := create(t, map[string]string{"a": strings.Repeat("x", 1000)})
+	c := r.command("cat-file", "blob", first+":a")
+	c.limit = 999
+	_, err := c.run(t.Context())
+	wantKind(t, err, conclave.ErrLimited)
+	c.limit = 1000
+	if out, err := c.run(t.Context()); err != nil || len(out) != 1000 {
+		t.Errorf("%d bytes, %v", len(out), err)
+	}
+}
+
 func TestErrorsHoldNoCredentials(t *testing.T) {
 	r, _ := create(t, map[string]string{"a": "x"})
 	_, err := r.git(t.Context(), "ls-remote", "http://ada:s3cret@127.0.0.1:1/x.git")

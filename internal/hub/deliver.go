@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"conclave"
@@ -52,7 +53,7 @@ func (h *Hub) HandleDelivery(ctx context.Context, id conclave.TaskID, epoch int6
 		if lost > 0 {
 			why += "; what is registered there is lost"
 		}
-		return h.settle(ctx, t, Settle{State: conclave.TaskFailed, Error: why, ErrorKind: conclave.ErrUnavailable.Error()})
+		return h.fail(ctx, t, conclave.Errorf(conclave.ErrUnavailable, "%s", why))
 	}
 	return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted, After: parkedRetry, Parked: true})
 }
@@ -101,10 +102,7 @@ func (h *Hub) deliver(ctx context.Context, t Task, a conclave.Agent) error {
 		// This hub stops. The agent, if it lives on, gets the same message id again.
 		return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted})
 	case errors.Is(err, context.DeadlineExceeded):
-		return h.settle(ctx, t, Settle{
-			State: conclave.TaskFailed, ErrorKind: conclave.ErrTimeout.Error(),
-			Error: fmt.Sprintf("%s did not answer within %s", a.Name, h.opts.Timeout),
-		})
+		return h.fail(ctx, t, conclave.Errorf(conclave.ErrTimeout, "%s did not answer within %s", a.Name, h.opts.Timeout))
 	case errors.Is(err, conclave.ErrUnavailable), errors.Is(err, conclave.ErrNotFound):
 		// Not found: its host is there, and does not have it, or not yet.
 		return h.retry(ctx, t, a, err)
@@ -112,20 +110,20 @@ func (h *Hub) deliver(ctx context.Context, t Task, a conclave.Agent) error {
 		// The host has its hands full although we thought it had not.
 		return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted, After: backoff(t.Attempt), Parked: true})
 	case err != nil:
-		return h.settle(ctx, t, Settle{State: conclave.TaskFailed, Error: conclave.Text(err), ErrorKind: conclave.KindOf(err).Error()})
+		return h.fail(ctx, t, err)
 	}
 
 	end := Settle{State: result.State, Text: result.Text, Reply: result.Data, Actor: string(a.Name)}
 	said := result.Text
-	if result.Err != nil {
-		end.Error, end.ErrorKind = result.Err.Error(), conclave.KindOf(result.Err).Error()
-		said = end.Error
+	if result.State == conclave.TaskInputRequired {
+		end.State = conclave.TaskFailed
+		result.Err = conclave.Errorf(conclave.ErrUnsupported, "%s wants more input, and nobody is there to give it: %w", a.Name, result.Err)
 	}
-	if end.State == conclave.TaskInputRequired {
-		end.State, end.Error = conclave.TaskFailed, "the agent wants more input, and nobody is there to give it: "+end.Error
+	if result.Err != nil {
+		end.Error, said = shownError(result.Err), conclave.Text(result.Err)
 	}
 	end.Message = &conclave.Message{
-		ID: conclave.MessageID(newID()), Task: t.ID, Conversation: t.Conversation, Run: t.Run,
+		ID: conclave.MessageID(conclave.NewID("msg")), Task: t.ID, Conversation: t.Conversation, Run: t.Run,
 		From: string(a.Name), To: t.From, Kind: t.Kind, Text: said, Data: result.Data,
 	}
 	return h.settle(ctx, t, end)
@@ -138,10 +136,7 @@ func (h *Hub) retry(ctx context.Context, t Task, a conclave.Agent, why error) er
 	delete(h.clients, clientKey(t.Tenant, a))
 	h.mu.Unlock()
 	if t.Age > h.opts.MaxAge {
-		return h.settle(ctx, t, Settle{
-			State: conclave.TaskFailed, ErrorKind: conclave.ErrUnavailable.Error(),
-			Error: fmt.Sprintf("%s could not be reached for %s: %s", a.Name, t.Age.Round(time.Second), conclave.Text(why)),
-		})
+		return h.fail(ctx, t, conclave.Errorf(conclave.ErrUnavailable, "%s could not be reached for %s: %w", a.Name, t.Age.Round(time.Second), why))
 	}
 	h.opts.Logger.InfoContext(ctx, "an agent does not answer; the message will be delivered again",
 		"agent", a.Name, "task", t.ID, "attempt", t.Attempt, "err", why)
@@ -151,6 +146,25 @@ func (h *Hub) retry(ctx context.Context, t Task, a conclave.Agent, why error) er
 // backoff doubles from a quarter of a second to half a minute.
 func backoff(attempt int) time.Duration {
 	return min(250*time.Millisecond<<min(max(attempt-1, 0), 10), 30*time.Second)
+}
+
+// fail ends a delivery that came to nothing.
+func (h *Hub) fail(ctx context.Context, t Task, why error) error {
+	return h.settle(ctx, t, Settle{State: conclave.TaskFailed, Error: shownError(why)})
+}
+
+// shownError puts the kind of an error before its text, so that a task, which
+// has one field for both, gives the kind back.
+func shownError(err error) string { return conclave.KindOf(err).Error() + ": " + conclave.Text(err) }
+
+// splitError takes apart what shownError made. A text without a kind has none.
+func splitError(shown string) (kind error, text string) {
+	for _, k := range conclave.Kinds() {
+		if text, ok := strings.CutPrefix(shown, k.Error()+": "); ok {
+			return k, text
+		}
+	}
+	return nil, shown
 }
 
 // settle writes the end of a delivery, even when this hub is being stopped. A
@@ -253,11 +267,11 @@ func (h *Hub) client(ctx context.Context, tenant conclave.TenantID, a conclave.A
 	if c != nil {
 		return c, nil
 	}
-	token := ""
+	dial := a2awire.DialOptions{URL: a.URL, Transport: h.opts.Transport, Logger: h.opts.Logger}
 	if h.opts.Token != nil {
-		token = h.opts.Token(a)
+		dial.Token = func(ctx context.Context) (string, error) { return h.opts.Token(ctx, a) }
 	}
-	c, err := a2awire.Dial(ctx, a2awire.DialOptions{URL: a.URL, Transport: h.opts.Transport, Token: token, Logger: h.opts.Logger})
+	c, err := a2awire.Dial(ctx, dial)
 	if err != nil {
 		return nil, err
 	}

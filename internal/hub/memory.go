@@ -322,7 +322,7 @@ func (m *Memory) Settle(_ context.Context, in Settle) (Task, error) {
 		return m.view(t), nil
 	}
 	working := t.State == conclave.TaskWorking
-	t.State, t.Text, t.Reply, t.Error, t.ErrorKind, t.Updated = in.State, in.Text, in.Reply, in.Error, in.ErrorKind, m.clock()
+	t.State, t.Text, t.Reply, t.Error, t.Updated = in.State, in.Text, in.Reply, in.Error, m.clock()
 	m.taskEvent(t, in.Actor, "the task is "+string(in.State))
 	if in.Message != nil {
 		msg := *in.Message
@@ -383,7 +383,7 @@ func (m *Memory) Messages(_ context.Context, f MessageFilter) ([]conclave.Messag
 			(f.Conversation == "" || msg.Conversation == f.Conversation) && (f.Run == "" || msg.Run == f.Run) {
 			out = append(out, msg.Message)
 		}
-		started = started || msg.ID == f.After
+		started = started || msg.ID == f.After && msg.tenant == f.Tenant
 	}
 	if !started {
 		return nil, conclave.Errorf(conclave.ErrNotFound, "there is no message %q", f.After)

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/uuid"
-
 	"conclave"
 )
 
@@ -61,18 +59,18 @@ func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
 		in.Conversation = parent.Conversation
 	}
 	if in.Conversation == "" {
-		in.Conversation = conclave.ConversationID(newID())
+		in.Conversation = conclave.ConversationID(conclave.NewID("talk"))
 	}
 	if in.Run == "" {
 		in.Run = parent.Run
 	}
 
-	id := conclave.TaskID(newID())
+	id := conclave.TaskID(conclave.NewID("task"))
 	t, _, err := h.opts.Store.Accept(ctx, Accept{
 		Tenant: caller.Tenant, Key: in.Key, Call: call, Exclude: in.Exclude,
 		Task: conclave.Task{ID: id, Conversation: in.Conversation, Run: in.Run, From: from, To: in.To, Kind: in.Kind},
 		Request: conclave.Message{
-			ID: conclave.MessageID(newID()), Task: id, Conversation: in.Conversation, Run: in.Run,
+			ID: conclave.MessageID(conclave.NewID("msg")), Task: id, Conversation: in.Conversation, Run: in.Run,
 			From: from, To: in.To, Kind: in.Kind, Text: in.Text, Data: in.Data,
 		},
 	})
@@ -81,9 +79,6 @@ func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
 	}
 	return t, nil
 }
-
-// newID returns an id that sorts by time.
-func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // refuse records a refusal for reasons of rights or limits; a mistake in the
 // request is its sender's business alone.

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"conclave"
@@ -46,7 +47,7 @@ type Store interface {
 	// ErrNotFound.
 	//   - State submitted puts it back: no Agent, epoch raised by one, the job
 	//     (task, epoch) due after in.After, and parked as in.Parked says.
-	//   - Any other state is final: Text, Reply, Error and ErrorKind are kept, and
+	//   - Any other state is final: Text, Reply and Error are kept, and
 	//     in.Message is inserted when it is not nil. When the task was working,
 	//     the oldest parked delivery that the agent may take (same tenant, To is
 	//     the agent's own address or its role's, the agent is not excluded) is
@@ -76,14 +77,13 @@ type Store interface {
 // Task is a task as the store keeps it.
 type Task struct {
 	conclave.Task
-	Tenant    conclave.TenantID
-	Call      conclave.CallPath    // up to the one who asks, as accepted
-	Exclude   []conclave.AgentName // agents that a role address must not choose
-	Request   conclave.Message
-	ErrorKind string // of a task that failed or was rejected: the name of a kind of error
-	Epoch     int64
-	Attempt   int           // how often it was claimed
-	Age       time.Duration // since acceptance, on the database's clock
+	Tenant  conclave.TenantID
+	Call    conclave.CallPath    // up to the one who asks, as accepted
+	Exclude []conclave.AgentName // agents that a role address must not choose
+	Request conclave.Message
+	Epoch   int64
+	Attempt int           // how often it was claimed
+	Age     time.Duration // since acceptance, on the database's clock
 }
 
 // Accept is a message to keep.
@@ -106,17 +106,16 @@ type Claim struct {
 
 // Settle says how a delivery ended.
 type Settle struct {
-	ID        conclave.TaskID
-	Epoch     int64
-	State     conclave.TaskState
-	Text      string
-	Reply     []byte
-	Error     string
-	ErrorKind string
-	Actor     string            // who did it, for the event
-	Message   *conclave.Message // what the agent said, when it said something
-	After     time.Duration     // put back: when it is due
-	Parked    bool              // put back: nobody can take it now; wake it when somebody can
+	ID      conclave.TaskID
+	Epoch   int64
+	State   conclave.TaskState
+	Text    string
+	Reply   json.RawMessage
+	Error   string            // the kind of error, a colon, a text: "denied: planner-1 does not vote on its own work"
+	Actor   string            // who did it, for the event
+	Message *conclave.Message // what the agent said, when it said something
+	After   time.Duration     // put back: when it is due
+	Parked  bool              // put back: nobody can take it now; wake it when somebody can
 }
 
 // Sweep says what is stale.

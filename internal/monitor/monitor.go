@@ -70,7 +70,7 @@ func New(o Options) (*Monitor, error) {
 	mux.HandleFunc("GET /session", m.session)
 	mux.HandleFunc("GET /reports/{run}/{format}", m.report)
 	mux.HandleFunc("/api/", m.callAPI)
-	mux.Handle("GET /", m.page)
+	mux.Handle("/", m.page)
 	m.handler = mux
 	return m, nil
 }

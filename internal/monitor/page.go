@@ -114,6 +114,11 @@ func contentType(name string) string {
 // ServeHTTP answers with a file, or with the page itself for every address that
 // the page's own router knows.
 func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "the page is only read", http.StatusMethodNotAllowed)
+		return
+	}
 	if f, ok := p.files[r.URL.Path]; ok {
 		f.serve(w, r)
 		return

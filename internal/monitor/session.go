@@ -24,8 +24,8 @@ type Ticket struct {
 
 // mintTicket makes a one-time link for the bearer of a token that may read.
 func (m *Monitor) mintTicket(w http.ResponseWriter, r *http.Request) {
-	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
 		writeProblem(w, http.StatusUnauthorized, conclave.Errorf(conclave.ErrDenied, "a ticket is made for a token: send Authorization: Bearer TOKEN"))
 		return
 	}
@@ -85,7 +85,7 @@ func (m *Monitor) session(w http.ResponseWriter, r *http.Request) {
 		m.refuse(w, err)
 		return
 	}
-	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	caller, err := m.tokens.Verify(token)
 	if err != nil {
 		writeProblem(w, http.StatusUnauthorized, err)

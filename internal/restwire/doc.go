@@ -8,6 +8,9 @@
 // in a JSON body. Errors travel as problem details (RFC 9457) with the kind of
 // error, and come out of the client as the same kind.
 //
+// Reading an input ([Inputs]) and running an operation ([Call]) are there for the
+// other faces of an operation too.
+//
 // A stream of events holds two goroutines on the server: the one that serves
 // the request writes, the other ranges over the record and ends with the
 // request's context. The client reads a stream on its caller's goroutine. When

@@ -1,6 +1,7 @@
 package restwire
 
 import (
+	"fmt"
 	"reflect"
 
 	"conclave"
@@ -23,4 +24,13 @@ func enums() map[reflect.Type][]any {
 		reflect.TypeFor[conclave.Verdict]():       {conclave.VerdictApprove, conclave.VerdictReject, conclave.VerdictAbstain},
 		reflect.TypeFor[conclave.WorktreeState](): {conclave.WorktreeLeased, conclave.WorktreeMerged, conclave.WorktreeReleased},
 	}
+}
+
+// Enum lists the values of a type that has a fixed set of them; nil for another.
+func Enum(t reflect.Type) []string {
+	var out []string
+	for _, v := range enums()[t] {
+		out = append(out, fmt.Sprint(v))
+	}
+	return out
 }

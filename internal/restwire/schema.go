@@ -1,7 +1,6 @@
 package restwire
 
 import (
-	"fmt"
 	"reflect"
 	"slices"
 
@@ -71,14 +70,14 @@ func finishOutputs(r huma.Registry) {
 	}
 }
 
-// enumOf returns the known values of a type or of its elements, as strings.
+// enumOf returns the known values of a type or of its elements.
 func enumOf(t reflect.Type) []any {
 	if t.Kind() == reflect.Slice {
 		t = t.Elem()
 	}
 	var out []any
-	for _, v := range enums()[t] {
-		out = append(out, fmt.Sprint(v))
+	for _, v := range Enum(t) {
+		out = append(out, v)
 	}
 	return out
 }

@@ -34,7 +34,9 @@ func (s *server) stream(in *input, events conclave.Events) func(http.ResponseWri
 				return wholeInput(http.StatusUnprocessableEntity, fmt.Sprintf("%s %q is no seq", lastEventHeader, last))
 			}
 		}
-		s.pump(w, r, events, filter)
+		if r.Method != http.MethodHead { // which would never end
+			s.pump(w, r, events, filter)
+		}
 		return nil
 	}
 }

@@ -25,7 +25,8 @@ var everything = conclave.Caller{
 	Permissions: []conclave.Permission{conclave.PermitRead, conclave.PermitSpeak, conclave.PermitWork, conclave.PermitApprove, conclave.PermitService, conclave.PermitAdmin},
 }
 
-// authenticate knows three tokens: of who may do everything, nothing, or read.
+// authenticate knows the tokens of who may do everything, nothing, or read, and
+// one at which it fails itself.
 func authenticate(r *http.Request) (conclave.Caller, error) {
 	switch r.Header.Get("Authorization") {
 	case "Bearer " + goodToken:
@@ -34,6 +35,9 @@ func authenticate(r *http.Request) (conclave.Caller, error) {
 		return conclave.Caller{Tenant: conclave.DefaultTenant, Human: "nobody"}, nil
 	case "Bearer read":
 		return conclave.Caller{Tenant: conclave.DefaultTenant, Human: "reader", Permissions: []conclave.Permission{conclave.PermitRead}}, nil
+	}
+	if r.Header.Get("Authorization") == "Bearer outage" {
+		return conclave.Caller{}, errors.New("the key store says hunter2")
 	}
 	return conclave.Caller{}, conclave.Errorf(conclave.ErrDenied, "no such token")
 }
@@ -139,7 +143,7 @@ func fill(t *rapid.T, v reflect.Value, name string, query bool, depth int) {
 		v.Set(reflect.ValueOf(json.RawMessage(`{"n":12345678901234567890,"z":1.0,"a":["é",null]}`)))
 		return
 	}
-	if values := valuesOf(v.Type()); values != nil {
+	if values := restwire.Enum(v.Type()); values != nil {
 		v.SetString(rapid.SampledFrom(values).Draw(t, "value"))
 		return
 	}
@@ -188,23 +192,6 @@ func fill(t *rapid.T, v reflect.Value, name string, query bool, depth int) {
 	default:
 		t.Fatalf("can't make a %s", v.Type())
 	}
-}
-
-// valuesOf lists known values of the types that have a fixed set of them.
-func valuesOf(t reflect.Type) []string {
-	switch t {
-	case reflect.TypeFor[conclave.AgentState]():
-		return []string{"live", "lost"}
-	case reflect.TypeFor[conclave.MotionKind]():
-		return []string{"approve", "rank"}
-	case reflect.TypeFor[conclave.MotionState]():
-		return []string{"open", "waiting", "decided"}
-	case reflect.TypeFor[conclave.RunStatus]():
-		return []string{"running", "needs_model", "cancelled"}
-	case reflect.TypeFor[conclave.Verdict]():
-		return []string{"approve", "reject", "abstain"}
-	}
-	return nil
 }
 
 // Every kind of error is the same on both sides of every operation, and the text

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -31,20 +31,6 @@ func Child() {
 	}
 }
 
-// A reporter writes to the report pipe.
-type reporter struct {
-	mu  sync.Mutex
-	enc *json.Encoder
-}
-
-// send reports one thing. Nobody reads it when Run's process is dead, and then
-// this process is about to be killed too.
-func (r *reporter) send(one report) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	_ = r.enc.Encode(one)
-}
-
 // supervise sets the sandbox up, runs the command and returns the exit code of
 // the supervisor itself, which only tells a set-up that worked from one that
 // did not.
@@ -52,57 +38,54 @@ func supervise() int {
 	// Capabilities, the system call filter and no_new_privs belong to a thread:
 	// the one that forks must be the one that dropped them.
 	runtime.LockOSThread()
-	unix.CloseOnExec(3)
-	unix.CloseOnExec(4)
-	control := os.NewFile(3, "control")
-	out := &reporter{enc: json.NewEncoder(os.NewFile(4, "report"))}
+	last := oversee(os.NewFile(3, "control"))
+	// Nobody reads it when Run's process is dead.
+	_ = json.NewEncoder(os.NewFile(4, "report")).Encode(last)
+	if last.Failure != "" {
+		return 1
+	}
+	return 0
+}
+
+// oversee does what the control pipe says, and returns how it ended. When it
+// returns, what the command left is dead, or dies with this process in a PID
+// namespace.
+func oversee(control io.Reader) report {
+	// Whatever else started with the program's parent is open here too, perhaps
+	// a directory outside the view.
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return report{Failure: "closing files: " + err.Error()}
+	}
 	var p spec
 	if err := json.NewDecoder(control).Decode(&p); err != nil {
-		out.send(report{Failure: "reading the spec: " + err.Error()})
-		return 1
+		return report{Failure: "reading the spec: " + err.Error()}
 	}
 	// When memory runs out, the kernel should rather end the command than
 	// anything else. Not every machine lets this be set, and it is no limit.
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
 	if err := isolate(p); err != nil {
-		out.send(report{Failure: err.Error()})
-		return 1
+		return report{Failure: err.Error()}
 	}
 	if p.Probe {
-		code := 0
-		out.send(report{Exit: &code})
-		return 0
+		return report{Exit: new(int)}
 	}
 	pid, err := startCommand(p)
 	if err != nil {
-		out.send(report{Failure: err.Error(), Missing: errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist)})
-		return 1
+		return report{Failure: err.Error(), Missing: errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist)}
 	}
+	ends := make(chan report, 2)
 	go func() {
-		_, _ = io.Copy(io.Discard, control) // ends with Run's process
-		end(p)
+		_, _ = io.Copy(io.Discard, control) // ends when Run says so, or dies
+		ends <- report{}
 	}()
-	go func() {
-		out.send(report{Limit: watch(p)})
-		end(p)
-	}()
-	code, err := reap(pid)
-	if err != nil {
-		out.send(report{Failure: err.Error()})
-	} else {
-		out.send(report{Exit: &code})
-	}
-	end(p)
-	return 0
-}
-
-// end kills what the command left. In a PID namespace the kernel does that when
-// the supervisor exits.
-func end(p spec) {
+	go func() { ends <- reap(pid) }()
+	// Before its ABI 8, Landlock puts each thread in a domain of its own, and the
+	// command in this one's: only this thread may look at it and kill it.
+	last := watch(p, ends)
 	if !p.Mechanism.isolated() {
 		killTree(os.Getpid())
 	}
-	os.Exit(0)
+	return last
 }
 
 // isolate turns this process into what the command may be.
@@ -154,18 +137,20 @@ func startCommand(p spec) (int, error) {
 }
 
 // reap waits for every child, adopted ones too, until the command ends.
-func reap(command int) (int, error) {
+func reap(command int) report {
 	for {
 		var status syscall.WaitStatus
 		pid, err := syscall.Wait4(-1, &status, 0, nil)
 		switch {
 		case errors.Is(err, syscall.EINTR):
 		case err != nil:
-			return 0, fmt.Errorf("waiting for the command: %w", err)
+			return report{Failure: fmt.Sprintf("waiting for the command: %v", err)}
 		case pid == command && status.Signaled():
-			return 128 + int(status.Signal()), nil
+			code := 128 + int(status.Signal())
+			return report{Exit: &code}
 		case pid == command && status.Exited():
-			return status.ExitStatus(), nil
+			code := status.ExitStatus()
+			return report{Exit: &code}
 		}
 	}
 }

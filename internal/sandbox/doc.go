@@ -6,7 +6,7 @@
 //
 //	Run ──fork──► supervisor (PID 1) ──fork──► the command ──► its descendants
 //	 │ control pipe: the spec, then its end means stop      │
-//	 └ report pipe: started, exit status, or why it ended ◄─┘
+//	 └ report pipe: exit status, or why it ended ◄─┘
 //
 // The supervisor builds the file view, brings up the loopback interface, drops
 // every capability, sets the resource limits, Landlock and a system call

@@ -10,13 +10,37 @@ import (
 // GoEnv returns the variables with which go build, go vet and go test work in
 // the sandbox, offline: the installed toolchain, the user's module cache, and a
 // build cache in cacheDir. The caller lists cacheDir in [Command.Write] and
-// [GoRead] in [Command.Read]; [GoCommand] does both. The user's own build cache
-// stays out of reach, so that a command cannot put objects into it.
+// [GoRead] in [Command.Read]; [GoCommand] does both.
+//
+// The user's own build cache stays out of reach, so that a command cannot put
+// objects into it. For the same reason, commands that should not trust each
+// other need a cacheDir each.
 //
 // Modules are never downloaded, and go.mod is never changed. Without an
 // installed toolchain the variables still hold, and the go command is not found.
 func GoEnv(cacheDir string) []string {
 	goroot, modcache := goDirs()
+	return goEnv(goroot, modcache, cacheDir)
+}
+
+// GoRead returns the directories that the Go toolchain reads: its own, and the
+// user's module cache if there is one.
+func GoRead() []string { return existing(goDirs()) }
+
+// GoCommand returns the command "go args..." in dir, with all that it needs.
+// Both directories must exist.
+func GoCommand(dir, cacheDir string, args ...string) Command {
+	goroot, modcache := goDirs()
+	return Command{
+		Args:  append([]string{"go"}, args...),
+		Dir:   dir,
+		Env:   goEnv(goroot, modcache, cacheDir),
+		Read:  existing(goroot, modcache),
+		Write: []string{cacheDir},
+	}
+}
+
+func goEnv(goroot, modcache, cacheDir string) []string {
 	env := []string{
 		"GOCACHE=" + cacheDir,
 		"GOENV=off",
@@ -28,10 +52,9 @@ func GoEnv(cacheDir string) []string {
 		// -buildvcs=false: a worktree's repository is not visible inside.
 		"GOFLAGS=-mod=readonly -buildvcs=false",
 		"CGO_ENABLED=0",
-		"PATH=" + filepath.Join(goroot, "bin") + ":" + systemPath,
 	}
 	if goroot != "" {
-		env = append(env, "GOROOT="+goroot)
+		env = append(env, "GOROOT="+goroot, "PATH="+filepath.Join(goroot, "bin")+":"+systemPath)
 	}
 	if modcache != "" {
 		env = append(env, "GOMODCACHE="+modcache)
@@ -39,28 +62,14 @@ func GoEnv(cacheDir string) []string {
 	return env
 }
 
-// GoRead returns the directories that the Go toolchain reads: its own, and the
-// user's module cache if there is one.
-func GoRead() []string {
-	var dirs []string
-	goroot, modcache := goDirs()
-	for _, d := range []string{goroot, modcache} {
+func existing(dirs ...string) []string {
+	var found []string
+	for _, d := range dirs {
 		if info, err := os.Stat(d); err == nil && info.IsDir() {
-			dirs = append(dirs, filepath.Clean(d))
+			found = append(found, filepath.Clean(d))
 		}
 	}
-	return dirs
-}
-
-// GoCommand returns the command "go args..." in dir, with all that it needs.
-func GoCommand(dir, cacheDir string, args ...string) Command {
-	return Command{
-		Args:  append([]string{"go"}, args...),
-		Dir:   dir,
-		Env:   GoEnv(cacheDir),
-		Read:  GoRead(),
-		Write: []string{cacheDir},
-	}
+	return found
 }
 
 // goDirs asks the installed go command where it and its module cache are. Both

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -35,7 +36,8 @@ type spec struct {
 	Processes int
 }
 
-// A report is one thing that the supervisor says, over the report pipe.
+// A report is how it ended, as the supervisor says over the report pipe. It is
+// empty when the supervisor was told to stop.
 type report struct {
 	// Failure says what kept the command from starting.
 	Failure string `json:",omitempty"`
@@ -43,42 +45,42 @@ type report struct {
 	Missing bool `json:",omitempty"`
 	// Exit is the command's exit code.
 	Exit *int `json:",omitempty"`
-	// Limit is the limit that the command passed: "memory" or "processes".
+	// Limit is the limit that the command passed.
 	Limit string `json:",omitempty"`
 }
 
-// probe chooses the mechanism and tries it.
+// probe chooses the first candidate that works.
 func (s *Sandbox) probe(choice string) {
-	switch choice {
-	case string(landlocked), string(unisolated):
-		s.mechanism = mechanism(choice)
-		s.refusal = s.try()
-		return
+	var reasons []string
+	for _, c := range candidates(choice) {
+		s.candidate = c
+		err := s.try()
+		if err == nil {
+			return
+		}
+		reasons = append(reasons, fmt.Sprintf("%s: %v", c.mechanism, err))
 	}
-	var reasons []error
+	advice := map[string]string{
+		"":                 fmt.Sprintf("; %[1]s=landlock or %[1]s=none allows less isolation", SwitchVariable),
+		string(landlocked): fmt.Sprintf("; %s=none allows less isolation", SwitchVariable),
+	}[choice]
+	s.refusal = conclave.Errorf(conclave.ErrUnavailable, "no sandbox on this machine (%s)%s", strings.Join(reasons, "; "), advice)
+}
+
+// candidates lists what to try, the best first.
+func candidates(choice string) []candidate {
+	if choice != "" {
+		return []candidate{{mechanism: mechanism(choice)}}
+	}
+	var list []candidate
 	if program, err := exec.LookPath("bwrap"); err == nil {
-		s.mechanism, s.program, s.userns = bubblewrap, program, true
-		if err := s.try(); err == nil {
-			return
-		} else {
-			reasons = append(reasons, fmt.Errorf("bubblewrap: %w", err))
-		}
+		list = append(list, candidate{mechanism: bubblewrap, userns: true, program: program})
 	}
-	s.mechanism, s.program = namespaces, ""
-	for _, userns := range []bool{true, false} {
-		if !userns && os.Geteuid() != 0 {
-			break
-		}
-		s.userns = userns
-		if err := s.try(); err == nil {
-			return
-		} else {
-			reasons = append(reasons, fmt.Errorf("namespaces: %w", err))
-		}
+	list = append(list, candidate{mechanism: namespaces, userns: true})
+	if os.Geteuid() == 0 {
+		list = append(list, candidate{mechanism: namespaces})
 	}
-	s.refusal = conclave.Errorf(conclave.ErrUnavailable,
-		"no sandbox on this machine (%v); set %s=landlock or %s=none to allow less isolation",
-		errors.Join(reasons...), SwitchVariable, SwitchVariable)
+	return list
 }
 
 // try sets a sandbox up and runs nothing in it.
@@ -212,7 +214,9 @@ func (s *Sandbox) launch(ctx context.Context, c Command, p prepared) (Result, er
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() { s.kill(cmd.Process, controlW, ended) })
 	sendErr := json.NewEncoder(controlW).Encode(p.spec)
-	reports := readReports(reportR)
+	// The report stays empty when the supervisor is killed.
+	var last report
+	readErr := json.NewDecoder(reportR).Decode(&last)
 	waitErr := cmd.Wait()
 	close(ended)
 	stop()
@@ -220,39 +224,24 @@ func (s *Sandbox) launch(ctx context.Context, c Command, p prepared) (Result, er
 	r := Result{ExitCode: 128 + int(syscall.SIGKILL), Duration: time.Since(begin)}
 	r.Stdout, r.StdoutCut = stdout.bytes()
 	r.Stderr, r.StderrCut = stderr.bytes()
-	return r, s.conclude(ctx, &r, reports, sendErr, waitErr)
+	err = s.conclude(ctx, &r, last, errors.Join(sendErr, readErr, waitErr))
+	return r, err
 }
 
-// readReports reads until the supervisor is gone or has no more to say.
-func readReports(r io.Reader) []report {
-	var all []report
-	for dec := json.NewDecoder(r); ; {
-		var one report
-		if dec.Decode(&one) != nil {
-			return all
-		}
-		all = append(all, one)
-	}
-}
-
-// conclude turns the supervisor's reports into a Result or an error.
-func (s *Sandbox) conclude(ctx context.Context, r *Result, reports []report, sendErr, waitErr error) error {
-	for _, one := range reports {
-		switch {
-		case one.Missing:
-			return conclave.Errorf(conclave.ErrNotFound, "%s", one.Failure)
-		case one.Failure != "":
-			return conclave.Errorf(conclave.ErrUnavailable, "%s", one.Failure)
-		case one.Limit == limitMemory:
-			r.OutOfMemory = true
-			return nil
-		case one.Limit == limitProcesses:
-			r.TooManyProcesses = true
-			return nil
-		case one.Exit != nil:
-			r.ExitCode = *one.Exit
-			return nil
-		}
+// conclude turns the supervisor's report into a Result or an error.
+func (s *Sandbox) conclude(ctx context.Context, r *Result, last report, problem error) error {
+	switch {
+	case last.Missing:
+		return conclave.Errorf(conclave.ErrNotFound, "%s", last.Failure)
+	case last.Failure != "":
+		return conclave.Errorf(conclave.ErrUnavailable, "%s", last.Failure)
+	case last.Limit != "":
+		r.OutOfMemory = last.Limit == limitMemory
+		r.TooManyProcesses = last.Limit == limitProcesses
+		return nil
+	case last.Exit != nil:
+		r.ExitCode = *last.Exit
+		return nil
 	}
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, errWallTime):
@@ -260,10 +249,8 @@ func (s *Sandbox) conclude(ctx context.Context, r *Result, reports []report, sen
 		return nil
 	case cause != nil:
 		return cause
-	case sendErr != nil:
-		return conclave.Errorf(conclave.ErrUnavailable, "the supervisor did not start: %s%w", r.Stderr, errors.Join(waitErr, sendErr))
 	}
-	return conclave.Errorf(conclave.ErrUnavailable, "the supervisor ended without a report: %s%w", r.Stderr, waitErr)
+	return conclave.Errorf(conclave.ErrUnavailable, "the supervisor ended without a report: %s%w", r.Stderr, problem)
 }
 
 // supervisor makes the process that becomes the supervisor.
@@ -298,14 +285,15 @@ func (s *Sandbox) supervisor(p spec) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// killGrace is how long a supervisor without namespaces may take to kill what is
-// below it.
+// killGrace is how long a supervisor may take to end what is below it.
 const killGrace = 5 * time.Second
 
-// kill ends the supervisor and all below it. Outside a PID namespace only the
-// supervisor can find them all, so it is asked first.
+// kill ends the supervisor and all below it. Killing the supervisor of own
+// namespaces does both. The others are asked first: bubblewrap waits for what is
+// below it only when it ends by itself, and without a PID namespace only the
+// supervisor can find everything.
 func (s *Sandbox) kill(supervisor *os.Process, control io.Closer, ended <-chan struct{}) {
-	if !s.mechanism.isolated() {
+	if s.mechanism != namespaces {
 		_ = supervisor.Signal(syscall.SIGCONT) // the command may have stopped it
 		_ = control.Close()
 		select {

@@ -32,7 +32,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Switch chooses the mechanism:
 	//   - "": bubblewrap or own namespaces; without them Run refuses;
-	//   - "landlock": files and limits only, the network stays open;
+	//   - "landlock": files and limits only, the network and the sockets of
+	//     other programs stay open;
 	//   - "none": limits and a clean environment only.
 	Switch string
 }
@@ -58,13 +59,18 @@ const (
 // isolated says whether the command has namespaces of its own.
 func (m mechanism) isolated() bool { return m == bubblewrap || m == namespaces }
 
+// A candidate is a mechanism as this machine may have it.
+type candidate struct {
+	mechanism mechanism
+	userns    bool   // with a user namespace of its own
+	program   string // bubblewrap's path
+}
+
 // Sandbox runs commands in isolation. It is safe for concurrent use.
 type Sandbox struct {
-	log       *slog.Logger
-	mechanism mechanism
-	userns    bool   // the mechanism has a user namespace of its own
-	program   string // bubblewrap's path
-	refusal   error  // why Run refuses; nil when it does not
+	candidate
+	log     *slog.Logger
+	refusal error // why Run refuses; nil when it does not
 }
 
 // New finds out, once, which mechanism works here. When none does, New still

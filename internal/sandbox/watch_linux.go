@@ -28,14 +28,19 @@ type process struct {
 	zombie      bool
 }
 
-// watch returns the limit that the command and its descendants pass, when they do.
-func watch(p spec) string {
+// watch waits until something ends, or the command and its descendants pass a
+// limit.
+func watch(p spec, ends <-chan report) report {
 	timer := time.NewTimer(watchInterval)
 	for {
-		<-timer.C
+		select {
+		case last := <-ends:
+			return last
+		case <-timer.C:
+		}
 		begin := time.Now()
 		if limit := passed(p); limit != "" {
-			return limit
+			return report{Limit: limit}
 		}
 		timer.Reset(max(watchInterval, 20*time.Since(begin)))
 	}
@@ -151,9 +156,10 @@ func readProcess(pid int) (process, bool) {
 }
 
 // killTree kills every process below root. It stops them first, so that none
-// gets to start another, and looks again until it finds none alive.
+// gets to start another, and looks again until it finds none alive. It gives up
+// on what the kernel keeps for too long.
 func killTree(root int) {
-	for {
+	for deadline := time.Now().Add(killGrace); time.Now().Before(deadline); {
 		stopped := map[int]bool{}
 		for fresh := true; fresh; {
 			fresh = false

@@ -25,6 +25,13 @@ func (tx *Tx) Append(e conclave.Event) error {
 	if len(e.Data) == 0 {
 		e.Data = json.RawMessage("null")
 	}
+	if tx.db.postgres && len(tx.events) == 0 {
+		// Leaves word, until the commit, that numbers above the last one given
+		// may still come from here: see safeSeq.
+		if _, err := tx.exec(`SELECT pg_advisory_xact_lock_shared($1, (last_value & 2147483647)::int) FROM events_seq_seq`, eventLock); err != nil {
+			return err
+		}
+	}
 	_, err = tx.exec(`INSERT INTO events (tenant, at, kind, actor, run, step, conversation, subject, text, data)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
 		string(e.Tenant), e.At.UnixMicro(), string(e.Kind), e.Actor, string(e.Run), string(e.Step), string(e.Conversation), e.Subject, e.Text, string(e.Data))
@@ -33,6 +40,40 @@ func (tx *Tx) Append(e conclave.Event) error {
 	}
 	tx.events = append(tx.events, e)
 	return nil
+}
+
+// eventLock is the class of the locks that mark writers of events on Postgres.
+const eventLock = 0x636f6e64
+
+// safeSeq is the highest number up to which every event is visible. Numbers are
+// given before commit, so a later one can be visible before a lower one. Each
+// writer holds a shared lock whose key is the last number given before its own.
+// The sequence is read first and the locks after it: a number that was given by
+// then belongs to a writer that has ended, or whose lock is seen.
+func (tx *Tx) safeSeq() (int64, error) {
+	var given int64
+	if _, err := tx.scan([]any{&given}, `SELECT last_value FROM events_seq_seq`); err != nil {
+		return 0, err
+	}
+	safe := given
+	rows, err := tx.query(`SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND classid = $1
+		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`, int64(eventLock))
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var low int64 // the lower 31 bits of a number that is not far from given
+		if err := rows.Scan(&low); err != nil {
+			return 0, err
+		}
+		back := (given - low) & (1<<31 - 1)
+		if back > 1<<30 { // the lock is newer than our look at the sequence
+			continue
+		}
+		safe = min(safe, given-back)
+	}
+	return safe, rows.Err()
 }
 
 // fallbackPoll is how often a watcher looks without having heard anything: what
@@ -74,16 +115,21 @@ func (s eventStore) List(ctx context.Context, f conclave.EventFilter) ([]conclav
 		where = append(where, "kind IN ("+strings.Join(marks, ", ")+")")
 	}
 	if s.db.postgres {
-		// Numbers are given before commit, so a later number can be visible
-		// before a lower one. What a running transaction may still add below is
-		// held back until it has ended.
-		where = append(where, "xid < pg_snapshot_xmin(pg_current_snapshot())")
+		args = append(args, int64(0)) // set below
+		where = append(where, fmt.Sprintf("seq <= $%d", len(args)))
 	}
 	args = append(args, f.Limit)
 	query := `SELECT seq, tenant, at, kind, actor, run, step, conversation, subject, text, data FROM events WHERE ` +
 		strings.Join(where, " AND ") + fmt.Sprintf(" ORDER BY seq LIMIT $%d", len(args))
 	var events []conclave.Event
 	err := s.db.View(ctx, func(tx *Tx) error {
+		if s.db.postgres {
+			safe, err := tx.safeSeq()
+			if err != nil {
+				return err
+			}
+			args[len(args)-2] = safe
+		}
 		rows, err := tx.query(query, args...)
 		if err != nil {
 			return err

@@ -88,15 +88,11 @@ func migrateQueue(ctx context.Context, driver riverdriver.Driver[*sql.Tx]) error
 	return err
 }
 
-// dialect replaces the words that the two databases spell differently.
+// dialect replaces the word that the two databases spell differently.
 func (db *DB) dialect(statements string) string {
-	serial, xid := "INTEGER PRIMARY KEY AUTOINCREMENT", ""
+	serial := "INTEGER PRIMARY KEY AUTOINCREMENT"
 	if db.postgres {
 		serial = "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
-		// A reader that asks for what is after N must not miss a transaction
-		// that took a lower number and commits later: see Events.List.
-		xid = ", xid XID8 NOT NULL DEFAULT pg_current_xact_id()"
 	}
-	statements = strings.ReplaceAll(statements, " SERIAL,", " "+serial+",")
-	return strings.ReplaceAll(statements, "\n  XID\n", "\n  "+xid+"\n")
+	return strings.ReplaceAll(statements, " SERIAL,", " "+serial+",")
 }

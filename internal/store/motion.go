@@ -31,7 +31,7 @@ func (s motionStore) Open(ctx context.Context, in conclave.ConveneMotion, m conc
 			string(m.ID), string(tenantOf(ctx)), string(m.Run), string(m.State), now.UnixMicro(), doc); err != nil {
 			return m, err
 		}
-		if err := tx.ready(workMotion, string(m.ID), time.Time{}); err != nil {
+		if err := tx.ready(WorkMotion, string(m.ID), time.Time{}); err != nil {
 			return m, err
 		}
 		return m, tx.appendMotion(m, conclave.EventMotionOpened, string(conclave.ServiceCouncil), m.Title)
@@ -78,7 +78,7 @@ func (tx *Tx) putMotion(m conclave.Motion) error {
 func (s motionStore) Claim(ctx context.Context, id conclave.MotionID, epoch int64) (st conclave.MotionStatus, newEpoch int64, ok bool, err error) {
 	err = s.db.Update(ctx, func(tx *Tx) error {
 		var claimed bool
-		if newEpoch, _, claimed, err = tx.claim(workMotion, string(id), epoch); err != nil || !claimed {
+		if newEpoch, _, claimed, err = tx.claim(WorkMotion, string(id), epoch); err != nil || !claimed {
 			return err
 		}
 		if st, err = tx.motion(id); err != nil {
@@ -86,7 +86,7 @@ func (s motionStore) Claim(ctx context.Context, id conclave.MotionID, epoch int6
 		}
 		ok = st.Motion.State == conclave.MotionOpen
 		if !ok {
-			return tx.settle(workMotion, string(id), newEpoch)
+			return tx.settle(WorkMotion, string(id), newEpoch)
 		}
 		return nil
 	})
@@ -145,7 +145,7 @@ func (s motionStore) Refuse(ctx context.Context, b conclave.Ballot, why string) 
 func (s motionStore) Advance(ctx context.Context, id conclave.MotionID, epoch int64, came string) (conclave.Motion, error) {
 	var m conclave.Motion
 	err := s.db.Update(ctx, func(tx *Tx) error {
-		if err := tx.hold(workMotion, string(id), epoch); err != nil {
+		if err := tx.hold(WorkMotion, string(id), epoch); err != nil {
 			return err
 		}
 		st, err := tx.motion(id)
@@ -165,7 +165,7 @@ func (s motionStore) Advance(ctx context.Context, id conclave.MotionID, epoch in
 
 func (s motionStore) Await(ctx context.Context, id conclave.MotionID, epoch int64, came string) error {
 	return s.db.Update(ctx, func(tx *Tx) error {
-		if err := tx.settle(workMotion, string(id), epoch); err != nil {
+		if err := tx.settle(WorkMotion, string(id), epoch); err != nil {
 			return err
 		}
 		st, err := tx.motion(id)
@@ -192,7 +192,7 @@ func (s motionStore) Decide(ctx context.Context, d conclave.Decision, epoch int6
 			return conclave.Errorf(conclave.ErrConflict, "motion %s does not wait for a human; it is %s", id, st.Motion.State)
 		}
 		if epoch != 0 {
-			if err := tx.settle(workMotion, string(id), epoch); err != nil {
+			if err := tx.settle(WorkMotion, string(id), epoch); err != nil {
 				return err
 			}
 		}

@@ -100,7 +100,7 @@ func (s runStore) unblock(tx *Tx, run conclave.RunID) error {
 		if err := tx.putStep(step); err != nil {
 			return err
 		}
-		if err := tx.ready(workStep, string(step.ID), time.Time{}); err != nil {
+		if err := tx.ready(WorkStep, string(step.ID), time.Time{}); err != nil {
 			return err
 		}
 	}
@@ -205,7 +205,7 @@ func (s runStore) ClaimStep(ctx context.Context, id conclave.StepID, epoch int64
 	var st workflow.State
 	var ok bool
 	err := s.db.Update(ctx, func(tx *Tx) error {
-		newEpoch, claims, claimed, err := tx.claim(workStep, string(id), epoch)
+		newEpoch, claims, claimed, err := tx.claim(WorkStep, string(id), epoch)
 		if err != nil || !claimed {
 			return err
 		}
@@ -252,7 +252,7 @@ func (s runStore) FinishStep(ctx context.Context, step conclave.Step, t workflow
 		if err != nil {
 			return err
 		}
-		if err := tx.hold(workStep, string(step.ID), step.Epoch); err != nil {
+		if err := tx.hold(WorkStep, string(step.ID), step.Epoch); err != nil {
 			return err
 		}
 		now, err := tx.Now()
@@ -279,13 +279,13 @@ func (s runStore) FinishStep(ctx context.Context, step conclave.Step, t workflow
 			return err
 		}
 		if t.State == conclave.StepReady {
-			if err := tx.settle(workStep, string(step.ID), step.Epoch); err != nil {
+			if err := tx.settle(WorkStep, string(step.ID), step.Epoch); err != nil {
 				return err
 			}
-			if err := tx.ready(workStep, string(step.ID), now.Add(t.RetryIn)); err != nil {
+			if err := tx.ready(WorkStep, string(step.ID), now.Add(t.RetryIn)); err != nil {
 				return err
 			}
-		} else if err := tx.settle(workStep, string(step.ID), step.Epoch); err != nil {
+		} else if err := tx.settle(WorkStep, string(step.ID), step.Epoch); err != nil {
 			return err
 		}
 		if err := tx.Append(conclave.Event{Kind: conclave.EventStepEnded, Tenant: tenant, Actor: string(conclave.ServiceWorkflow), Run: run.ID, Step: step.ID,
@@ -368,7 +368,7 @@ func (s runStore) end(tx *Tx, run conclave.Run, tenant conclave.TenantID, status
 		if err := tx.putStep(step); err != nil {
 			return err
 		}
-		if err := tx.revoke(workStep, string(step.ID)); err != nil {
+		if err := tx.revoke(WorkStep, string(step.ID)); err != nil {
 			return err
 		}
 	}
@@ -465,7 +465,7 @@ func (s runStore) Decide(ctx context.Context, in conclave.Approve) (conclave.App
 			if err := tx.putStep(step); err != nil {
 				return a, err
 			}
-			if err := tx.ready(workStep, string(step.ID), time.Time{}); err != nil {
+			if err := tx.ready(WorkStep, string(step.ID), time.Time{}); err != nil {
 				return a, err
 			}
 		}

@@ -24,9 +24,9 @@ import (
 
 // Kinds of work, which are also the names of the queues.
 const (
-	workStep     = "step"
-	workDelivery = "delivery"
-	workMotion   = "motion"
+	WorkStep     = "step"
+	WorkDelivery = "delivery" // its claims are in the tasks table, because a delivery belongs to an agent too
+	WorkMotion   = "motion"
 )
 
 const (
@@ -60,6 +60,11 @@ func (tx *Tx) hint(kind, id string, due time.Time) error {
 	if _, err := tx.scan([]any{&epoch}, `SELECT epoch FROM work WHERE kind = $1 AND id = $2`, kind, id); err != nil {
 		return err
 	}
+	return tx.enqueue(kind, id, epoch, due)
+}
+
+// enqueue adds a job that takes effect with the commit, and wakes its workers then.
+func (tx *Tx) enqueue(kind, id string, epoch int64, due time.Time) error {
 	if err := tx.db.queue.insert(tx, kind, id, epoch, due); err != nil {
 		return fmt.Errorf("enqueue %s %s: %w", kind, id, err)
 	}

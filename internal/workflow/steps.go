@@ -207,15 +207,18 @@ func (w *work) cancelTask(ctx context.Context, id conclave.TaskID) {
 	}
 }
 
-// taskError gives a task's failure its kind back: the hub puts the kind's name
-// before the text.
+// taskError gives a task's failure its kind back.
 func taskError(t conclave.Task) error {
+	who := string(t.Agent)
+	if who == "" {
+		who = t.To
+	}
 	for _, kind := range conclave.Kinds() {
 		if text, ok := strings.CutPrefix(t.Error, kind.Error()+": "); ok {
-			return conclave.Errorf(kind, "%s: %s", t.Agent, text)
+			return conclave.Errorf(kind, "%s: %s", who, text)
 		}
 	}
-	return conclave.Errorf(conclave.ErrInternal, "%s: task %s: %s", t.Agent, t.State, t.Error)
+	return conclave.Errorf(conclave.ErrInternal, "%s: task %s: %s", who, t.State, t.Error)
 }
 
 // decide opens a vote and waits for its decision. waiting is true when it has

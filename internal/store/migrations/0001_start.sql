@@ -1,5 +1,5 @@
--- Times are microseconds since 1970 in UTC. Documents are JSON text. SERIAL and
--- XID are replaced by what the database calls them.
+-- Times are microseconds since 1970 in UTC. Documents are JSON text. SERIAL is
+-- replaced by what the database calls it.
 
 CREATE TABLE events (
   seq SERIAL,
@@ -13,7 +13,6 @@ CREATE TABLE events (
   subject TEXT NOT NULL,
   text TEXT NOT NULL,
   data TEXT NOT NULL
-  XID
 );
 CREATE INDEX events_run ON events (run, seq);
 CREATE INDEX events_conversation ON events (conversation, seq);
@@ -106,15 +105,26 @@ CREATE TABLE agents (
 CREATE TABLE tasks (
   id TEXT PRIMARY KEY,
   tenant TEXT NOT NULL,
+  asker TEXT NOT NULL,
+  key TEXT NOT NULL,
+  address TEXT NOT NULL,
   conversation TEXT NOT NULL,
   run TEXT NOT NULL,
   agent TEXT NOT NULL,
   state TEXT NOT NULL,
+  epoch BIGINT NOT NULL,
+  instance TEXT NOT NULL,
+  renewed BIGINT NOT NULL,
+  parked BIGINT NOT NULL,
+  due BIGINT NOT NULL,
   created BIGINT NOT NULL,
+  updated BIGINT NOT NULL,
   doc TEXT NOT NULL
 );
+CREATE UNIQUE INDEX tasks_key ON tasks (tenant, asker, key) WHERE key <> '';
 CREATE INDEX tasks_agent ON tasks (agent, state);
-CREATE INDEX tasks_conversation ON tasks (conversation, created);
+CREATE INDEX tasks_state ON tasks (state, parked, created);
+CREATE INDEX tasks_updated ON tasks (tenant, updated, id);
 
 CREATE TABLE messages (
   position SERIAL,
