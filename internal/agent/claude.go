@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -133,6 +134,11 @@ func (b *ClaudeBrain) arguments(r Request, f *form) ([]string, error) {
 	}
 	var tools, allow []string
 	if a.Worktree != "" {
+		// The binary compares paths as they are without links.
+		top, err := filepath.EvalSymlinks(a.Worktree)
+		if err != nil {
+			return nil, conclave.Errorf(conclave.ErrNotFound, "opening the worktree: %w", err)
+		}
 		if slices.Contains(r.Agent.Tools, toolRead) {
 			tools = append(tools, "Read")
 		}
@@ -144,7 +150,7 @@ func (b *ClaudeBrain) arguments(r Request, f *form) ([]string, error) {
 			for _, w := range writeSet(a) {
 				// Two slashes mean a path from the root of the file system. A rule for
 				// Edit covers every tool that changes files.
-				allow = append(allow, "Edit(/"+path.Join(filepath.ToSlash(a.Worktree), w)+")")
+				allow = append(allow, "Edit(/"+path.Join(filepath.ToSlash(top), w)+")")
 			}
 		}
 	}
@@ -161,7 +167,7 @@ func (b *ClaudeBrain) arguments(r Request, f *form) ([]string, error) {
 		"--strict-mcp-config", "--no-session-persistence",
 		"--tools", strings.Join(tools, ","), "--max-turns", strconv.Itoa(turns),
 		"--append-system-prompt", systemPrompt(r)}
-	if m := claudeAlias(firstOf(r.Agent.Model, b.opts.Model)); m != "" {
+	if m := claudeAlias(cmp.Or(r.Agent.Model, b.opts.Model)); m != "" {
 		args = append(args, "--model", m)
 	}
 	if f != nil {
@@ -172,13 +178,6 @@ func (b *ClaudeBrain) arguments(r Request, f *form) ([]string, error) {
 		args = append(args, "--json-schema", string(schema))
 	}
 	return args, nil
-}
-
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // claudeAlias turns a tier into the binary's own name for it.

@@ -62,6 +62,7 @@ func perConversation(answers ...llmtest.Answer) llmtest.Script {
 }
 
 func TestClaudeBuilds(t *testing.T) {
+	claudeBinary(t)
 	// A folder with what a careless rule would trip over.
 	dir := filepath.Join(worktree(t), "a folder (1), with 'quotes'")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -94,10 +95,7 @@ func TestClaudeBuilds(t *testing.T) {
 	s := llmtest.New(t, script)
 	t.Setenv("ANTHROPIC_AUTH_TOKEN", "of-the-user")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "of-the-user")
-	b := claudeBrain(t, s.URL+"/k/token", nil)
-	// The endpoint has no such path: what the router does is done here.
-	b.opts.BaseURL = s.URL
-	reply, err := b.Think(t.Context(), buildRequest(dir))
+	reply, err := claudeBrain(t, s.URL, nil).Think(t.Context(), buildRequest(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,6 +160,7 @@ func TestClaudeAnswersWithoutTools(t *testing.T) {
 }
 
 func TestClaudeIsAskedOnceMore(t *testing.T) {
+	claudeBinary(t)
 	dir := worktree(t)
 	done := llmtest.Use("StructuredOutput", map[string]any{"summary": "Done."})
 	s := llmtest.New(t, func(c llmtest.Call) llmtest.Answer {
@@ -180,6 +179,24 @@ func TestClaudeIsAskedOnceMore(t *testing.T) {
 	idle := llmtest.New(t, llmtest.Sequence(done))
 	if _, err := claudeBrain(t, idle.URL, nil).Think(t.Context(), buildRequest(worktree(t))); !errors.Is(err, conclave.ErrInvalid) || !strings.Contains(err.Error(), "no file was changed") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// The scripted team that plays whole runs does so for this brain, too, and from
+// behind a link to the worktree.
+func TestTeamBuildsThroughClaude(t *testing.T) {
+	claudeBinary(t)
+	s := llmtest.New(t, llmtest.Team(llmtest.Work{Summary: "Write the docs.", Files: map[string]string{"docs/a.md": "a\n", "docs/b/c.md": "c\n"}}))
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(worktree(t), link); err != nil {
+		t.Fatal(err)
+	}
+	reply, err := claudeBrain(t, s.URL, nil).Think(t.Context(), buildRequest(link))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files := reply.Data.(conclave.BuildReply).Files; strings.Join(files, " ") != "docs/a.md docs/b/c.md" {
+		t.Errorf("files %v", files)
 	}
 }
 

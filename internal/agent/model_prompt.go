@@ -221,7 +221,7 @@ func (b *page) facts(f *conclave.Facts) {
 	b.item("Dependencies", f.Dependencies, maxDependencies)
 	b.item("Files", f.Files, maxFiles)
 	if f.Instructions != "" {
-		b.part("The repository's instructions for agents", clip(f.Instructions, maxInstructions))
+		b.part("The repository's own conventions, from CLAUDE.md or AGENTS.md: keep to them in what you write", clip(f.Instructions, maxInstructions))
 	}
 	if f.Baseline != nil && !f.Baseline.Passed() {
 		b.line("Before the run, these checks failed already:")

@@ -312,6 +312,28 @@ func TestModelAnswersInProse(t *testing.T) {
 	})
 }
 
+func TestModelRunsTheGoToolchain(t *testing.T) {
+	box, err := sandbox.New(sandbox.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache := t.TempDir()
+	script := turns(llmtest.Use("run", map[string]any{"command": []string{"go", "list", "./..."}}),
+		llmtest.Use("reply", map[string]any{"approve": true, "summary": "It is a program.", "findings": []any{}}))
+	brains(t, func(o *ModelOptions) { o.Runner, o.GoCache = box, cache }, script, func(t *testing.T, b *ModelBrain, s *llmtest.Server) {
+		dir := worktree(t)
+		if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example.org/hello\n\ngo 1.26\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Think(t.Context(), reviewRequest(dir)); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Calls()[1].Last().Results[0].Text; got != "run:1: exit code 0\nexample.org/hello\n" {
+			t.Errorf("it was told %q", got)
+		}
+	})
+}
+
 // A reviewer's own run is evidence, when it failed.
 func TestModelProvesByRunning(t *testing.T) {
 	box, err := sandbox.New(sandbox.Options{})
@@ -359,7 +381,7 @@ func TestModelIsAskedOnceMore(t *testing.T) {
 		"unknown field": {llmtest.Use("reply", map[string]any{"verdict": "approve", "reasons": []string{}, "usage": 1}), "usage"},
 		"prose":         {llmtest.Say("I approve."), "not a call of the tool reply"},
 		"cut off":       {llmtest.Answer{Text: "I app", Length: true}, "cut off"},
-		"cut call":      {llmtest.Answer{Calls: []llmtest.ToolCall{{Name: "reply", Input: json.RawMessage(`{"verdict":"approve","reasons":[]}`)}}, Length: true}, "cut off"},
+		"cut call":      {llmtest.Answer{Calls: []llmtest.ToolCall{{Name: "reply", Input: json.RawMessage(`{"verdict":"appr`)}}, Length: true}, "cut off"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			brains(t, nil, turns(tt.bad, good), func(t *testing.T, b *ModelBrain, s *llmtest.Server) {
@@ -408,6 +430,39 @@ func TestModelIsAskedOnceMore(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 		})
+	})
+}
+
+// The scripted team that plays whole runs answers each kind of assignment.
+func TestTeamAnswersEachKind(t *testing.T) {
+	team := func() llmtest.Script {
+		return llmtest.Team(llmtest.Work{Summary: "Write the docs.", Step: "docs", Writes: []string{"docs/**"}, Files: map[string]string{"docs/a.md": "a\n", "docs/b/c.md": "c\n"}})
+	}
+	brains(t, nil, team, func(t *testing.T, b *ModelBrain, s *llmtest.Server) {
+		r := buildRequest(worktree(t))
+		for _, kind := range []conclave.AssignmentKind{conclave.AssignDraft, conclave.AssignComment, conclave.AssignOptions, conclave.AssignBuild,
+			conclave.AssignReview, conclave.AssignRefute, conclave.AssignVote, conclave.AssignAsk} {
+			r.Assignment.Kind = kind
+			reply, err := b.Think(t.Context(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch data := reply.Data.(type) {
+			case conclave.DraftReply:
+				if s := data.Content.Steps; len(s) != 1 || s[0].Key != "docs" || s[0].Writes[0] != "docs/**" {
+					t.Errorf("plan %+v", data.Content)
+				}
+			case conclave.BuildReply:
+				if strings.Join(data.Files, " ") != "docs/a.md docs/b/c.md" {
+					t.Errorf("files %v", data.Files)
+				}
+			}
+		}
+		r.Assignment.Kind, r.Assignment.Motion = conclave.AssignVote, &conclave.Motion{Kind: conclave.MotionRank, Options: []string{"b", "a"}}
+		reply, err := b.Think(t.Context(), r)
+		if err != nil || strings.Join(reply.Data.(conclave.VoteReply).Ranking, " ") != "b a" {
+			t.Errorf("%+v, %v", reply, err)
+		}
 	})
 }
 
