@@ -37,6 +37,9 @@ func (p *reader) findEntities() {
 			p.nounList(c.toks[imperativeLength(c.toks):])
 		}
 	}
+	if len(p.spec.Entities) == 0 && p.fallback != "" {
+		p.add(p.fallback) // "a todo API", and nothing says what else it keeps
+	}
 	for i := range p.clauses {
 		if !p.clauses[i].done {
 			if loginWords.MatchString(join(p.clauses[i].toks)) && p.nouns["account"] == "" {
@@ -127,8 +130,8 @@ func (p *reader) connections(toks []lexeme) {
 	fallback := p.nouns["?"]
 	delete(p.nouns, "?")
 	p.connect(toks)
-	if len(p.spec.Entities) == 0 && fallback != "" && len(p.clauses) == 1 {
-		p.add(fallback)
+	if _, ok := known().nouns[fallback]; ok && len(p.spec.Entities) == 0 {
+		p.fallback = fallback
 	}
 }
 
@@ -355,8 +358,16 @@ func (p *reader) nounItem(item []lexeme, last string) string {
 		return last
 	}
 	plain := len(words) == head // no suffix such as "management"
+	before := p.task[:item[0].start]
+	if !isPlural(words[len(words)-1].text) && isKnown && plain && len(rest) == 0 && (strings.HasSuffix(before, "for a ") || strings.HasSuffix(before, "for an ") || strings.HasSuffix(before, "for my ") || strings.HasSuffix(before, "for our ")) {
+		p.spec.Name = noun // "for a library": where it is used, not what it keeps
+		return last
+	}
+	if strings.HasSuffix(words[0].text, "ing") && len(words) > 1 && !isKnown && !declared && (len(rest) > 0 || p.nouns[singular(join(words[1:]))] != "") {
+		p.uncovered(raw)
+		return last
+	}
 	if !isPlural(words[len(words)-1].text) && !isKnown && !declared && plain {
-		// "for a library": where it is used, not what it keeps.
 		if len(rest) == 0 && item[0].start > 2 && (strings.HasSuffix(p.task[:item[0].start], "a ") || strings.HasSuffix(p.task[:item[0].start], "an ") || strings.HasSuffix(p.task[:item[0].start], "the ")) {
 			if p.spec.Name == "" {
 				p.spec.Name = noun
