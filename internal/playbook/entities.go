@@ -139,6 +139,7 @@ var (
 	lets      = regexp.MustCompile(`^(?:that|which|to|and) (?:lets?|allows?|allowing|enables?|letting) `)
 	managing  = regexp.MustCompile(`^(?:that |which |to |for )?(?:managing|manages?|tracking|tracks?|storing|stores?|handling|handles?|keeping track of|keeps? track of|keeping|keeps|maintains?|maintaining|organi[sz]es?|organi[sz]ing|serving|serves?|exposing|exposes?|supporting|supports?|has|have|provides?|providing|offers?|featuring|containing|contains?|includes?|including|records?|recording|administering|manage|store|track|handle) `)
 	inGo      = regexp.MustCompile(`^(?:written |implemented |built )?(?:in|using|with) (?:idiomatic |plain |pure )?(?:go|golang)(?: \d\S*)?(?: |$)`)
+	inMemory  = regexp.MustCompile(`^(?:in memory|in-memory)(?: storage| only)? `)
 	named     = regexp.MustCompile(`^(?:called|named) \S+(?: |$)`)
 	listStart = regexp.MustCompile(`^(?:for|with|of|to|having|using|and|,|by) `)
 	subject   = regexp.MustCompile(`^(?:where|so that|such that|in which) `)
@@ -154,6 +155,9 @@ func (p *reader) connect(toks []lexeme) {
 			toks = toks[1:]
 		case inGo.MatchString(text):
 			drop(inGo)
+		case inMemory.MatchString(text):
+			p.feature(p.task[toks[0].start:toks[len(strings.Fields(inMemory.FindString(text)))-1].end], "in memory")
+			drop(inMemory)
 		case named.MatchString(text):
 			p.spec.Name = toks[1].text
 			drop(named)
@@ -177,7 +181,7 @@ func (p *reader) connect(toks []lexeme) {
 			toks = p.list(toks)
 		case listStart.MatchString(text):
 			drop(listStart)
-			if managing.MatchString(join(toks)+" ") || inGo.MatchString(join(toks)+" ") {
+			if len(toks) > 1 && managing.MatchString(join(toks)+" ") || inGo.MatchString(join(toks)+" ") {
 				continue
 			}
 			toks = p.list(toks)

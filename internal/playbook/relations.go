@@ -222,7 +222,7 @@ func (e *Entity) named(name string) int {
 		candidates = append(candidates, name[:i+1]+singular(name[i+1:]))
 	}
 	for _, n := range candidates {
-		for _, alias := range []string{n, n + "_at", n + "_date", n + "_time", n + "s_at", n + "_on"} {
+		for _, alias := range []string{n, n + "_at", n + "_date", n + "_time", n + "s_at", n + "_on", n + "_id"} {
 			for i := range e.Fields {
 				if e.Fields[i].Name == alias {
 					return i

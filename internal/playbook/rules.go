@@ -147,7 +147,7 @@ var patterns = func() []rulePattern {
 		{`@X cannot be (?:created|added|posted|made|left|placed|written) (?:on|for|to|in) (\w+) @X`, func(p *reader, c *clause, m []string) bool { return p.flag(c, m[3], m[2], "create", m[1], false) }},
 
 		// Pairs of fields.
-		{`(?:combination of )?(\w+(?: \w+)?) and (\w+(?: \w+)?)(?: of @X)? (?:must be |is |are )(?:together )?unique(?: together| in combination)?`, func(p *reader, c *clause, m []string) bool {
+		{`(?:combination of )?(@?\w+(?: \w+)?) and (@?\w+(?: \w+)?)(?: of @X)? (?:must be |is |are )(?:together )?unique(?: together| in combination)?`, func(p *reader, c *clause, m []string) bool {
 			return (strings.Contains(m[0], "together") || strings.Contains(m[0], "combination")) && p.together(c, m[3], m[1], m[2])
 		}},
 		{`(?:@X )?(\w+(?: \w+)?) and (\w+(?: \w+)?) (?:must be |is |are )(?:unique together|together unique|unique in combination)`, func(p *reader, c *clause, m []string) bool { return p.together(c, m[1], m[2], m[3]) }},
