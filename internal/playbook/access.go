@@ -195,6 +195,10 @@ func (p *reader) access(c *clause, who []string, verbs, nouns string) bool {
 		if !ok {
 			return false
 		}
+		if !strings.Contains(strings.ToLower(c.raw), "only") && slices.Equal(roles, []string{"admin"}) && len(p.spec.RulesOf(e.Noun, RuleOwn)) > 0 {
+			p.cover(c.raw, "admins may do what owners may")
+			continue
+		}
 		for _, op := range ops {
 			if i := slices.IndexFunc(p.spec.Rules, func(r Rule) bool { return r.Kind == RuleAccess && r.Entity == e.Noun && r.Verb == op }); i >= 0 {
 				r := &p.spec.Rules[i]

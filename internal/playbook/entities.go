@@ -37,6 +37,9 @@ func (p *reader) findEntities() {
 			p.nounList(c.toks[imperativeLength(c.toks):])
 		}
 	}
+	if len(p.spec.Entities) == 0 && p.fallback != "" {
+		p.add(p.fallback) // "a todo API", and nothing says what else it keeps
+	}
 	for i := range p.clauses {
 		if !p.clauses[i].done {
 			if loginWords.MatchString(join(p.clauses[i].toks)) && p.nouns["account"] == "" {
@@ -127,8 +130,8 @@ func (p *reader) connections(toks []lexeme) {
 	fallback := p.nouns["?"]
 	delete(p.nouns, "?")
 	p.connect(toks)
-	if len(p.spec.Entities) == 0 && fallback != "" && len(p.clauses) == 1 {
-		p.add(fallback)
+	if _, ok := known().nouns[fallback]; ok && len(p.spec.Entities) == 0 {
+		p.fallback = fallback
 	}
 }
 
@@ -136,6 +139,7 @@ var (
 	lets      = regexp.MustCompile(`^(?:that|which|to|and) (?:lets?|allows?|allowing|enables?|letting) `)
 	managing  = regexp.MustCompile(`^(?:that |which |to |for )?(?:managing|manages?|tracking|tracks?|storing|stores?|handling|handles?|keeping track of|keeps? track of|keeping|keeps|maintains?|maintaining|organi[sz]es?|organi[sz]ing|serving|serves?|exposing|exposes?|supporting|supports?|has|have|provides?|providing|offers?|featuring|containing|contains?|includes?|including|records?|recording|administering|manage|store|track|handle) `)
 	inGo      = regexp.MustCompile(`^(?:written |implemented |built )?(?:in|using|with) (?:idiomatic |plain |pure )?(?:go|golang)(?: \d\S*)?(?: |$)`)
+	inMemory  = regexp.MustCompile(`^(?:in memory|in-memory)(?: storage| only)? `)
 	named     = regexp.MustCompile(`^(?:called|named) \S+(?: |$)`)
 	listStart = regexp.MustCompile(`^(?:for|with|of|to|having|using|and|,|by) `)
 	subject   = regexp.MustCompile(`^(?:where|so that|such that|in which) `)
@@ -151,6 +155,9 @@ func (p *reader) connect(toks []lexeme) {
 			toks = toks[1:]
 		case inGo.MatchString(text):
 			drop(inGo)
+		case inMemory.MatchString(text):
+			p.feature(p.task[toks[0].start:toks[len(strings.Fields(inMemory.FindString(text)))-1].end], "in memory")
+			drop(inMemory)
 		case named.MatchString(text):
 			p.spec.Name = toks[1].text
 			drop(named)
@@ -174,7 +181,7 @@ func (p *reader) connect(toks []lexeme) {
 			toks = p.list(toks)
 		case listStart.MatchString(text):
 			drop(listStart)
-			if managing.MatchString(join(toks)+" ") || inGo.MatchString(join(toks)+" ") {
+			if len(toks) > 1 && managing.MatchString(join(toks)+" ") || inGo.MatchString(join(toks)+" ") {
 				continue
 			}
 			toks = p.list(toks)
@@ -355,8 +362,16 @@ func (p *reader) nounItem(item []lexeme, last string) string {
 		return last
 	}
 	plain := len(words) == head // no suffix such as "management"
+	before := p.task[:item[0].start]
+	if !isPlural(words[len(words)-1].text) && isKnown && plain && len(rest) == 0 && (strings.HasSuffix(before, "for a ") || strings.HasSuffix(before, "for an ") || strings.HasSuffix(before, "for my ") || strings.HasSuffix(before, "for our ")) {
+		p.spec.Name = noun // "for a library": where it is used, not what it keeps
+		return last
+	}
+	if strings.HasSuffix(words[0].text, "ing") && len(words) > 1 && !isKnown && !declared && (len(rest) > 0 || p.nouns[singular(join(words[1:]))] != "") {
+		p.uncovered(raw)
+		return last
+	}
 	if !isPlural(words[len(words)-1].text) && !isKnown && !declared && plain {
-		// "for a library": where it is used, not what it keeps.
 		if len(rest) == 0 && item[0].start > 2 && (strings.HasSuffix(p.task[:item[0].start], "a ") || strings.HasSuffix(p.task[:item[0].start], "an ") || strings.HasSuffix(p.task[:item[0].start], "the ")) {
 			if p.spec.Name == "" {
 				p.spec.Name = noun

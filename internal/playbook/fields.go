@@ -15,11 +15,22 @@ func (p *reader) fields(noun string, toks []lexeme, raw string) {
 		if item[0].end <= len(p.task) && p.task != "" && p.within(item) {
 			text = p.task[item[0].start:item[len(item)-1].end]
 		}
-		if !p.fieldItem(noun, item, text) {
+		if p.within(item) {
+			if p.feature(text, p.canonical(item)) {
+				continue
+			}
+			if finding.MatchString(item[0].text) && len(item) > 2 {
+				p.append(item)
+				continue
+			}
+		}
+		if known().notFields[join(item)] || !p.fieldItem(noun, item, text) {
 			p.uncovered(text)
 		}
 	}
 }
+
+var finding = regexp.MustCompile(`^(?:search|filter|sort|list)(?:ing)?$`)
 
 // within reports whether the tokens are the task's own, not the knowledge base's.
 func (p *reader) within(item []lexeme) bool {
@@ -120,7 +131,7 @@ var constraints = func() []constraint {
 
 		{`non-negative|(?:cannot|can not) (?:be |become |go |get |drop |fall )?(?:negative|under #0|under zero)|positive or #0|#0 or (?:more|above|greater|higher|positive)|not negative`, func(f *Field, m []string) { f.Min = "0" }},
 		{`strictly positive|positive|cannot be #0 or (?:less|negative|under)|cannot be negative or #0`, func(f *Field, m []string) { f.Above = "0" }},
-		{`(?:integer |int |number |decimal )?(?:between|from|in range(?: of| from)?|within|range) #(-?[\d.]+)%? (?:and|to|-) #([\d.]+)%?(?: inclusive| \( inclusive \))?`, func(f *Field, m []string) { f.Min, f.Max = m[1], m[2] }},
+		{`(?:integer |int |decimal )?(?:between|from|in range(?: of| from)?|within|range) #(-?[\d.]+)%? (?:and|to|-) #([\d.]+)%?(?: inclusive| \( inclusive \))?`, func(f *Field, m []string) { f.Min, f.Max = m[1], m[2] }},
 		{`(?:of )?#([\d.]+) (?:to|-) #([\d.]+)`, func(f *Field, m []string) { f.Min, f.Max = m[1], m[2] }},
 		{`cannot be above #([\d.]+)%?|cannot exceed #([\d.]+)%?`, func(f *Field, m []string) { f.Max = m[1] + m[2] }},
 		{`cannot be under #([\d.]+)`, func(f *Field, m []string) { f.Min = m[1] }},
@@ -135,8 +146,9 @@ var constraints = func() []constraint {
 		{`optional|optionally|nullable|if (?:known|present|available|any)|not required|not mandatory|cannot be required|can be (?:empty|null|missing|omitted|blank|left out)`, func(f *Field, m []string) { f.Optional = true }},
 		{`required|mandatory|cannot be (?:empty|blank|null|missing|omitted)|non-empty|not (?:empty|null|blank)|non-blank|compulsory`, func(f *Field, m []string) { f.Optional = false; f.MinLen = max(f.MinLen, 1) }},
 		{`immutable|cannot (?:be )?(?:changed?|modified|updated|edited)(?: later| afterwards| after creation| after it is created| once (?:set|created))?|set only (?:once|at creation)`, func(f *Field, m []string) { f.Immutable = true }},
+		{`cannot be in future|not in future`, func(f *Field, m []string) { f.Target = "past" }},
 		{`in future|cannot be in past|not in past`, func(f *Field, m []string) { f.Target = "future" }},
-		{`in past|cannot be in future|not in future`, func(f *Field, m []string) { f.Target = "past" }},
+		{`in past`, func(f *Field, m []string) { f.Target = "past" }},
 
 		{`(?:valid |of type |as |format )?email(?: address)? format|valid email(?: address)?`, func(f *Field, m []string) { f.Type = Email }},
 		{`valid (?:url|web address|http url|link)`, func(f *Field, m []string) { f.Type = URL }},
@@ -342,6 +354,12 @@ func (p *reader) complete(f *Field, name string, said bool) {
 	f.Name = name
 	if f.Type == "" {
 		f.Type = guessType(name)
+		if f.Type == String && f.Min+f.Max+f.Above != "" {
+			f.Type = Int
+			if strings.Contains(f.Min+f.Max+f.Above, ".") {
+				f.Type = Decimal
+			}
+		}
 	}
 	switch f.Type {
 	case Text:

@@ -323,7 +323,7 @@ func (p *reader) together(c *clause, noun, a, b string) bool {
 		if noun != "" && snake(e.Noun) != noun {
 			continue
 		}
-		x, y := e.named(snake(a)), e.named(snake(b))
+		x, y := e.named(snake(strings.TrimPrefix(a, "@"))), e.named(snake(strings.TrimPrefix(b, "@")))
 		if x >= 0 && y >= 0 && x != y {
 			return p.addRule(Rule{Kind: RulePair, Clause: c.raw, Entity: e.Noun, Fields: []string{e.Fields[x].Name, e.Fields[y].Name}})
 		}

@@ -16,9 +16,12 @@ type reader struct {
 	clauses []clause
 	last    string // noun of the subject of the clause before
 	secure  bool
-	signed  bool
-	memory  bool
-	linked  map[string]bool // join resources that were made for a verb
+	// fallback is what the headline calls the service by: its one resource, if
+	// nothing names another.
+	fallback string
+	signed   bool
+	memory   bool
+	linked   map[string]bool // join resources that were made for a verb
 }
 
 // Parse reads a task in English. It never fails: what it does not understand
@@ -43,7 +46,7 @@ func parseService(task string, facts Facts) Spec {
 	p.eachOpen(p.rule) // again: what a rule needs may stand after it
 	p.finish(facts)
 	for i := range p.clauses {
-		if !p.clauses[i].done {
+		if !p.clauses[i].done && !slices.Contains(spec.Uncovered, p.clauses[i].raw) {
 			spec.Uncovered = append(spec.Uncovered, p.clauses[i].raw)
 		}
 	}
@@ -56,7 +59,7 @@ func parseService(task string, facts Facts) Spec {
 // eachOpen gives the clauses that nobody understood yet to one pass.
 func (p *reader) eachOpen(pass func(c *clause, s string) bool) {
 	for i := range p.clauses {
-		c := &p.clauses[i]
+		c := p.clauses[i] // a copy: a pass may add clauses
 		subject := p.subject(c.toks)
 		if !c.done {
 			s := p.canonical(c.toks)
@@ -70,7 +73,7 @@ func (p *reader) eachOpen(pass func(c *clause, s string) bool) {
 					s = "@" + snake(noun) + " has " + s
 				}
 			}
-			c.done = pass(c, s)
+			p.clauses[i].done = pass(&c, s)
 		}
 		if subject != "" {
 			p.last = subject
@@ -198,7 +201,7 @@ var hasClause = regexp.MustCompile(`^@(\w+) (?:must )?(?:has|have|consists? of|c
 // not only relations or limits.
 func (p *reader) declares(rest string) bool {
 	own := slices.ContainsFunc(listSep.Split(rest, -1), func(s string) bool { return s != "" && !strings.Contains(s, "@") })
-	return own && !strings.HasPrefix(rest, "at most") && !strings.HasPrefix(rest, "only") && !strings.HasPrefix(rest, "#")
+	return own && !strings.HasPrefix(rest, "at most") && !strings.HasPrefix(rest, "at least") && !strings.HasPrefix(rest, "only") && !strings.HasPrefix(rest, "#")
 }
 
 func (p *reader) useKnown(noun string) {
@@ -214,6 +217,7 @@ func (p *reader) useKnown(noun string) {
 	if !ok {
 		e.Fields = append(e.Fields, Field{Name: "name", Type: String})
 		p.assume("The task gives %s no fields: each has a name.", plural(noun))
+		p.uncovered(p.quote(e))
 		return
 	}
 	if hint.Fields != "" {
@@ -229,9 +233,27 @@ func (p *reader) useKnown(noun string) {
 	}
 }
 
+// quote is the entity in the words of the task.
+func (p *reader) quote(e *Entity) string {
+	for _, form := range []string{e.Plural, e.Noun} {
+		if i := strings.Index(strings.ToLower(p.task), form); i >= 0 {
+			return p.task[i : i+len(form)]
+		}
+	}
+	return e.Plural
+}
+
 // fillLinks connects resources that stand between others, where the task
 // left the connection to the reader.
 func (p *reader) fillLinks() {
+	for i := range p.spec.Entities {
+		if e := &p.spec.Entities[i]; len(e.Fields) == 0 {
+			if _, ok := known().nouns[e.Noun]; ok {
+				e.Declared = false // what it was given were not fields
+				p.useKnown(e.Noun)
+			}
+		}
+	}
 	joins := map[string]bool{"appointment": true, "assignment": true, "trip": true, "application": true, "checkout": true, "ticket": true}
 	for _, noun := range known().words.Links {
 		joins[noun] = true
@@ -280,7 +302,10 @@ func (p *reader) linkFor(verb, a, b string) string {
 		return ""
 	}
 	if p.entity(noun) == nil {
-		p.add(noun)
+		e := p.add(noun)
+		if (noun == "booking" || noun == "reservation") && !isPlace(b) {
+			e.Fields = []Field{{Name: "booked_at", Type: Timestamp, Now: true}} // a place in a class has no times of its own
+		}
 		p.useKnown(noun)
 		p.assume("What %s do when they %s is kept as %s.", plural(a), base(verb), plural(noun))
 	}
@@ -306,6 +331,16 @@ func base(verb string) string {
 // finish settles what only the whole task decides.
 func (p *reader) finish(facts Facts) {
 	s := p.spec
+	for i := range s.Entities {
+		if e := &s.Entities[i]; len(e.Fields) == 0 {
+			e.Declared = false
+			p.useKnown(e.Noun)
+			if len(e.Fields) == 0 {
+				e.Fields = append(e.Fields, Field{Name: "name", Type: String})
+				p.uncovered(p.quote(e))
+			}
+		}
+	}
 	p.finishAuth()
 	p.finishStates()
 	for i := range s.Rules {

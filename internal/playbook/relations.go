@@ -9,6 +9,7 @@ import (
 var (
 	manyOf     = regexp.MustCompile(`^@(\w+) (?:can )?(?:has|have|contains?|includes?|owns?|consists? of|can own|can contain|can include) (?:many|multiple|several|#0 or (?:more|above)|any number of|list of|collection of|number of|more than #1)? ?@(\w+)$`)
 	belongsTo  = regexp.MustCompile(`^@(\w+) (?:must |can |always )?(?:belongs?|is (?:written|made|placed|created|owned|posted|submitted|taught|given|assigned|linked|attached|associated|related|tied|booked|issued|recorded|left|authored|supplied|published|sold|held)|are (?:written|made|placed|created|owned|posted|submitted|taught|given|assigned|linked|attached|associated|related|tied|booked|issued|recorded|left|authored|supplied|published|sold|held)|is|are|be|references?|refers?|points?|links?|must be|be assigned|be linked)(?: (?:to|by|for|with|in|on|of|at|from))? (?:exactly )?(?:#1 )?((?:@\w+)(?: ?(?:,|and)(?: ?and)? ?(?:(?:to|by|for|with|in|on|of|at|from) )?(?:exactly )?(?:#1 )?@\w+)*)$`)
+	ofOther    = regexp.MustCompile(`^@(\w+) (?:for|of|by|in|at|on) ((?:@\w+)(?: ?(?:,|and)(?: ?and)? ?(?:(?:by|for|in|on|of|at) )?@\w+)*)$`)
 	entityName = regexp.MustCompile(`@(\w+)`)
 	statusIs   = regexp.MustCompile(`^@(\w+) (?:is|are|can be|must be|has status)(?: either| one of)? (\w[\w-]*(?: ?(?:,|or) ?(?:or )?\w[\w-]*)* or \w[\w-]*)$`)
 	cascades   = regexp.MustCompile(`^(?:deleting|removing|when|if)? ?@(\w+)(?: is (?:deleted|removed))?,? ?(?:also )?(?:deletes|removes|delete|remove|cascades to|cascade to|cascades|takes with) (?:it |of |to )?@(\w+)$`)
@@ -31,7 +32,11 @@ func (p *reader) structure(c *clause, s string) bool {
 		p.cover(c.raw, "%s of a %s names its %s; GET /%s/{id}/%s lists them", name, child.Noun, parent.Noun, kebab(parent.Plural), kebab(child.Plural))
 		return true
 	}
-	if m := belongsTo.FindStringSubmatch(s); m != nil && !strings.Contains(s, " is @") {
+	m := ofOther.FindStringSubmatch(s)
+	if m == nil {
+		m = belongsTo.FindStringSubmatch(s)
+	}
+	if m != nil && !strings.Contains(s, " is @") {
 		child := p.entity(m[1])
 		optional := strings.Contains(s, " can belong")
 		for _, t := range entityName.FindAllStringSubmatch(m[2], -1) {
@@ -217,7 +222,7 @@ func (e *Entity) named(name string) int {
 		candidates = append(candidates, name[:i+1]+singular(name[i+1:]))
 	}
 	for _, n := range candidates {
-		for _, alias := range []string{n, n + "_at", n + "_date", n + "_time", n + "s_at", n + "_on"} {
+		for _, alias := range []string{n, n + "_at", n + "_date", n + "_time", n + "s_at", n + "_on", n + "_id"} {
 			for i := range e.Fields {
 				if e.Fields[i].Name == alias {
 					return i

@@ -120,13 +120,16 @@ var patterns = func() []rulePattern {
 		{`@X (?:that|which) (?:is|are|has been|have been|was|were) (?:already )?(\w+) cannot be (\w+)(?: (?:anymore|again))?`, func(p *reader, c *clause, m []string) bool { return p.forbid(c, m[1], m[2], m[3]) }},
 		{`@X cannot be (\w+) WHENIT (\w+)`, func(p *reader, c *clause, m []string) bool { return p.forbid(c, m[1], m[3], m[2]) }},
 		{`(?:once|after|when|if) (?:@X|it) (?:is|has been|are|was) (\w+) ,? ?(?:it|they|@\w+) cannot be (\w+)(?: (?:anymore|again))?`, func(p *reader, c *clause, m []string) bool { return p.forbid(c, m[1], m[2], m[3]) }},
+		{`(deleting|removing|editing|updating|changing) (\w+) @X (?:cannot be (?:allowed|permitted|possible)|is (?:forbidden|prohibited|refused|rejected))`, func(p *reader, c *clause, m []string) bool {
+			return p.forbid(c, m[3], m[2], map[string]string{"delete": "deleted", "update": "updated"}[gerund[m[1]]])
+		}},
 		{`only (\w+) @X can be (\w+)`, func(p *reader, c *clause, m []string) bool { return p.allow(c, m[2], m[1], m[3]) }},
 		{`@X can (?:only be|be) (\w+) (?:only )?(?:if|when|while|as long as) (?:it is |they are |still |it is still )?(\w+)`, func(p *reader, c *clause, m []string) bool { return p.allow(c, m[1], m[3], m[2]) }},
 
 		// Stock.
 		{`(?:when |if |once )?(?:placing |creating |making |new )?@X(?: is| are)?(?: placed| created| made)? ?,? ?(?:reduces?|decreases?|decrements?|lowers?|subtracts? from|takes? from|deducts? from|reduce|must reduce)(?: (?:its|available))? ?(?:@X )?(?:quantity|stock|inventory|stock level|stock quantity)(?: of @X)?(?: (?:by|of) .*)?`, func(p *reader, c *clause, m []string) bool { return p.stock(c, m[1], m[2]+m[3]) }},
 		{`(?:when|if|once) @X (?:is|are) (?:placed|created|made) ,? ?(?:@X )?(?:quantity|stock|inventory)(?: of @X)? (?:is|are|must be|goes|gets?) (?:reduced|decreased|decremented|lowered|deducted|down)(?: by (?:ordered )?quantity| accordingly)?`, func(p *reader, c *clause, m []string) bool { return p.stock(c, m[1], m[2]+m[3]) }},
-		{`(?:@X |@X quantity )?(?:cannot (?:order|buy|sell|purchase|request|exceed|be above)|cannot be for) ?(?:above |more )?(?:than )?(?:what )?(?:is |are )?(?:in |available )?(?:@X )?(?:quantity |stock|available|inventory|available quantity|available stock)(?: of @X| is available| available)?`, func(p *reader, c *clause, m []string) bool { return p.stock(c, m[1]+m[2], m[3]+m[4]) }},
+		{`(?:@X |@X quantity |you |one |we |people |clients? |customers? |users? |nobody )?(?:cannot (?:order|buy|sell|purchase|request|exceed|be above)|cannot be for) ?(?:above |more )?(?:than )?(?:what )?(?:is |are )?(?:in |available )?(?:@X )?(?:quantity |stock|available|inventory|available quantity|available stock)(?: of @X| is available| available)?`, func(p *reader, c *clause, m []string) bool { return p.stock(c, m[1]+m[2], m[3]+m[4]) }},
 		{`@X cannot (?:order|buy|sell|purchase) (?:above|more) (?:@X )?than (?:is |are )?(?:in |available )?(?:stock|available|inventory)`, func(p *reader, c *clause, m []string) bool { return p.stock(c, m[1], m[2]) }},
 		{`@X for (?:above|more)(?: than)?(?: is| what is)?(?: in| available)? ?(?:stock|available|inventory) (?:is|are|must be) (?:refused|rejected|denied)`, func(p *reader, c *clause, m []string) bool { return p.stock(c, m[1], "") }},
 
@@ -144,7 +147,7 @@ var patterns = func() []rulePattern {
 		{`@X cannot be (?:created|added|posted|made|left|placed|written) (?:on|for|to|in) (\w+) @X`, func(p *reader, c *clause, m []string) bool { return p.flag(c, m[3], m[2], "create", m[1], false) }},
 
 		// Pairs of fields.
-		{`(?:combination of )?(\w+(?: \w+)?) and (\w+(?: \w+)?)(?: of @X)? (?:must be |is |are )(?:together )?unique(?: together| in combination)?`, func(p *reader, c *clause, m []string) bool {
+		{`(?:combination of )?(@?\w+(?: \w+)?) and (@?\w+(?: \w+)?)(?: of @X)? (?:must be |is |are )(?:together )?unique(?: together| in combination)?`, func(p *reader, c *clause, m []string) bool {
 			return (strings.Contains(m[0], "together") || strings.Contains(m[0], "combination")) && p.together(c, m[3], m[1], m[2])
 		}},
 		{`(?:@X )?(\w+(?: \w+)?) and (\w+(?: \w+)?) (?:must be |is |are )(?:unique together|together unique|unique in combination)`, func(p *reader, c *clause, m []string) bool { return p.together(c, m[1], m[2], m[3]) }},
@@ -207,6 +210,9 @@ var patterns = func() []rulePattern {
 		}},
 		{`@X can be (?:created|added|listed|read|updated|deleted|removed|edited|viewed|retrieved)(?: ?(?:,|and|or) ?(?:and )?(?:created|added|listed|read|updated|deleted|removed|edited|viewed|retrieved))*`, func(p *reader, c *clause, m []string) bool { return p.given(c, m[0]) }},
 		{`(?:@X can |clients? can |can |support |supports |allow )?(?:list|listing|filter|filtering|search|searching|sort|sorting|find|finding|query|view|get|look up|filters|search for)(?: (?:and|or) (?:filter|search|sort))? @X (?:by|for|of|on) (.+)`, func(p *reader, c *clause, m []string) bool { return p.find(c, m[2], m[3]) }},
+		{`(?:search|searching|filter|filtering|sort|sorting) by (.+)`, func(p *reader, c *clause, m []string) bool {
+			return len(p.spec.Entities) == 1 && p.find(c, snake(p.spec.Entities[0].Noun), m[1])
+		}},
 		{`@X can be (?:listed|filtered|searched|sorted|found|queried|looked up)(?: (?:and|or) (?:filtered|searched|sorted|paginated))? by (.+)`, func(p *reader, c *clause, m []string) bool { return p.find(c, m[1], m[2]) }},
 		{`(?:@X can )?(?:search|search for|filter|sort|paginate|find) @X|@X can be (?:searched|sorted|filtered|paginated)|(?:list|lists) of @X (?:is|are) paginated|@X (?:list|lists) (?:is|are) paginated`, func(p *reader, c *clause, m []string) bool { return p.given(c, m[0]) }},
 		{`(?:@X can )?(?:list|see|view|get|find|show) overdue @X|overdue @X can be (?:listed|seen|found)`, func(p *reader, c *clause, m []string) bool { return p.overdue(c, m[2]+m[3]) }},

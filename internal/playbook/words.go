@@ -182,6 +182,10 @@ func (p *reader) canonical(toks []lexeme) string {
 				text = "@" + snake(noun)
 			}
 		}
+		if text == "one" && i+1 < len(toks) && toks[i+1].text == "of" {
+			words = append(words, "one") // "one of", not "1 of"
+			continue
+		}
 		if n, ok := known().words.Numbers[text]; ok {
 			text = "#" + strconv.Itoa(n)
 		} else if unicode.IsDigit(rune(text[0])) {
@@ -193,7 +197,7 @@ func (p *reader) canonical(toks []lexeme) string {
 	}
 	s := strings.Join(words, " ")
 	for _, rewrite := range rewrites {
-		s = strings.TrimSpace(rewrite(s))
+		s = strings.Join(strings.Fields(rewrite(s)), " ")
 	}
 	return s
 }
