@@ -34,7 +34,7 @@ func everyWire(t *testing.T, h http.Handler, test func(t *testing.T, dial func(p
 	dialer := func(t *testing.T, base string, rt http.RoundTripper) func(string) *a2awire.Client {
 		return func(path string) *a2awire.Client {
 			t.Helper()
-			c, err := a2awire.Dial(t.Context(), a2awire.DialOptions{URL: base + path, Transport: rt, Token: "secret"})
+			c, err := a2awire.Dial(t.Context(), a2awire.DialOptions{URL: base + path, Transport: rt})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -131,12 +131,16 @@ func (r refusing) List(context.Context, a2awire.Filter) (a2awire.List, error) {
 }
 
 func TestCancel(t *testing.T) {
-	ended := make(chan struct{}, 2)
-	h, _ := newAgent(t, func(ctx context.Context, _ a2awire.Incoming) (a2awire.Outgoing, error) {
+	h, runner := newAgent(t, func(ctx context.Context, _ a2awire.Incoming) (a2awire.Outgoing, error) {
 		<-ctx.Done()
-		ended <- struct{}{}
 		return a2awire.Outgoing{}, ctx.Err()
 	})
+	defer func() {
+		runner.Close() // waits for the handlers; they end only when they are cancelled
+		if n := runner.Active(); n != 0 {
+			t.Errorf("%d cancelled tasks still run", n)
+		}
+	}()
 	everyWire(t, h, func(t *testing.T, dial func(string) *a2awire.Client) {
 		c := dial("")
 		cancelled := make(chan error, 1)
@@ -149,7 +153,6 @@ func TestCancel(t *testing.T) {
 		if err := <-cancelled; err != nil {
 			t.Error(err)
 		}
-		<-ended
 		if err := c.Cancel(t.Context(), result.Remote); !errors.Is(err, conclave.ErrConflict) {
 			t.Errorf("cancelling twice: %v", err)
 		}
@@ -203,6 +206,34 @@ func TestWhoMaySpeak(t *testing.T) {
 		if _, err := c.Send(t.Context(), a2awire.Outbound{ID: "m", Text: "x"}, nil); !errors.Is(err, conclave.ErrDenied) {
 			t.Errorf("%s: %v, want denied", host, err)
 		}
+	}
+}
+
+func TestEachRequestHasAFreshToken(t *testing.T) {
+	h, _ := newAgent(t, func(context.Context, a2awire.Incoming) (a2awire.Outgoing, error) {
+		return a2awire.Outgoing{Text: "hi"}, nil
+	})
+	var seen []string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen = append(seen, r.Header.Get("Authorization"))
+		asService(h).ServeHTTP(w, r)
+	}))
+	defer srv.Close()
+	n := 0
+	c, err := a2awire.Dial(t.Context(), a2awire.DialOptions{URL: srv.URL, Token: func(context.Context) (string, error) {
+		n++
+		return fmt.Sprint("token-", n), nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		if _, err := c.Send(t.Context(), a2awire.Outbound{ID: conclave.MessageID(fmt.Sprint(i)), Text: "x"}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if fmt.Sprint(seen) != "[Bearer token-1 Bearer token-2]" {
+		t.Errorf("the server saw %v", seen)
 	}
 }
 

@@ -47,8 +47,10 @@ type DialOptions struct {
 	// the card names is used, 0.3 too.
 	URL       string
 	Transport http.RoundTripper // http.DefaultTransport when nil
-	Token     string            // sent as a bearer token when not empty
-	Logger    *slog.Logger
+	// Token returns the bearer token for a request; "" sends none. It is asked
+	// for each one, because tokens expire. Nil: none is sent.
+	Token  func(ctx context.Context) (string, error)
+	Logger *slog.Logger
 }
 
 // Client speaks to one agent.
@@ -221,13 +223,19 @@ func (p *progress) result() (Result, error) {
 // bearer adds the token, and gives refusals without a protocol error their kind.
 type bearer struct {
 	next  http.RoundTripper
-	token string
+	token func(ctx context.Context) (string, error)
 }
 
 func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
-	if b.token != "" {
-		req = req.Clone(req.Context())
-		req.Header.Set("Authorization", "Bearer "+b.token)
+	if b.token != nil {
+		token, err := b.token(req.Context())
+		if err != nil {
+			return nil, fmt.Errorf("getting a token for %s: %w", req.URL.Host, err)
+		}
+		if token != "" {
+			req = req.Clone(req.Context())
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
 	}
 	resp, err := b.next.RoundTrip(req)
 	if err != nil {

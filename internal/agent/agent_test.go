@@ -137,7 +137,7 @@ func TestVoteBindsToWhatWasShown(t *testing.T) {
 		{"options, abstaining", conclave.Assignment{Motion: &onOptions, Question: &question}, conclave.VoteReply{Verdict: conclave.VerdictAbstain}, nil},
 		{"half a ranking", conclave.Assignment{Motion: &onOptions, Question: &question}, conclave.VoteReply{Ranking: []string{"sqlite"}}, conclave.ErrInvalid},
 		{"an option twice", conclave.Assignment{Motion: &onOptions, Question: &question}, conclave.VoteReply{Ranking: []string{"sqlite", "sqlite"}}, conclave.ErrInvalid},
-		{"no options", conclave.Assignment{Motion: &onOptions}, conclave.VoteReply{Ranking: []string{"postgres", "sqlite"}}, conclave.ErrInvalid},
+		{"the motion's own options", conclave.Assignment{Motion: &onOptions}, conclave.VoteReply{Ranking: []string{"postgres", "sqlite"}}, nil},
 		{"other options", conclave.Assignment{Motion: &onOptions, Question: &conclave.Question{Key: "db"}}, conclave.VoteReply{Ranking: []string{"postgres", "sqlite"}}, conclave.ErrConflict},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -203,6 +203,8 @@ func (b *ClaudeBrain) environment(r Request) []string {
 	env := []string{"HOME=" + home,
 		"DISABLE_TELEMETRY=1", "DISABLE_ERROR_REPORTING=1", "DISABLE_AUTOUPDATER=1", "DISABLE_BUG_COMMAND=1",
 		"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1",
+		// There are few tools, and all are needed.
+		"ENABLE_TOOL_SEARCH=false",
 		// The router retries too, and a bad key is retried for a minute otherwise.
 		"CLAUDE_CODE_MAX_RETRIES=3",
 	}
@@ -306,6 +308,7 @@ type claudeResult struct {
 	Subtype    string          `json:"subtype"`
 	IsError    bool            `json:"is_error"`
 	Status     int             `json:"api_error_status"`
+	Stop       string          `json:"stop_reason"`
 	Result     string          `json:"result"`
 	Structured json.RawMessage `json:"structured_output"`
 	CostUSD    *float64        `json:"total_cost_usd"`
@@ -350,6 +353,7 @@ func (c *claudeRun) read(line []byte) {
 		Type    string `json:"type"`
 		Message struct {
 			ID      string `json:"id"`
+			Model   string `json:"model"`
 			Content []struct {
 				Type string `json:"type"`
 				Name string `json:"name"`
@@ -363,6 +367,9 @@ func (c *claudeRun) read(line []byte) {
 	}
 	switch event.Type {
 	case "assistant":
+		if event.Message.Model == "<synthetic>" {
+			return // written by the binary itself, not by a model
+		}
 		c.counts[event.Message.ID] = event.Message.Usage.input() + event.Message.Usage.Output
 		for _, block := range event.Message.Content {
 			if block.Type == "tool_use" && block.Name != "StructuredOutput" {
@@ -429,6 +436,8 @@ func (c *claudeRun) failure() error {
 		return conclave.ErrInvalid
 	case !r.IsError:
 		return nil
+	case r.Stop == "refusal":
+		return conclave.ErrUnsupported
 	case r.Status == 401, r.Status == 403, strings.Contains(r.Result, "/login"):
 		return conclave.ErrDenied
 	case r.Status == 404:

@@ -22,6 +22,10 @@ const (
 	// any resource of the host; a resource's own is at MetadataPath + its path.
 	MetadataPath = "/.well-known/oauth-protected-resource"
 
+	// RegistrationPath is where a client without a token asks for one when the
+	// metadata names no issuer (RFC 7591). It is told how to get one.
+	RegistrationPath = "/register"
+
 	// statelessSince is the protocol revision since which requests stand alone.
 	statelessSince = "2026-07-28"
 
@@ -48,7 +52,8 @@ type HandlerOptions struct {
 }
 
 // Handler serves MCP over streamable HTTP, and the metadata of the resource. It
-// belongs at the endpoint's path, at MetadataPath and below that.
+// belongs at the endpoint's path, at MetadataPath and below that, and at
+// RegistrationPath.
 type Handler struct {
 	options   HandlerOptions
 	endpoint  http.Handler // for who is authenticated
@@ -105,6 +110,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.metadata(r).ServeHTTP(w, r)
 		return
 	}
+	if r.URL.Path == RegistrationPath {
+		h.refuseRegistration(w)
+		return
+	}
 	caller, err := h.options.Authenticate(r)
 	if err != nil {
 		h.challenge(w, r, err)
@@ -156,6 +165,19 @@ func (h *Handler) challenge(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	w.Header().Set("WWW-Authenticate", challenge)
 	http.Error(w, conclave.Text(err), http.StatusUnauthorized)
+}
+
+// refuseRegistration tells a person whose client has no token how to give it one
+// (the form is that of RFC 7591 §3.2.2).
+func (h *Handler) refuseRegistration(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusBadRequest)
+	// An error here means that the client has gone.
+	_ = json.NewEncoder(w).Encode(map[string]string{
+		"error":             "invalid_client_metadata",
+		"error_description": "clients are not registered here; send the header Authorization: Bearer TOKEN, where conclave token prints TOKEN",
+	})
 }
 
 func (h *Handler) metadata(r *http.Request) http.Handler {

@@ -64,6 +64,7 @@ func overHTTP(t *testing.T, h *house, timeout time.Duration) (string, *mcp.Serve
 	mux.Handle("/mcp", handler)
 	mux.Handle(mcpwire.MetadataPath, handler)
 	mux.Handle(mcpwire.MetadataPath+"/", handler)
+	mux.Handle(mcpwire.RegistrationPath, handler)
 	s := httptest.NewServer(mux)
 	t.Cleanup(func() { handler.Close(); s.Close() })
 	return s.URL + "/mcp", server, handler
@@ -292,6 +293,12 @@ func TestWithoutAGoodToken(t *testing.T) {
 	}
 	if resp, body := post(t, endpoint, "", initialize, "X-Api-Key", "ada"); resp.StatusCode != http.StatusOK {
 		t.Errorf("with an API key: %d, %s", resp.StatusCode, body)
+	}
+
+	resp, body = post(t, base+mcpwire.RegistrationPath, "", `{"client_name":"t"}`)
+	var refused map[string]string
+	if err := json.Unmarshal([]byte(body), &refused); err != nil || resp.StatusCode != 400 || !strings.Contains(refused["error_description"], "conclave token") {
+		t.Errorf("a client that registers is told: %d, %s", resp.StatusCode, body)
 	}
 
 	for path, want := range map[string]int{mcpwire.MetadataPath: 200, mcpwire.MetadataPath + "/mcp": 200, mcpwire.MetadataPath + "/other": 404} {

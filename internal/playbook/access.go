@@ -24,7 +24,7 @@ var (
 )
 
 // feature reads abilities of the service as a whole.
-func (p *parser) feature(raw, s string) bool {
+func (p *reader) feature(raw, s string) bool {
 	for {
 		t := abilityWords.ReplaceAllString(s, "")
 		if t == s {
@@ -84,7 +84,7 @@ func (p *parser) feature(raw, s string) bool {
 	return true
 }
 
-func (p *parser) isRole(words ...string) bool {
+func (p *reader) isRole(words ...string) bool {
 	n := 0
 	for _, w := range words {
 		_, role := known().words.Roles[singular(w)]
@@ -97,14 +97,14 @@ func (p *parser) isRole(words ...string) bool {
 	return n > 0
 }
 
-func (p *parser) auth() *Auth {
+func (p *reader) auth() *Auth {
 	if p.spec.Auth == nil {
 		p.spec.Auth = &Auth{Roles: []string{"user", "admin"}}
 	}
 	return p.spec.Auth
 }
 
-func (p *parser) roles(words ...string) {
+func (p *reader) roles(words ...string) {
 	a := p.auth()
 	for _, w := range words {
 		if r, ok := known().words.Roles[singular(w)]; ok && !slices.Contains(a.Roles, r) {
@@ -115,7 +115,7 @@ func (p *parser) roles(words ...string) {
 
 // operations are what verbs of a permission mean for a resource: create,
 // read, update, delete, or an action of its own.
-func (p *parser) operations(e *Entity, text string) ([]string, bool) {
+func (p *reader) operations(e *Entity, text string) ([]string, bool) {
 	var ops []string
 	add := func(names ...string) {
 		for _, n := range names {
@@ -155,7 +155,7 @@ func (p *parser) operations(e *Entity, text string) ([]string, bool) {
 	return ops, len(ops) > 0
 }
 
-func (p *parser) statesOf(e *Entity) []string {
+func (p *reader) statesOf(e *Entity) []string {
 	var out []string
 	for _, f := range e.Fields {
 		if f.Type == Enum {
@@ -166,7 +166,7 @@ func (p *parser) statesOf(e *Entity) []string {
 }
 
 // access: only some roles may do something with a resource.
-func (p *parser) access(c *clause, who []string, verbs, nouns string) bool {
+func (p *reader) access(c *clause, who []string, verbs, nouns string) bool {
 	who = slices.DeleteFunc(who, func(s string) bool { return s == "" })
 	var roles []string
 	for _, w := range who {
@@ -177,7 +177,7 @@ func (p *parser) access(c *clause, who []string, verbs, nouns string) bool {
 		roles = append(roles, role)
 	}
 	p.roles(who...)
-	targets := mention.FindAllStringSubmatch(nouns, -1)
+	targets := entityName.FindAllStringSubmatch(nouns, -1)
 	if nouns == "anything" || nouns == "everything" {
 		for _, e := range p.spec.Entities {
 			targets = append(targets, []string{"", snake(e.Noun)})
@@ -213,7 +213,7 @@ func (p *parser) access(c *clause, who []string, verbs, nouns string) bool {
 }
 
 // own: only the account that a row belongs to may do something with it.
-func (p *parser) own(c *clause, who, verbs, noun string) bool {
+func (p *reader) own(c *clause, who, verbs, noun string) bool {
 	e := p.entity(noun)
 	if e == nil {
 		return false
@@ -256,7 +256,7 @@ func (p *parser) own(c *clause, who, verbs, noun string) bool {
 }
 
 // finishAuth gives the service its accounts, once it is known that it has any.
-func (p *parser) finishAuth() {
+func (p *reader) finishAuth() {
 	s := p.spec
 	if p.secure {
 		p.auth().Required = true
@@ -326,7 +326,7 @@ func (p *parser) finishAuth() {
 
 // ownerField is the reference to the account that made a row; the service
 // sets it.
-func (p *parser) ownerField(e *Entity, account string) string {
+func (p *reader) ownerField(e *Entity, account string) string {
 	name := p.ensureRef(e.Noun, account)
 	f := p.entity(e.Noun).field(name)
 	f.Owner, f.Optional, f.Immutable = true, false, true

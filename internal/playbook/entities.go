@@ -16,7 +16,7 @@ var (
 )
 
 // findEntities reads the headline and every place where a resource is named.
-func (p *parser) findEntities() {
+func (p *reader) findEntities() {
 	for i := 0; i < len(p.clauses); i++ {
 		c := p.clauses[i]
 		label := strings.ToLower(c.label)
@@ -32,7 +32,7 @@ func (p *parser) findEntities() {
 			p.headline(c)
 		case c.label == listLabel && subjectLength(c.toks) < 0:
 			p.clauses[i].done = p.nounList(c.toks) // "a library service: members and books"
-		case i == 0 && imperative.MatchString(join(c.toks)+" ") && !slices.ContainsFunc(c.toks, func(t token) bool { return verbs[t.text] }):
+		case i == 0 && imperative.MatchString(join(c.toks)+" ") && !slices.ContainsFunc(c.toks, func(t lexeme) bool { return verbs[t.text] }):
 			p.clauses[i].done = true
 			p.nounList(c.toks[imperativeLength(c.toks):])
 		}
@@ -47,7 +47,7 @@ func (p *parser) findEntities() {
 	}
 }
 
-func join(toks []token) string {
+func join(toks []lexeme) string {
 	words := make([]string, len(toks))
 	for i, t := range toks {
 		words[i] = t.text
@@ -55,11 +55,11 @@ func join(toks []token) string {
 	return strings.Join(words, " ")
 }
 
-func imperativeLength(toks []token) int {
+func imperativeLength(toks []lexeme) int {
 	return len(strings.Fields(imperative.FindString(join(toks) + " ")))
 }
 
-func (p *parser) isNoun(phrase string) bool {
+func (p *reader) isNoun(phrase string) bool {
 	words := strings.Fields(phrase)
 	return len(words) > 0 && len(words) <= 3 && !slices.ContainsFunc(words, func(w string) bool { return breaks[w] || verbs[w] || nobody[w] || determiners[w] })
 }
@@ -69,7 +69,7 @@ var loginWords = regexp.MustCompile(`\busers?\b.*\b(?:own|register|sign up|log i
 
 // headline reads "Build a secure REST API for …": the words before the
 // connector say what kind of program, those after it what it is about.
-func (p *parser) headline(c clause) {
+func (p *reader) headline(c clause) {
 	toks := c.toks[imperativeLength(c.toks):]
 	end := 0
 	for end < len(toks) && !connectors[toks[end].text] && toks[end].text != "(" {
@@ -82,9 +82,9 @@ func (p *parser) headline(c clause) {
 	p.connections(toks[end:])
 }
 
-func (p *parser) productPhrase(c clause, toks []token) {
+func (p *reader) productPhrase(c clause, toks []lexeme) {
 	k := known()
-	var domain []token
+	var domain []lexeme
 	for _, t := range toks {
 		switch {
 		case determiners[t.text], k.products[t.text], k.qualities[t.text], nobody[t.text]:
@@ -123,7 +123,7 @@ func (p *parser) productPhrase(c clause, toks []token) {
 func isWord(s string) bool { return s != "" && (s[0] >= 'a' && s[0] <= 'z') }
 
 // connections reads what follows the kind of program.
-func (p *parser) connections(toks []token) {
+func (p *reader) connections(toks []lexeme) {
 	fallback := p.nouns["?"]
 	delete(p.nouns, "?")
 	p.connect(toks)
@@ -142,7 +142,7 @@ var (
 	perform   = regexp.MustCompile(`^(?:to |that can |that |which )(?:create|add|list|read|update|delete|crud|get|view|search|edit|remove|register|book|reserve|borrow|rent|order|record|log|schedule)\b`)
 )
 
-func (p *parser) connect(toks []token) {
+func (p *reader) connect(toks []lexeme) {
 	for len(toks) > 0 {
 		text := join(toks) + " "
 		drop := func(re *regexp.Regexp) { toks = toks[len(strings.Fields(re.FindString(text))):] }
@@ -186,14 +186,14 @@ func (p *parser) connect(toks []token) {
 }
 
 // append adds the words as a clause of their own, to be understood later.
-func (p *parser) append(toks []token) {
+func (p *reader) append(toks []lexeme) {
 	if len(toks) > 0 {
 		p.clauses = append(p.clauses, clause{raw: p.task[toks[0].start:toks[len(toks)-1].end], toks: toks})
 	}
 }
 
 // permission is "users (to) create tasks": it becomes "users can create tasks".
-func (p *parser) permission(toks []token) {
+func (p *reader) permission(toks []lexeme) {
 	for i, t := range toks {
 		if t.text == "to" {
 			toks = slices.Clone(toks)
@@ -207,13 +207,13 @@ func (p *parser) permission(toks []token) {
 		if determiners[toks[0].text] {
 			i = 2
 		}
-		can := token{text: "can", start: toks[i-1].end, end: toks[i-1].end}
-		p.append(slices.Concat(toks[:i], []token{can}, toks[i:]))
+		can := lexeme{text: "can", start: toks[i-1].end, end: toks[i-1].end}
+		p.append(slices.Concat(toks[:i], []lexeme{can}, toks[i:]))
 	}
 }
 
 // list reads nouns up to the next connector that is not part of the list.
-func (p *parser) list(toks []token) []token {
+func (p *reader) list(toks []lexeme) []lexeme {
 	end, depth := 0, 0
 	for ; end < len(toks); end++ {
 		switch t := toks[end].text; t {
@@ -238,7 +238,7 @@ func (p *parser) list(toks []token) []token {
 
 // nounList reads "products (sku unique, price) and suppliers with a name".
 // What it can't read is reported item by item.
-func (p *parser) nounList(toks []token) bool {
+func (p *reader) nounList(toks []lexeme) bool {
 	last := ""
 	for _, item := range p.items(toks) {
 		last = p.nounItem(item, last)
@@ -248,8 +248,8 @@ func (p *parser) nounList(toks []token) bool {
 
 // items cuts a list at commas and "and" outside parentheses, and keeps fields
 // that follow "with" together with their noun.
-func (p *parser) items(toks []token) [][]token {
-	var out [][]token
+func (p *reader) items(toks []lexeme) [][]lexeme {
+	var out [][]lexeme
 	start, depth, fields := 0, 0, false
 	cut := func(end int) {
 		item := toks[start:end]
@@ -285,7 +285,7 @@ func (p *parser) items(toks []token) [][]token {
 	return out
 }
 
-func (p *parser) phraseIsNoun(toks []token) bool {
+func (p *reader) phraseIsNoun(toks []lexeme) bool {
 	for len(toks) > 0 && determiners[toks[0].text] {
 		toks = toks[1:]
 	}
@@ -293,7 +293,7 @@ func (p *parser) phraseIsNoun(toks []token) bool {
 }
 
 // startsNoun reports whether, within a list of fields, another resource begins.
-func (p *parser) startsNoun(toks []token) bool {
+func (p *reader) startsNoun(toks []lexeme) bool {
 	for len(toks) > 0 && (determiners[toks[0].text] || toks[0].text == ",") {
 		toks = toks[1:]
 	}
@@ -314,7 +314,7 @@ func (p *parser) startsNoun(toks []token) bool {
 }
 
 // nounItem reads one item of a list; last is the noun of the item before.
-func (p *parser) nounItem(item []token, last string) string {
+func (p *reader) nounItem(item []lexeme, last string) string {
 	raw := p.task[item[0].start:item[len(item)-1].end]
 	text := join(item)
 	if known().given.MatchString(text) {
@@ -328,7 +328,7 @@ func (p *parser) nounItem(item []token, last string) string {
 	if strings.HasPrefix(strings.TrimSpace(strings.ToLower(p.task[max(0, item[0].start-6):item[0].start])), "their") || strings.HasSuffix(strings.TrimSpace(strings.ToLower(p.task[:item[0].start])), " its") || strings.HasSuffix(strings.TrimSpace(strings.ToLower(p.task[:item[0].start])), " their") {
 		owner = last
 	}
-	head, rest := len(item), []token(nil)
+	head, rest := len(item), []lexeme(nil)
 	for i, t := range item {
 		if t.text == "(" || t.text == "with" || t.text == "having" || t.text == "containing" || t.text == "including" || t.text == "that" || t.text == "which" || t.text == "by" || t.text == "for" || t.text == "in" || t.text == "on" || t.text == "of" || t.text == "who" || verbs[t.text] {
 			head, rest = i, item[i:]
@@ -349,7 +349,7 @@ func (p *parser) nounItem(item []token, last string) string {
 	}
 	_, isKnown := known().nouns[noun]
 	declared := len(rest) > 0 && (rest[0].text == "(" || rest[0].text == "with" || rest[0].text == "having" || rest[0].text == "containing" || rest[0].text == "including")
-	beyond := slices.ContainsFunc(words, func(t token) bool { return known().beyond[t.text] || known().products[t.text] && !declared })
+	beyond := slices.ContainsFunc(words, func(t lexeme) bool { return known().beyond[t.text] || known().products[t.text] && !declared })
 	if !p.isNoun(join(words)) || beyond || known().abilities[words[len(words)-1].text] && !declared {
 		p.uncovered(raw)
 		return last
@@ -380,7 +380,7 @@ func (p *parser) nounItem(item []token, last string) string {
 		p.entity(noun).Declared = true
 		inner := rest[1:]
 		if rest[0].text == "(" {
-			closing := slices.IndexFunc(rest, func(t token) bool { return t.text == ")" })
+			closing := slices.IndexFunc(rest, func(t lexeme) bool { return t.text == ")" })
 			depth := 0
 			for i, t := range rest {
 				if t.text == "(" {
@@ -413,7 +413,7 @@ func (p *parser) nounItem(item []token, last string) string {
 
 // alone reports whether the task elsewhere uses the head of a two-word noun
 // by itself: "blog posts … a post".
-func (p *parser) alone(head string, item []token) bool {
+func (p *reader) alone(head string, item []lexeme) bool {
 	toks := tokenize(p.task)
 	for i, t := range toks {
 		if singular(t.text) == head && t.start > item[len(item)-1].start && (i == 0 || determiners[toks[i-1].text] || verbs[toks[i-1].text] || !isWord(toks[i-1].text)) {
@@ -424,7 +424,7 @@ func (p *parser) alone(head string, item []token) bool {
 }
 
 // subjects adds the resources that clauses talk about without announcing them.
-func (p *parser) subjects(toks []token) {
+func (p *reader) subjects(toks []lexeme) {
 	n := subjectLength(toks)
 	if n <= 0 || n >= len(toks) || subordinators[toks[0].text] {
 		return
@@ -462,7 +462,7 @@ func (p *parser) subjects(toks []token) {
 	}
 }
 
-func (p *parser) containsKnown(phrase string) bool {
+func (p *reader) containsKnown(phrase string) bool {
 	for _, w := range strings.Fields(phrase) {
 		if _, ok := p.nouns[singular(w)]; ok {
 			return true

@@ -9,7 +9,7 @@ import (
 
 // fields reads a list of fields into the entity. Items that it can't read are
 // reported one by one.
-func (p *parser) fields(noun string, toks []token, raw string) {
+func (p *reader) fields(noun string, toks []lexeme, raw string) {
 	for _, item := range fieldItems(toks) {
 		text := raw
 		if item[0].end <= len(p.task) && p.task != "" && p.within(item) {
@@ -22,7 +22,7 @@ func (p *parser) fields(noun string, toks []token, raw string) {
 }
 
 // within reports whether the tokens are the task's own, not the knowledge base's.
-func (p *parser) within(item []token) bool {
+func (p *reader) within(item []lexeme) bool {
 	last := item[len(item)-1]
 	return last.end <= len(p.task) && strings.EqualFold(p.task[item[0].start:item[0].end], item[0].text)
 }
@@ -31,8 +31,8 @@ var enumTrigger = regexp.MustCompile(`\b(?:one of|either|any of|can be|being|enu
 
 // fieldItems cuts a list of fields at commas and "and", but not inside
 // parentheses, ranges and enumerations.
-func fieldItems(toks []token) [][]token {
-	var out [][]token
+func fieldItems(toks []lexeme) [][]lexeme {
+	var out [][]lexeme
 	start, depth := 0, 0
 	cut := func(end int) {
 		item := toks[start:end]
@@ -59,7 +59,7 @@ func fieldItems(toks []token) [][]token {
 				continue
 			}
 			if enumTrigger.MatchString(item) || isStatus(toks[start:i]) {
-				or := slices.IndexFunc(toks[start:], func(t token) bool { return t.text == "or" })
+				or := slices.IndexFunc(toks[start:], func(t lexeme) bool { return t.text == "or" })
 				if or < 0 && enumTrigger.MatchString(item) || or >= 0 && start+or > i {
 					continue
 				}
@@ -81,7 +81,7 @@ func isNumber(s string) bool {
 
 // isStatus reports whether the words are "status open …": a name that is
 // usually an enumeration, and a first value.
-func isStatus(item []token) bool {
+func isStatus(item []lexeme) bool {
 	for len(item) > 0 && determiners[item[0].text] {
 		item = item[1:]
 	}
@@ -204,7 +204,7 @@ type reading struct {
 }
 
 // readField cuts what is said about a field out of s.
-func (p *parser) readField(s string) reading {
+func (p *reader) readField(s string) reading {
 	var r reading
 	f := &r.field
 	s = enumeration(s, f)
@@ -272,7 +272,7 @@ func enumeration(s string, f *Field) string {
 }
 
 // fieldItem reads one item of a list of fields.
-func (p *parser) fieldItem(noun string, item []token, raw string) bool {
+func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 	many := isPlural(item[len(item)-1].text)
 	s := preamble.ReplaceAllString(p.canonical(item), "")
 	if s == "" {
@@ -338,7 +338,7 @@ func goodName(s string) bool {
 }
 
 // complete gives a new field what its name says where the task does not.
-func (p *parser) complete(f *Field, name string, said bool) {
+func (p *reader) complete(f *Field, name string, said bool) {
 	f.Name = name
 	if f.Type == "" {
 		f.Type = guessType(name)
@@ -374,7 +374,7 @@ func (p *parser) complete(f *Field, name string, said bool) {
 var scopedUnique = regexp.MustCompile(`(?:^| )(?:must be |is |are )?unique (?:per|within|for|in|inside|among) (?:same )?@(\w+)|unique (?:per|within) (\w+)`)
 
 // scope makes a field unique among the rows that share a reference.
-func (p *parser) scope(e *Entity, name, target, raw string) bool {
+func (p *reader) scope(e *Entity, name, target, raw string) bool {
 	noun := strings.ReplaceAll(target, "_", " ")
 	if p.entity(noun) == nil {
 		return false
@@ -387,7 +387,7 @@ func (p *parser) scope(e *Entity, name, target, raw string) bool {
 
 // relationItem reads an entity in a list of fields: "a loan has a book", "an
 // order has many items".
-func (p *parser) relationItem(e *Entity, s string, many bool, f Field) bool {
+func (p *reader) relationItem(e *Entity, s string, many bool, f Field) bool {
 	target := strings.TrimPrefix(s, "@")
 	target = strings.TrimSuffix(target, " id")
 	if t := p.entity(target); t != nil {

@@ -18,12 +18,28 @@ var (
 // parseOther recognises the archetypes that are not a service. ok is false
 // when the task may be one.
 func parseOther(task string, facts Facts) (Spec, bool) {
-	for _, read := range []func(string, Facts) (Spec, bool){parseRepair} {
+	for _, read := range []func(string, Facts) (Spec, bool){parseRepair, parseProgram, parsePackage} {
 		if spec, ok := read(task, facts); ok {
 			return spec, true
 		}
 	}
 	return Spec{}, false
+}
+
+func parseProgram(task string, facts Facts) (Spec, bool) {
+	cli, uncovered, ok := parseCLI(task, facts)
+	if !ok {
+		return Spec{}, false
+	}
+	return Spec{Archetype: CLI, Task: task, Name: kebab(facts.Name), CLI: cli, Uncovered: uncovered}, true
+}
+
+func parsePackage(task string, facts Facts) (Spec, bool) {
+	library, uncovered, ok := parseLibrary(task, facts)
+	if !ok {
+		return Spec{}, false
+	}
+	return Spec{Archetype: Library, Task: task, Name: kebab(facts.Name), Library: library, Uncovered: uncovered}, true
 }
 
 func parseRepair(task string, facts Facts) (Spec, bool) {

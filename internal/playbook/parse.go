@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// parser turns the clauses of one task into a Spec. A clause that no pattern
+// reader turns the clauses of one task into a Spec. A clause that no pattern
 // accounts for as a whole is uncovered; nothing is skipped in silence.
-type parser struct {
+type reader struct {
 	spec    *Spec
 	task    string
 	nouns   map[string]string // singular as written to the entity's noun
@@ -32,7 +32,7 @@ func Parse(task string, facts Facts) Spec {
 
 func parseService(task string, facts Facts) Spec {
 	spec := Spec{Archetype: Service, Task: task, Features: Features{PaginationLimit: 100}}
-	p := &parser{spec: &spec, task: task, nouns: map[string]string{}, linked: map[string]bool{}}
+	p := &reader{spec: &spec, task: task, nouns: map[string]string{}, linked: map[string]bool{}}
 	p.clauses = p.statements(task)
 	p.findEntities()
 	p.fillKnown()
@@ -54,7 +54,7 @@ func parseService(task string, facts Facts) Spec {
 }
 
 // eachOpen gives the clauses that nobody understood yet to one pass.
-func (p *parser) eachOpen(pass func(c *clause, s string) bool) {
+func (p *reader) eachOpen(pass func(c *clause, s string) bool) {
 	for i := range p.clauses {
 		c := &p.clauses[i]
 		subject := p.subject(c.toks)
@@ -79,7 +79,7 @@ func (p *parser) eachOpen(pass func(c *clause, s string) bool) {
 }
 
 // subject is the first entity of a clause.
-func (p *parser) subject(toks []token) string {
+func (p *reader) subject(toks []lexeme) string {
 	for i := range toks {
 		if noun, n := p.entityAt(toks, i); n > 0 {
 			return noun
@@ -88,25 +88,25 @@ func (p *parser) subject(toks []token) string {
 	return ""
 }
 
-func (p *parser) uncovered(text string) {
+func (p *reader) uncovered(text string) {
 	text = strings.Trim(text, " ,.;:")
 	if text != "" && !slices.Contains(p.spec.Uncovered, text) {
 		p.spec.Uncovered = append(p.spec.Uncovered, text)
 	}
 }
 
-func (p *parser) cover(clause, as string, args ...any) {
+func (p *reader) cover(clause, as string, args ...any) {
 	p.spec.Covered = append(p.spec.Covered, Covered{Clause: clause, As: fmt.Sprintf(as, args...)})
 }
 
-func (p *parser) assume(format string, args ...any) {
+func (p *reader) assume(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if !slices.Contains(p.spec.Assumptions, text) {
 		p.spec.Assumptions = append(p.spec.Assumptions, text)
 	}
 }
 
-func (p *parser) entity(noun string) *Entity { return p.spec.entity(noun) }
+func (p *reader) entity(noun string) *Entity { return p.spec.entity(noun) }
 
 func (s *Spec) entity(noun string) *Entity {
 	for i := range s.Entities {
@@ -143,7 +143,7 @@ func (e Entity) Field(name string) (Field, bool) {
 }
 
 // add makes an entity of noun, or finds it.
-func (p *parser) add(noun string) *Entity {
+func (p *reader) add(noun string) *Entity {
 	noun = singular(strings.ReplaceAll(noun, "_", " "))
 	if e := p.entity(noun); e != nil {
 		return e
@@ -164,7 +164,7 @@ func (e *Entity) refTo(noun string) *Field {
 }
 
 // ensureRef gives noun a reference to target, and returns its name.
-func (p *parser) ensureRef(noun, target string) string {
+func (p *reader) ensureRef(noun, target string) string {
 	e := p.entity(noun)
 	if f := e.refTo(target); f != nil {
 		return f.Name
@@ -179,7 +179,7 @@ func (p *parser) ensureRef(noun, target string) string {
 }
 
 // fillKnown gives entities without declared fields the usual ones.
-func (p *parser) fillKnown() {
+func (p *reader) fillKnown() {
 	for i := range p.clauses { // "X has …" declares, wherever it stands
 		if m := hasClause.FindStringSubmatch(p.canonical(p.clauses[i].toks)); m != nil {
 			if e := p.entity(m[1]); e != nil && p.declares(m[2]) {
@@ -196,12 +196,12 @@ var hasClause = regexp.MustCompile(`^@(\w+) (?:must )?(?:has|have|consists? of|c
 
 // declares reports whether what follows "has" names fields of its own, and
 // not only relations or limits.
-func (p *parser) declares(rest string) bool {
+func (p *reader) declares(rest string) bool {
 	own := slices.ContainsFunc(listSep.Split(rest, -1), func(s string) bool { return s != "" && !strings.Contains(s, "@") })
 	return own && !strings.HasPrefix(rest, "at most") && !strings.HasPrefix(rest, "only") && !strings.HasPrefix(rest, "#")
 }
 
-func (p *parser) useKnown(noun string) {
+func (p *reader) useKnown(noun string) {
 	e := p.entity(noun)
 	if e.Declared || len(e.Fields) > 0 {
 		return
@@ -231,7 +231,7 @@ func (p *parser) useKnown(noun string) {
 
 // fillLinks connects resources that stand between others, where the task
 // left the connection to the reader.
-func (p *parser) fillLinks() {
+func (p *reader) fillLinks() {
 	joins := map[string]bool{"appointment": true, "assignment": true, "trip": true, "application": true, "checkout": true, "ticket": true}
 	for _, noun := range known().words.Links {
 		joins[noun] = true
@@ -260,7 +260,7 @@ func (p *parser) fillLinks() {
 }
 
 // join is the resource that refers to both nouns, or "".
-func (p *parser) join(a, b string) string {
+func (p *reader) join(a, b string) string {
 	for i := range p.spec.Entities {
 		e := &p.spec.Entities[i]
 		if e.refTo(a) != nil && e.refTo(b) != nil {
@@ -271,7 +271,7 @@ func (p *parser) join(a, b string) string {
 }
 
 // linkFor makes or finds the resource that a verb sets between two nouns.
-func (p *parser) linkFor(verb, a, b string) string {
+func (p *reader) linkFor(verb, a, b string) string {
 	if noun := p.join(a, b); noun != "" {
 		return noun
 	}
@@ -304,7 +304,7 @@ func base(verb string) string {
 }
 
 // finish settles what only the whole task decides.
-func (p *parser) finish(facts Facts) {
+func (p *reader) finish(facts Facts) {
 	s := p.spec
 	p.finishAuth()
 	p.finishStates()

@@ -15,6 +15,10 @@ func Plan(spec Spec, facts Facts) []Step {
 		return planService(spec, facts)
 	case Repair:
 		return planRepair(spec)
+	case CLI:
+		return withOpen(spec, planCLI(spec, facts))
+	case Library:
+		return withOpen(spec, planLibrary(spec, facts))
 	default:
 		return planUnknown(spec, facts)
 	}
@@ -103,21 +107,23 @@ func planService(spec Spec, facts Facts) []Step {
 	if len(spec.Rules) == 0 {
 		acceptance.Acceptance = []string{"Every resource goes through its life over HTTP"}
 	}
-	steps := []Step{storage, domain, api, command, ops, acceptance}
-	return append(steps, openSteps(spec)...)
+	return withOpen(spec, []Step{storage, domain, api, command, ops, acceptance})
 }
 
-// openSteps hold what only a model can do, so that no one takes the rest for
+// withOpen adds a step for what only a model can do, so that no one takes the rest for
 // the whole.
-func openSteps(spec Spec) []Step {
+func withOpen(spec Spec, steps []Step) []Step {
 	if len(spec.Uncovered) == 0 {
-		return nil
+		return steps
 	}
-	s := Step{Key: "beyond", Title: "What the playbook does not cover", Description: "Needs a model: the playbook has no declared knowledge for these words of the task.", DependsOn: []string{"acceptance", "command", "ops"}, Writes: []string{"**"}}
+	s := Step{Key: "beyond", Title: "What the playbook does not cover", Description: "Needs a model: the playbook has no declared knowledge for these words of the task.", Writes: []string{"**"}}
+	for _, before := range steps {
+		s.DependsOn = append(s.DependsOn, before.Key)
+	}
 	for _, u := range spec.Uncovered {
 		s.Acceptance = append(s.Acceptance, "“"+u+"” holds, and a test shows it")
 	}
-	return []Step{s}
+	return append(steps, s)
 }
 
 func nouns(spec Spec) []string {

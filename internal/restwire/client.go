@@ -46,7 +46,7 @@ type DialOptions struct {
 // contracts of the root package; errors come back with their kinds. It is safe
 // for concurrent use.
 type Client struct {
-	DialOptions
+	options    DialOptions
 	operations map[string]bound
 }
 
@@ -69,7 +69,7 @@ func Dial(o DialOptions) *Client {
 	if o.ReadTimeout == 0 {
 		o.ReadTimeout = defaultReadTimeout
 	}
-	c := &Client{DialOptions: o, operations: map[string]bound{}}
+	c := &Client{options: o, operations: map[string]bound{}}
 	for service, ops := range map[conclave.Service][]conclave.Operation{
 		conclave.ServicePlans:    conclave.PlanOperations(),
 		conclave.ServiceHub:      conclave.HubOperations(),
@@ -87,7 +87,7 @@ func Dial(o DialOptions) *Client {
 }
 
 // Close closes connections that are not in use.
-func (c *Client) Close() { c.HTTP.CloseIdleConnections() }
+func (c *Client) Close() { c.options.HTTP.CloseIdleConnections() }
 
 // call runs an operation by name and decodes what it returns.
 func call[O any](ctx context.Context, c *Client, name string, in any) (O, error) {
@@ -102,7 +102,7 @@ func call[O any](ctx context.Context, c *Client, name string, in any) (O, error)
 	}
 	if op.Effect == conclave.Reads {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.ReadTimeout+waitOf(args))
+		ctx, cancel = context.WithTimeout(ctx, c.options.ReadTimeout+waitOf(args))
 		defer cancel()
 	}
 	req, err := c.request(ctx, op, args)
@@ -164,7 +164,7 @@ func (c *Client) request(ctx context.Context, op bound, args map[string]json.Raw
 		path = strings.Replace(path, "{"+name+"}", url.PathEscape(value), 1)
 		delete(args, name)
 	}
-	address := strings.TrimSuffix(base, "/") + c.Prefix + path
+	address := strings.TrimSuffix(base, "/") + c.options.Prefix + path
 	var body io.Reader
 	if op.Method() == http.MethodGet || op.Method() == http.MethodDelete {
 		if q := queryOf(args).Encode(); q != "" {
@@ -185,10 +185,10 @@ func (c *Client) request(ctx context.Context, op bound, args map[string]json.Raw
 		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("Accept", "application/json, "+problemType)
-	if c.Token == nil {
+	if c.options.Token == nil {
 		return nil, conclave.Errorf(conclave.ErrDenied, "no token to call %s with", op.service)
 	}
-	token, err := c.Token(ctx)
+	token, err := c.options.Token(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("getting a token: %w", err)
 	}
@@ -197,13 +197,13 @@ func (c *Client) request(ctx context.Context, op bound, args map[string]json.Raw
 }
 
 func (c *Client) address(s conclave.Service) (string, error) {
-	if c.Base != "" {
-		return c.Base, nil
+	if c.options.Base != "" {
+		return c.options.Base, nil
 	}
-	if c.Resolve == nil {
+	if c.options.Resolve == nil {
 		return "", conclave.Errorf(conclave.ErrUnavailable, "no address is known for %s", s)
 	}
-	base, err := c.Resolve(s)
+	base, err := c.options.Resolve(s)
 	if err != nil {
 		return "", fmt.Errorf("finding %s: %w", s, err)
 	}
@@ -235,7 +235,7 @@ func queryOf(args map[string]json.RawMessage) url.Values {
 
 // send sends a request and returns an answer that is no error.
 func (c *Client) send(req *http.Request, op bound) (*http.Response, error) {
-	resp, err := c.HTTP.Do(req)
+	resp, err := c.options.HTTP.Do(req)
 	if err != nil {
 		return nil, c.broken(req, op, err)
 	}

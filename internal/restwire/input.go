@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -212,8 +213,9 @@ func parseValue(t reflect.Type, s string) any {
 func (x *Inputs) build(in *input, args map[string]any, body []byte, overlay map[string]any) (any, error) {
 	res := &huma.ValidateResult{}
 	huma.Validate(x.registry, in.schema, huma.NewPathBuffer(nil, 0), huma.ModeWriteToServer, args, res)
-	if len(res.Errors) > 0 {
-		return nil, x.explain(in, res.Errors)
+	if wrong := append(x.unknownFields(in.schema, args, ""), explain(res.Errors)...); len(wrong) > 0 {
+		slices.SortFunc(wrong, func(a, b FieldError) int { return strings.Compare(a.Field, b.Field) })
+		return nil, &inputError{status: http.StatusUnprocessableEntity, fields: wrong}
 	}
 	out := reflect.New(in.typ)
 	if body != nil {
@@ -266,23 +268,23 @@ func jsonName(t reflect.Type) string {
 
 // explain turns validation errors into words that name the field and say what
 // would be right.
-func (x *Inputs) explain(in *input, errs []error) error {
-	out := &inputError{status: http.StatusUnprocessableEntity}
+func explain(errs []error) []FieldError {
+	var out []FieldError
 	for _, err := range errs {
 		detail, ok := errors.AsType[*huma.ErrorDetail](err)
-		if !ok {
-			out.fields = append(out.fields, FieldError{Message: err.Error()})
-			continue
+		switch {
+		case !ok:
+			out = append(out, FieldError{Message: err.Error()})
+		case detail.Message == validation.MsgUnexpectedProperty:
+			// unknownFields says it better.
+		default:
+			f := FieldError{Field: detail.Location, Message: detail.Message}
+			if name, ok := requiredName(f.Message); ok {
+				f.Field, f.Message = join(f.Field, name), "required, but missing"
+			}
+			out = append(out, f)
 		}
-		f := FieldError{Field: detail.Location, Message: detail.Message}
-		if f.Message == validation.MsgUnexpectedProperty {
-			f.Message = x.unknown(in, f.Field)
-		} else if name, ok := requiredName(f.Message); ok {
-			f.Field, f.Message = join(f.Field, name), "required, but missing"
-		}
-		out.fields = append(out.fields, f)
 	}
-	slices.SortFunc(out.fields, func(a, b FieldError) int { return strings.Compare(a.Field, b.Field) })
 	return out
 }
 
@@ -296,31 +298,39 @@ func requiredName(message string) (string, bool) {
 	return strings.CutSuffix(name, after)
 }
 
-// unknown says of an unknown field which known one is meant.
-func (x *Inputs) unknown(in *input, location string) string {
-	parent, name := "", location
-	if dot := strings.LastIndexByte(location, '.'); dot >= 0 {
-		parent, name = location[:dot], location[dot+1:]
+// unknownFields finds the fields of a value that its schema does not have, and
+// says which known one is meant. A field in other letter case is another field.
+func (x *Inputs) unknownFields(s *huma.Schema, value any, at string) []FieldError {
+	if s.Ref != "" {
+		s = x.registry.SchemaFromRef(s.Ref)
 	}
-	s := in.schema
-	for _, step := range strings.FieldsFunc(parent, func(r rune) bool { return r == '.' || r == '[' }) {
-		if strings.HasSuffix(step, "]") {
-			s = s.Items
-		} else {
-			s = s.Properties[step]
+	var out []FieldError
+	switch value := value.(type) {
+	case []any:
+		for i, item := range value {
+			if s.Items != nil {
+				out = append(out, x.unknownFields(s.Items, item, fmt.Sprintf("%s[%d]", at, i))...)
+			}
 		}
-		if s == nil {
-			return "unknown field" // a name with a dot in it
+	case map[string]any:
+		if open, _ := s.AdditionalProperties.(bool); s.AdditionalProperties == nil || open {
+			return nil // raw JSON
 		}
-		if s.Ref != "" {
-			s = x.registry.SchemaFromRef(s.Ref)
+		for name, member := range value {
+			if p := s.Properties[name]; p != nil {
+				out = append(out, x.unknownFields(p, member, join(at, name))...)
+			} else if each, ok := s.AdditionalProperties.(*huma.Schema); ok {
+				out = append(out, x.unknownFields(each, member, join(at, name))...)
+			} else {
+				out = append(out, FieldError{Field: join(at, name), Message: unknown(name, s.Properties)})
+			}
 		}
 	}
-	var known []string
-	for k := range s.Properties {
-		known = append(known, k)
-	}
-	slices.Sort(known)
+	return out
+}
+
+func unknown(name string, properties map[string]*huma.Schema) string {
+	known := slices.Sorted(maps.Keys(properties))
 	if near := nearest(name, known); near != "" {
 		return fmt.Sprintf("unknown field; did you mean %q?", near)
 	}

@@ -152,17 +152,12 @@ func (s *server) allowed(r *http.Request) []string {
 func (s *server) guard(serve func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		caller, err := s.Authenticate(r)
+		if errors.Is(err, conclave.ErrDenied) {
+			challenge(w, r, err)
+			return
+		}
 		if err != nil {
-			challenge := `Bearer realm="conclave"`
-			if r.Header.Get("Authorization") != "" || r.Header.Get("X-Api-Key") != "" {
-				challenge += `, error="invalid_token"` // RFC 6750 §3.1
-			}
-			w.Header().Set("WWW-Authenticate", challenge)
-			p := problemOf(err)
-			if errors.Is(err, conclave.ErrDenied) {
-				p.Status, p.Title = http.StatusUnauthorized, http.StatusText(http.StatusUnauthorized)
-			}
-			writeProblem(w, p)
+			s.refuse(w, r, err)
 			return
 		}
 		r = r.WithContext(conclave.WithCaller(r.Context(), caller))
@@ -170,6 +165,18 @@ func (s *server) guard(serve func(http.ResponseWriter, *http.Request) error) htt
 			s.refuse(w, r, err)
 		}
 	})
+}
+
+// challenge asks for a token (RFC 6750 §3).
+func challenge(w http.ResponseWriter, r *http.Request, err error) {
+	ask := `Bearer realm="conclave"`
+	if r.Header.Get("Authorization") != "" || r.Header.Get("X-Api-Key") != "" {
+		ask += `, error="invalid_token"`
+	}
+	w.Header().Set("WWW-Authenticate", ask)
+	p := problemOf(err)
+	p.Status, p.Title = http.StatusUnauthorized, http.StatusText(http.StatusUnauthorized)
+	writeProblem(w, p)
 }
 
 // refuse writes an error, and logs it when its text is not shown.

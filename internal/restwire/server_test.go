@@ -68,6 +68,7 @@ func TestBadInput(t *testing.T) {
 		{"nothing like a known field", "POST", "/runs", `{"task":"x","repo":"/r","zzzzzzzz":1}`, nil, 422, "zzzzzzzz", "known are brain, idempotency_key, repo, task, workflow"},
 		{"unknown nested field", "POST", "/motions", `{"motion":{"rule":{"quorom":1}}}`, nil, 422, "motion.rule.quorom", `did you mean "quorum"?`},
 		{"unknown field in a list", "POST", "/plans", `{"run":"r","author":"a","content":{"steps":[{},{"keey":"k"}]}}`, nil, 422, "content.steps[1].keey", `did you mean "key"?`},
+		{"a field in capitals", "POST", "/runs", `{"task":"x","repo":"/r","Task":"y"}`, nil, 422, "Task", `did you mean "task"?`},
 		{"missing field", "POST", "/runs", `{"task":"x"}`, nil, 422, "repo", "required"},
 		{"empty body", "POST", "/runs", ``, nil, 422, "repo", "required"},
 		{"wrong type", "POST", "/runs", `{"task":5,"repo":"/r"}`, nil, 422, "task", "expected string"},
@@ -171,6 +172,7 @@ func TestWhoMay(t *testing.T) {
 		{"wrong token", "GET", "/runs", "Bearer wrong", 401, `Bearer realm="conclave", error="invalid_token"`},
 		{"no token for a stream", "GET", "/events", "", 401, `Bearer realm="conclave"`},
 		{"no permission at all", "GET", "/runs", "Bearer nothing", 403, ""},
+		{"it can't be told who calls", "GET", "/runs", "Bearer outage", 500, ""},
 		{"enough", "GET", "/runs", "Bearer read", 200, ""},
 		{"not enough", "POST", "/runs/r1/cancel", "Bearer read", 403, ""},
 		{"not enough, as a service's", "POST", "/worktrees/w1/merge", "Bearer read", 403, ""},
@@ -190,6 +192,9 @@ func TestWhoMay(t *testing.T) {
 			}
 			if got := resp.Header.Get("WWW-Authenticate"); got != tt.challenge {
 				t.Errorf("challenge %q, want %q", got, tt.challenge)
+			}
+			if strings.Contains(text, "hunter2") {
+				t.Errorf("the text of an internal error is shown: %s", text)
 			}
 			if in, _ := e.asked(); tt.status != 200 && in != nil {
 				t.Errorf("the service was asked with %+v", in)
@@ -278,4 +283,42 @@ func TestGatewayPassesErrorsOn(t *testing.T) {
 	if p := problem(t, resp, body); p.Status != http.StatusConflict || p.Detail != "the run has ended" {
 		t.Errorf("got %+v", p)
 	}
+
+	// A service of a later version may know a rule that the gateway does not.
+	strict := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		_, _ = io.WriteString(w, `{"title":"x","status":422,"detail":"task: too vague","kind":"invalid","errors":[{"field":"task","message":"too vague"}]}`)
+	}))
+	t.Cleanup(strict.Close)
+	_, err = dial(t, strict.URL, "").Workflows().Start(t.Context(), conclave.StartRun{})
+	e.set(nil, err)
+	resp, body = send(t, "POST", gateway.URL+"/runs/r1/cancel", "")
+	if p := problem(t, resp, body); p.Status != 422 || len(p.Errors) != 1 || p.Errors[0] != (restwire.FieldError{Field: "task", Message: "too vague"}) {
+		t.Errorf("got %+v", p)
+	}
+}
+
+// Whatever is sent, reading it never panics, and what it refuses is invalid.
+func FuzzDecode(f *testing.F) {
+	inputs, err := restwire.NewInputs((&echo{}).tables())
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, body := range []string{
+		``, `{}`, `null`, `[]`, `{"task":"x","repo":"/r"}`, `{"motion":{"rule":{"name":[]},"voters":{},"material":{"a":1}}}`,
+		`{"content":{"steps":[null,{"key":1},[]],"questions":[{"options":{}}]}}`, `{"decision":{},"id":[]}`, `{"agent":{"seen":5,"state":{}}}`,
+		`{"":{"":""}}`, `{"motion.rule":1}`, `{"a[0]":[{"b":{}}]}`, `{"ballot":{"ranking":[["x"]]}}`, "{\"task\":\"\xff\"}", `{"call":{"hops":1e400}}`,
+	} {
+		f.Add(body)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		for _, table := range (&echo{}).tables() {
+			for _, op := range table.Operations {
+				if in, err := inputs.Decode(op.Name, []byte(body)); err != nil && !errors.Is(err, conclave.ErrInvalid) {
+					t.Errorf("%s: %T, %v", op.Name, in, err)
+				}
+			}
+		}
+	})
 }

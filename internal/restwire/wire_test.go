@@ -25,7 +25,8 @@ var everything = conclave.Caller{
 	Permissions: []conclave.Permission{conclave.PermitRead, conclave.PermitSpeak, conclave.PermitWork, conclave.PermitApprove, conclave.PermitService, conclave.PermitAdmin},
 }
 
-// authenticate knows three tokens: of who may do everything, nothing, or read.
+// authenticate knows the tokens of who may do everything, nothing, or read, and
+// one at which it fails itself.
 func authenticate(r *http.Request) (conclave.Caller, error) {
 	switch r.Header.Get("Authorization") {
 	case "Bearer " + goodToken:
@@ -34,6 +35,9 @@ func authenticate(r *http.Request) (conclave.Caller, error) {
 		return conclave.Caller{Tenant: conclave.DefaultTenant, Human: "nobody"}, nil
 	case "Bearer read":
 		return conclave.Caller{Tenant: conclave.DefaultTenant, Human: "reader", Permissions: []conclave.Permission{conclave.PermitRead}}, nil
+	}
+	if r.Header.Get("Authorization") == "Bearer outage" {
+		return conclave.Caller{}, errors.New("the key store says hunter2")
 	}
 	return conclave.Caller{}, conclave.Errorf(conclave.ErrDenied, "no such token")
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,10 +38,7 @@ func supervise() int {
 	// Capabilities, the system call filter and no_new_privs belong to a thread:
 	// the one that forks must be the one that dropped them.
 	runtime.LockOSThread()
-	unix.CloseOnExec(3)
-	unix.CloseOnExec(4)
-	control := os.NewFile(3, "control")
-	last := oversee(control)
+	last := oversee(os.NewFile(3, "control"))
 	// Nobody reads it when Run's process is dead.
 	_ = json.NewEncoder(os.NewFile(4, "report")).Encode(last)
 	if last.Failure != "" {
@@ -53,6 +51,11 @@ func supervise() int {
 // returns, what the command left is dead, or dies with this process in a PID
 // namespace.
 func oversee(control io.Reader) report {
+	// Whatever else started with the program's parent is open here too, perhaps
+	// a directory outside the view.
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return report{Failure: "closing files: " + err.Error()}
+	}
 	var p spec
 	if err := json.NewDecoder(control).Decode(&p); err != nil {
 		return report{Failure: "reading the spec: " + err.Error()}

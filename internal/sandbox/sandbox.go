@@ -32,7 +32,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Switch chooses the mechanism:
 	//   - "": bubblewrap or own namespaces; without them Run refuses;
-	//   - "landlock": files and limits only, the network stays open;
+	//   - "landlock": files and limits only, the network and the sockets of
+	//     other programs stay open;
 	//   - "none": limits and a clean environment only.
 	Switch string
 }

@@ -277,6 +277,20 @@ func TestGitOfAWritableDirectoryIsReadOnly(t *testing.T) {
 	})
 }
 
+func TestOpenFilesAreNotPassedOn(t *testing.T) {
+	fd, err := unix.Open(t.TempDir(), unix.O_RDONLY|unix.O_DIRECTORY, 0) // without O_CLOEXEC
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	each(t, func(t *testing.T, s *Sandbox) {
+		// The shell's pattern is read through one more.
+		if r := run(t, s, shell("cd /proc/self/fd; echo *")); string(r.Stdout) != "0 1 2 3\n" {
+			t.Errorf("open: %s%s", r.Stdout, r.Stderr)
+		}
+	})
+}
+
 func TestWritableDirectoryBehindALinkIsRefused(t *testing.T) {
 	work, outside := t.TempDir(), t.TempDir()
 	if err := os.Symlink(outside, filepath.Join(work, "cache")); err != nil {
