@@ -14,7 +14,6 @@ const stageOf: Record<string, string> = {
   merge: 'Merge',
   deliver: 'Deliver',
   land: 'Deliver',
-  cleanup: 'Deliver',
 };
 const order = ['Intake', 'Plan', 'Design', 'Build', 'Verify', 'Merge', 'Deliver'];
 

@@ -9,7 +9,7 @@ import type { Agent } from '../types';
 
 export function Agents() {
   useDocumentTitle('Agents · Conclave');
-  const { data: agents, error } = useAgents();
+  const { data: agents, error } = useAgents(10_000);
   if (!agents) return error ? <Failure error={error} /> : <Waiting />;
   const live = agents.filter((a) => a.state === 'live').length;
   return (

@@ -24,7 +24,7 @@ function StepBox({ data: { step, open } }: NodeProps<StepNode>) {
                 <Duration from={step.started} to={step.ended} />
               </>
             )}
-            {step.attempt > 1 && ` · try ${step.attempt}`}
+            {step.attempt > 0 && ` · try ${step.attempt + 1}`}
           </span>
         </span>
       </button>
