@@ -28,6 +28,7 @@ type Assignment struct {
 	Question *Question         `json:"question,omitempty"`
 	Choices  map[string]string `json:"choices,omitempty"` // question key → option key, as decided
 	Motion   *Motion           `json:"motion,omitempty"`
+	Ballots  []Ballot          `json:"ballots,omitempty"`  // of the round before, once a vote is in its second; the first is blind
 	Worktree string            `json:"worktree,omitempty"` // path, for build, review and refute
 	Diff     string            `json:"diff,omitempty"`     // what is under review
 	Evidence *Evidence         `json:"evidence,omitempty"`

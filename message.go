@@ -51,7 +51,7 @@ type Task struct {
 	Kind         AssignmentKind  `json:"kind,omitempty"`
 	Text         string          `json:"text,omitempty"`  // the reply, for a person
 	Reply        json.RawMessage `json:"reply,omitempty"` // the reply's data part
-	Error        string          `json:"error,omitempty"` // why it failed or was rejected
+	Error        string          `json:"error,omitempty"` // why it failed or was rejected: the kind of error, a colon, a text
 	Created      time.Time       `json:"created"`
 	Updated      time.Time       `json:"updated"`
 }

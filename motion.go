@@ -47,6 +47,7 @@ type Motion struct {
 	Material     json.RawMessage `json:"material,omitempty"` // an Assignment that voters read
 	Human        string          `json:"human"`              // on whose behalf
 	Round        int             `json:"round"`
+	Ladder       []string        `json:"ladder,omitempty"` // what each round came to, so far
 	State        MotionState     `json:"state"`
 	Created      time.Time       `json:"created"`
 }

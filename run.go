@@ -79,7 +79,7 @@ type Step struct {
 	State     StepState       `json:"state"`
 	DependsOn []string        `json:"depends_on"` // keys
 	Epoch     int64           `json:"epoch"`      // raised by each claim; a write with an older one is refused
-	Attempt   int             `json:"attempt"`
+	Attempt   int             `json:"attempt"`    // how often it was tried before and is tried again, for a stated reason
 	Input     json.RawMessage `json:"input,omitempty"`
 	Output    json.RawMessage `json:"output,omitempty"`
 	Reason    string          `json:"reason,omitempty"`

@@ -59,11 +59,15 @@ type Commit struct {
 
 // MergeWorktree merges a worktree's head onto the run's branch.
 type MergeWorktree struct {
-	Key     string     `json:"idempotency_key,omitempty"`
-	ID      LeaseID    `json:"id"`
-	Head    string     `json:"head" doc:"The commit that was approved; another one is refused"`
-	Message string     `json:"message"`
-	Test    [][]string `json:"test,omitempty" doc:"Commands that must pass on the merged tree before the branch moves"`
+	Key     string  `json:"idempotency_key,omitempty"`
+	ID      LeaseID `json:"id"`
+	Head    string  `json:"head" doc:"The commit that was approved; another one is refused"`
+	Message string  `json:"message"`
+	// Commands that the merged tree must pass before the branch moves; when
+	// absent, what its files suggest.
+	Build        []string `json:"build,omitempty"`
+	Test         []string `json:"test,omitempty"`
+	KnownFailing bool     `json:"known_failing,omitempty" doc:"The tests failed before the run: they are run, but do not stop the merge"`
 }
 
 // Merge is the outcome of a merge.

@@ -1,0 +1,111 @@
+// Package a2awire is both ends of A2A (the Agent2Agent protocol, version 1.0,
+// and 0.3 for clients that speak it): agents and services as A2A servers, and
+// the client that calls them.
+//
+// A server answers for a [Tasks]: the hub's durable tasks, or a [Runner] that
+// runs a function. What one Conclave party says to another is one text part for
+// a person and one data part for the program; the call path, the run and the
+// kind of assignment travel as metadata.
+package a2awire
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"conclave"
+)
+
+// Keys of A2A metadata.
+const (
+	MetaCall       = "conclave/call"       // on a message: its conclave.CallPath
+	MetaRun        = "conclave/run"        // on a message: the run it belongs to
+	MetaAssignment = "conclave/assignment" // on a message: the kind of assignment
+	MetaKind       = "conclave/kind"       // on a failed task's status message, and in error details: the kind of error
+)
+
+// Incoming is a message as a server received it.
+type Incoming struct {
+	MessageID  conclave.MessageID
+	ContextID  conclave.ConversationID // empty when the sender names none
+	TaskID     conclave.TaskID         // for a Handler: the task that the message made
+	References []conclave.TaskID       // other tasks that it names
+	Text       string
+	Data       json.RawMessage
+	Call       conclave.CallPath
+	Run        conclave.RunID
+	Kind       conclave.AssignmentKind
+	Metadata   map[string]any
+}
+
+// Outgoing is what a handler answers.
+type Outgoing struct {
+	Text string
+	Data json.RawMessage
+}
+
+// Handler answers a message. An error ends the task as failed, or as rejected
+// when it is a [Rejection]; its kind travels to the client.
+type Handler func(ctx context.Context, in Incoming) (Outgoing, error)
+
+// Rejection is an error for a message that the agent does not take on.
+type Rejection struct{ Err error }
+
+func (r Rejection) Error() string { return r.Err.Error() }
+
+// Unwrap returns the cause, which has the kind.
+func (r Rejection) Unwrap() error { return r.Err }
+
+// Task is a task as a server shows it.
+type Task struct {
+	conclave.Task
+	ErrorKind error // of a failed or rejected task
+	History   []conclave.Message
+}
+
+// Filter chooses tasks for a list, newest update first.
+type Filter struct {
+	Context      conclave.ConversationID
+	State        conclave.TaskState
+	UpdatedAfter time.Time
+	Limit        int
+	PageToken    string // as an earlier List returned it
+}
+
+// List is a page of tasks.
+type List struct {
+	Tasks []Task
+	Total int
+	Next  string // empty on the last page
+}
+
+// Tasks is what an A2A server answers for. A caller sees only tasks that are
+// theirs; others are ErrNotFound.
+type Tasks interface {
+	// Accept takes a message and returns its task. The same message id from the
+	// same caller returns the same task.
+	Accept(ctx context.Context, in Incoming) (Task, error)
+	// Wait returns a task once its state is another than seen; at once when seen is empty.
+	Wait(ctx context.Context, id conclave.TaskID, seen conclave.TaskState) (Task, error)
+	// Cancel ends a task. ErrConflict when it has ended.
+	Cancel(ctx context.Context, id conclave.TaskID) (Task, error)
+	// List returns the caller's tasks.
+	List(ctx context.Context, f Filter) (List, error)
+}
+
+// KindNamed returns the kind of error with a name, ErrInternal for an unknown one.
+func KindNamed(name string) error {
+	for _, kind := range conclave.Kinds() {
+		if kind.Error() == name {
+			return kind
+		}
+	}
+	return conclave.ErrInternal
+}
+
+// callerKey names whose task it is: one caller's tasks are not shown to another.
+func callerKey(ctx context.Context) string {
+	c := conclave.CallerFrom(ctx)
+	return fmt.Sprintf("%s/%s", c.Tenant, c.Name())
+}

@@ -1,0 +1,117 @@
+package a2awire
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2acompat/a2av0"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
+
+	"conclave"
+)
+
+// Card is what a server tells of itself.
+type Card struct {
+	Name        string
+	Description string
+	Version     string // "1" when empty
+	// URL is the address where the server is mounted. When it is only a path,
+	// scheme and host are those that the client asked.
+	URL    string
+	Skills []Skill
+}
+
+const tokenScheme = "A token of this server, as conclave token prints it."
+
+// Skill is one thing that an agent does.
+type Skill struct {
+	ID, Name, Description string
+	Tags, Examples        []string
+}
+
+// AssignmentSkill describes a kind of assignment as a skill.
+func AssignmentSkill(kind conclave.AssignmentKind) Skill {
+	s := Skill{ID: string(kind), Name: string(kind), Tags: []string{"conclave"}}
+	switch kind {
+	case conclave.AssignDraft:
+		s.Description = "Drafts a plan for a task: steps with dependencies, acceptance criteria and write sets."
+	case conclave.AssignComment:
+		s.Description = "Comments on a plan from its role's side, citing facts of the repository or rules."
+	case conclave.AssignRevise:
+		s.Description = "Revises a plan after comments and says what became of each."
+	case conclave.AssignOptions:
+		s.Description = "Proposes options for a design question, with what speaks for and against each."
+	case conclave.AssignVote:
+		s.Description = "Votes on a motion and signs the ballot with its own key."
+	case conclave.AssignBuild:
+		s.Description = "Builds one step of a plan in the git worktree that it is given."
+	case conclave.AssignReview:
+		s.Description = "Reviews a change; what blocks has evidence, the rest is advice."
+	case conclave.AssignRefute:
+		s.Description = "Tries to refute the findings of others."
+	case conclave.AssignAsk:
+		s.Description = "Answers a question in prose."
+	default:
+		s.Description = "Takes assignments of the kind " + string(kind) + "."
+	}
+	return s
+}
+
+func (c Card) agentCard(r *http.Request) *a2a.AgentCard {
+	url := c.URL
+	if strings.HasPrefix(url, "/") || url == "" {
+		scheme := "http"
+		if r.TLS != nil {
+			scheme = "https"
+		}
+		url = scheme + "://" + r.Host + url
+	}
+	version := c.Version
+	if version == "" {
+		version = "1"
+	}
+	card := &a2a.AgentCard{
+		Name: c.Name, Description: c.Description, Version: version,
+		Capabilities:       a2a.AgentCapabilities{Streaming: true},
+		DefaultInputModes:  []string{"text/plain", "application/json"},
+		DefaultOutputModes: []string{"text/plain", "application/json"},
+		SupportedInterfaces: []*a2a.AgentInterface{
+			{URL: url, ProtocolBinding: a2a.TransportProtocolJSONRPC, ProtocolVersion: a2a.Version},
+			{URL: url, ProtocolBinding: a2a.TransportProtocolHTTPJSON, ProtocolVersion: a2a.Version},
+			{URL: url, ProtocolBinding: a2a.TransportProtocolJSONRPC, ProtocolVersion: a2av0.Version},
+			{URL: url, ProtocolBinding: a2a.TransportProtocolHTTPJSON, ProtocolVersion: a2av0.Version},
+		},
+		SecurityRequirements: a2a.SecurityRequirementsOptions{{"bearer": {}}},
+		Skills:               []a2a.AgentSkill{},
+	}
+	for _, s := range c.Skills {
+		tags := s.Tags
+		if tags == nil {
+			tags = []string{}
+		}
+		card.Skills = append(card.Skills, a2a.AgentSkill{ID: s.ID, Name: s.Name, Description: s.Description, Tags: tags, Examples: s.Examples})
+	}
+	return card
+}
+
+// json returns the card as 1.0 and 0.3 clients both read it. The SDK writes that
+// union, but for the security schemes only in a form that no 1.0 client reads.
+func (c Card) json(r *http.Request) ([]byte, error) {
+	card := c.agentCard(r)
+	union, err := a2av0.NewStaticAgentCardProducer(card).(a2asrv.AgentCardJSONProducer).CardJSON(r.Context())
+	if err != nil {
+		return nil, fmt.Errorf("writing the card of %s: %w", c.Name, err)
+	}
+	var out map[string]any
+	if err := json.Unmarshal(union, &out); err != nil {
+		return nil, fmt.Errorf("reading the card of %s: %w", c.Name, err)
+	}
+	out["securitySchemes"] = map[string]any{"bearer": map[string]any{
+		"type": "http", "scheme": "Bearer", "description": tokenScheme,
+		"httpAuthSecurityScheme": map[string]any{"scheme": "Bearer", "description": tokenScheme},
+	}}
+	return json.Marshal(out)
+}

@@ -1,0 +1,287 @@
+package a2awire
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+	"github.com/a2aproject/a2a-go/v2/a2aclient"
+	"github.com/a2aproject/a2a-go/v2/a2aclient/agentcard"
+	"github.com/a2aproject/a2a-go/v2/a2acompat/a2av0"
+	a2alog "github.com/a2aproject/a2a-go/v2/log"
+
+	"conclave"
+)
+
+// Outbound is a message for an agent.
+type Outbound struct {
+	ID         conclave.MessageID // the same id again joins the same task, where the agent remembers it
+	Context    conclave.ConversationID
+	References []conclave.TaskID
+	Text       string
+	Data       json.RawMessage
+	Call       conclave.CallPath
+	Run        conclave.RunID
+	Kind       conclave.AssignmentKind
+}
+
+// Result is how an agent's task ended.
+type Result struct {
+	Remote string // the task's id at the agent
+	State  conclave.TaskState
+	Text   string
+	Data   json.RawMessage
+	Err    error // why it failed or was rejected, with the kind that the agent gave
+}
+
+// DialOptions says how to reach an agent.
+type DialOptions struct {
+	// URL is the address of the agent's JSON-RPC 1.0 interface, or of its card:
+	// an address that ends in ".json" is fetched, and the best interface that
+	// the card names is used, 0.3 too.
+	URL       string
+	Transport http.RoundTripper // http.DefaultTransport when nil
+	// Token returns the bearer token for a request; "" sends none. It is asked
+	// for each one, because tokens expire. Nil: none is sent.
+	Token  func(ctx context.Context) (string, error)
+	Logger *slog.Logger
+}
+
+// Client speaks to one agent.
+type Client struct {
+	sdk    *a2aclient.Client
+	logger *slog.Logger
+}
+
+// Dial makes a client. It calls only for a card: ErrUnavailable when that can't
+// be had, ErrUnsupported when it names no interface that we speak.
+func Dial(ctx context.Context, opts DialOptions) (*Client, error) {
+	if opts.Transport == nil {
+		opts.Transport = http.DefaultTransport
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	ctx = a2alog.AttachLogger(ctx, opts.Logger)
+	hc := &http.Client{Transport: &bearer{next: opts.Transport, token: opts.Token}}
+	factory := a2aclient.NewFactory(
+		a2aclient.WithJSONRPCTransport(hc), a2aclient.WithRESTTransport(hc),
+		a2av0.WithJSONRPCTransport(a2av0.JSONRPCTransportConfig{Client: hc}),
+		a2av0.WithRESTTransport(a2av0.RESTTransportConfig{Client: hc}),
+	)
+	var sdk *a2aclient.Client
+	var err error
+	if base, ok := strings.CutSuffix(opts.URL, ".json"); ok {
+		slash := strings.LastIndex(base, "/")
+		var card *a2a.AgentCard
+		resolver := &agentcard.Resolver{Client: hc, CardParser: a2av0.NewAgentCardParser()}
+		if card, err = resolver.Resolve(ctx, opts.URL[:slash+1], agentcard.WithPath(opts.URL[slash+1:])); err != nil {
+			return nil, fmt.Errorf("fetching the card %s: %w", opts.URL, fromError(err))
+		}
+		sdk, err = factory.CreateFromCard(ctx, card)
+	} else {
+		sdk, err = factory.CreateFromEndpoints(ctx, []*a2a.AgentInterface{
+			{URL: opts.URL, ProtocolBinding: a2a.TransportProtocolJSONRPC, ProtocolVersion: a2a.Version},
+		})
+	}
+	if err != nil {
+		return nil, conclave.Errorf(conclave.ErrUnsupported, "%s: %w", opts.URL, err)
+	}
+	return &Client{sdk: sdk, logger: opts.Logger}, nil
+}
+
+// Send sends a message and waits for the end of its task. accepted, when not
+// nil, is called with the task's id as soon as it is known, for [Client.Cancel].
+// The error is about the sending: ErrUnavailable when the agent can't be
+// reached or the connection broke before the end, ErrLimited when it has its
+// hands full, ErrDenied when it does not let us. What became of the task is in
+// the Result.
+func (c *Client) Send(ctx context.Context, m Outbound, accepted func(remote string)) (Result, error) {
+	ctx = a2alog.AttachLogger(ctx, c.logger)
+	msg := &a2a.Message{
+		ID: string(m.ID), ContextID: string(m.Context), Role: a2a.MessageRoleUser,
+		Parts: toParts(m.Text, m.Data), Metadata: map[string]any{MetaCall: m.Call},
+	}
+	for _, id := range m.References {
+		msg.ReferenceTasks = append(msg.ReferenceTasks, a2a.TaskID(id))
+	}
+	if m.Run != "" {
+		msg.Metadata[MetaRun] = string(m.Run)
+	}
+	if m.Kind != "" {
+		msg.Metadata[MetaAssignment] = string(m.Kind)
+	}
+
+	var seen progress
+	var broken error
+	for event, err := range c.sdk.SendStreamingMessage(ctx, &a2a.SendMessageRequest{Message: msg}) {
+		if err != nil {
+			broken = fromError(err)
+			break
+		}
+		first := seen.remote == ""
+		seen.add(event)
+		if first && seen.remote != "" && accepted != nil {
+			accepted(seen.remote)
+		}
+	}
+	if ctx.Err() != nil && !resting(seen.state) {
+		return Result{}, ctx.Err()
+	}
+	if broken != nil && seen.remote == "" && !seen.said {
+		return Result{}, broken
+	}
+	if !seen.said && seen.remote == "" {
+		return Result{}, conclave.Errorf(conclave.ErrUnavailable, "what answered does not speak A2A")
+	}
+	if !seen.said && !resting(seen.state) {
+		// The stream ended before the task did: ask once how it stands.
+		task, err := c.sdk.GetTask(ctx, &a2a.GetTaskRequest{ID: a2a.TaskID(seen.remote)})
+		if err == nil {
+			seen.add(task)
+		}
+		if err != nil || !resting(seen.state) {
+			return Result{}, conclave.Errorf(conclave.ErrUnavailable, "the connection ended while the task was %s", seen.state)
+		}
+	}
+	return seen.result()
+}
+
+// Cancel asks the agent to end a task. ErrConflict when it has ended, ErrNotFound.
+func (c *Client) Cancel(ctx context.Context, remote string) error {
+	ctx = a2alog.AttachLogger(ctx, c.logger)
+	_, err := c.sdk.CancelTask(ctx, &a2a.CancelTaskRequest{ID: a2a.TaskID(remote)})
+	return fromError(err)
+}
+
+// progress is what a stream has told so far.
+type progress struct {
+	remote string
+	state  conclave.TaskState
+	said   bool // the agent answered with a message instead of a task
+	parts  a2a.ContentParts
+	status *a2a.Message
+}
+
+func (p *progress) add(event a2a.Event) {
+	switch e := event.(type) {
+	case *a2a.Message:
+		p.said, p.state, p.parts = true, conclave.TaskCompleted, e.Parts
+	case *a2a.Task:
+		p.remote, p.state, p.status = string(e.ID), fromState(e.Status.State), e.Status.Message
+		p.parts = nil
+		for _, a := range e.Artifacts {
+			p.parts = append(p.parts, a.Parts...)
+		}
+	case *a2a.TaskArtifactUpdateEvent:
+		p.remote = string(e.TaskID)
+		p.parts = append(p.parts, e.Artifact.Parts...)
+	case *a2a.TaskStatusUpdateEvent:
+		p.remote, p.state, p.status = string(e.TaskID), fromState(e.Status.State), e.Status.Message
+	}
+}
+
+func (p *progress) result() (Result, error) {
+	parts := p.parts
+	if len(parts) == 0 && p.status != nil {
+		parts = p.status.Parts // agents that answer in the status, not in an artifact
+	}
+	text, data, err := fromParts(parts)
+	if err != nil {
+		return Result{}, fmt.Errorf("reading the reply: %w", err)
+	}
+	out := Result{Remote: p.remote, State: p.state, Text: text, Data: data}
+	if p.state == conclave.TaskCompleted {
+		return out, nil
+	}
+	kind := conclave.ErrInternal
+	switch p.state {
+	case conclave.TaskRejected:
+		kind = conclave.ErrInvalid
+	case conclave.TaskInputRequired:
+		kind = conclave.ErrUnsupported
+	}
+	why := string(p.state)
+	if p.status != nil {
+		if name, ok := p.status.Metadata[MetaKind].(string); ok {
+			kind = KindNamed(name)
+		}
+		if said, _, err := fromParts(p.status.Parts); err == nil && said != "" {
+			why = said
+		}
+	}
+	out.Err = conclave.Errorf(kind, "%s", why)
+	return out, nil
+}
+
+// bearer adds the token, and gives refusals without a protocol error their kind.
+type bearer struct {
+	next  http.RoundTripper
+	token func(ctx context.Context) (string, error)
+}
+
+func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
+	if b.token != nil {
+		token, err := b.token(req.Context())
+		if err != nil {
+			return nil, fmt.Errorf("getting a token for %s: %w", req.URL.Host, err)
+		}
+		if token != "" {
+			req = req.Clone(req.Context())
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
+	}
+	resp, err := b.next.RoundTrip(req)
+	if err != nil {
+		if req.Context().Err() != nil {
+			return nil, req.Context().Err()
+		}
+		return nil, conclave.Errorf(conclave.ErrUnavailable, "%s does not answer: %w", req.URL.Host, err)
+	}
+	isJSON := strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json")
+	if isJSON && resp.StatusCode == http.StatusOK && req.Header.Get("Accept") == eventStream {
+		return asEvent(resp)
+	}
+	if isJSON || resp.StatusCode < 400 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	said, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
+	return nil, conclave.Errorf(statusKind(resp.StatusCode), "%s answered %s: %s", req.URL.Host, resp.Status, strings.TrimSpace(string(said)))
+}
+
+// asEvent turns the one answer that a server gave instead of a stream into a
+// stream of one event. The SDK would read it as a stream of none.
+func asEvent(resp *http.Response) (*http.Response, error) {
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxBody))
+	if err != nil {
+		return nil, conclave.Errorf(conclave.ErrUnavailable, "reading an answer: %w", err)
+	}
+	var line bytes.Buffer
+	if err := json.Compact(&line, body); err != nil {
+		return nil, conclave.Errorf(conclave.ErrUnavailable, "the answer is not JSON: %w", err)
+	}
+	resp.Body = io.NopCloser(strings.NewReader("data: " + line.String() + "\n\n"))
+	return resp, nil
+}
+
+func statusKind(status int) error {
+	switch {
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return conclave.ErrDenied
+	case status == http.StatusNotFound:
+		return conclave.ErrNotFound
+	case status == http.StatusTooManyRequests:
+		return conclave.ErrLimited
+	case status >= 500:
+		return conclave.ErrUnavailable
+	}
+	return conclave.ErrInvalid
+}

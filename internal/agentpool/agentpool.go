@@ -1,0 +1,269 @@
+// Package agentpool hosts agents: it starts those of its service's roles,
+// serves each over A2A below /agents/NAME, and keeps them registered with the
+// hub. The pool owns its agents: Close ends what they do, and Run takes their
+// leave of the hub when it ends, so that no work is sent to them any more.
+package agentpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"conclave"
+	"conclave/internal/a2awire"
+	"conclave/internal/agent"
+	"conclave/internal/identity"
+)
+
+// Options says whom a pool hosts.
+type Options struct {
+	Service conclave.Service
+	Config  Config
+	Specs   []conclave.AgentSpec // the roles that there are; agent.Load gives them
+	Hub     conclave.Hub
+	// Key returns an agent's own key.
+	Key func(name conclave.AgentName) (*identity.Key, error)
+	// Brains returns what thinks for an agent, by assignment.
+	Brains func(spec conclave.AgentSpec, name conclave.AgentName) func(ctx context.Context, a conclave.Assignment) (agent.Brain, error)
+	// BrainName is how the brain that a role has by default is shown. Nil: not shown.
+	BrainName func(spec conclave.AgentSpec) string
+	Receipts  agent.Receipts // nil: each agent remembers in memory
+	// URL is where the pool's handler is reached. Empty: local://SERVICE, in this process.
+	URL       string
+	Capacity  int           // tasks at once for each agent; 0: 4
+	Heartbeat time.Duration // 0: 5 seconds
+	Tenant    conclave.TenantID
+	Logger    *slog.Logger
+}
+
+func (o *Options) setDefaults() error {
+	switch {
+	case o.Service == "":
+		return conclave.Errorf(conclave.ErrInvalid, "a pool needs the service that it is")
+	case o.Hub == nil, o.Key == nil, o.Brains == nil:
+		return conclave.Errorf(conclave.ErrInvalid, "pool %s needs a hub, keys and brains", o.Service)
+	case o.Capacity < 0:
+		return conclave.Errorf(conclave.ErrInvalid, "pool %s: capacity %d: want 1 or more", o.Service, o.Capacity)
+	}
+	if o.URL == "" {
+		o.URL = a2awire.LocalScheme + "://" + string(o.Service)
+	}
+	if o.Capacity == 0 {
+		o.Capacity = 4
+	}
+	if o.Heartbeat == 0 {
+		o.Heartbeat = 5 * time.Second
+	}
+	if o.Tenant == "" {
+		o.Tenant = conclave.DefaultTenant
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o.Config.Validate(o.Specs)
+}
+
+// Pool hosts agents.
+type Pool struct {
+	opts   Options
+	agents []*hosted
+	mux    *http.ServeMux
+}
+
+type hosted struct {
+	*agent.Agent
+	runner *a2awire.Runner
+	shown  conclave.Agent
+}
+
+// New makes the agents of the service's roles: role-1, role-2, … ErrInvalid for
+// a configuration that can't be.
+func New(opts Options) (*Pool, error) {
+	if err := opts.setDefaults(); err != nil {
+		return nil, err
+	}
+	p := &Pool{opts: opts, mux: http.NewServeMux()}
+	for _, spec := range opts.Specs {
+		if Host(spec.Role) != opts.Service {
+			continue
+		}
+		for i := range opts.Config.Distribution[spec.Role] {
+			name := conclave.AgentName(fmt.Sprintf("%s-%d", spec.Role, i+1))
+			if err := p.add(spec, name); err != nil {
+				p.Close()
+				return nil, fmt.Errorf("making agent %s: %w", name, err)
+			}
+		}
+	}
+	return p, nil
+}
+
+func (p *Pool) add(spec conclave.AgentSpec, name conclave.AgentName) error {
+	key, err := p.opts.Key(name)
+	if err != nil {
+		return err
+	}
+	a, err := agent.New(agent.Options{
+		Spec: spec, Name: name, Key: key, Brains: p.opts.Brains(spec, name),
+		Receipts: p.opts.Receipts, Logger: p.opts.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	path := "/agents/" + string(name)
+	h := &hosted{Agent: a, shown: conclave.Agent{
+		Name: name, Role: spec.Role, Description: spec.Description, Service: p.opts.Service,
+		URL: strings.TrimSuffix(p.opts.URL, "/") + path, PublicKey: a.PublicKey(),
+		State: conclave.AgentLive, Capacity: p.opts.Capacity,
+	}}
+	if p.opts.BrainName != nil {
+		h.shown.Brain = p.opts.BrainName(spec)
+	}
+	card := a2awire.Card{Name: string(name), Description: spec.Description, URL: path}
+	for _, kind := range agent.Skills(spec.Role) {
+		h.shown.Skills = append(h.shown.Skills, string(kind))
+		card.Skills = append(card.Skills, a2awire.AssignmentSkill(kind))
+	}
+	var handler http.Handler
+	handler, h.runner = a2awire.NewAgentHandler(a2awire.AgentOptions{
+		Card: card, Capacity: p.opts.Capacity, Logger: p.opts.Logger,
+		// Only the hub speaks to an agent; everybody else goes through it.
+		Permission: conclave.PermitService,
+		Handle:     func(ctx context.Context, in a2awire.Incoming) (a2awire.Outgoing, error) { return p.handle(ctx, h, in) },
+	})
+	p.mux.Handle(path+"/", http.StripPrefix(path, handler))
+	p.mux.Handle(path, http.StripPrefix(path, handler))
+	p.agents = append(p.agents, h)
+	return nil
+}
+
+// ServeHTTP serves every agent of the pool. Cards are public; all else needs a
+// caller in the request's context.
+func (p *Pool) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.mux.ServeHTTP(w, r) }
+
+// Agents returns the pool's agents as they register.
+func (p *Pool) Agents() []conclave.Agent {
+	var out []conclave.Agent
+	for _, h := range p.agents {
+		a := h.shown
+		a.Active = h.runner.Active()
+		out = append(out, a)
+	}
+	return out
+}
+
+// Close ends what the agents do and waits for it. What was cut off is delivered
+// again by the hub.
+func (p *Pool) Close() {
+	for _, h := range p.agents {
+		h.runner.Close()
+	}
+}
+
+// Run registers the agents, keeps them registered, and takes their leave when
+// ctx ends. It calls ready once the hub knows all of them. It ends early only
+// when the hub refuses an agent, as when another key holds its name.
+func (p *Pool) Run(ctx context.Context, ready func()) error {
+	defer p.Close()
+	tick := time.NewTicker(p.opts.Heartbeat)
+	defer tick.Stop()
+	known := false
+	for {
+		err := p.register(ctx, conclave.AgentLive)
+		switch {
+		case err == nil && !known:
+			known = true
+			ready()
+		case err != nil && ctx.Err() == nil && (errors.Is(err, conclave.ErrConflict) || errors.Is(err, conclave.ErrInvalid) || errors.Is(err, conclave.ErrDenied)):
+			return err
+		case err != nil && ctx.Err() == nil:
+			p.opts.Logger.WarnContext(ctx, "the hub does not take the heartbeat; trying again", "service", p.opts.Service, "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return p.leave(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+func (p *Pool) register(ctx context.Context, state conclave.AgentState) error {
+	caller := conclave.ServiceCaller(p.opts.Service, p.opts.Tenant, "")
+	caller.Permissions = append(caller.Permissions, conclave.PermitAdmin)
+	ctx = conclave.WithCaller(ctx, caller)
+	for _, h := range p.agents {
+		a := h.shown
+		a.State = state
+		if _, err := p.opts.Hub.Register(ctx, conclave.RegisterAgent{Agent: a}); err != nil {
+			return fmt.Errorf("registering %s with the hub: %w", a.Name, err)
+		}
+	}
+	return nil
+}
+
+// leave tells the hub that the agents are gone. A hub that is gone itself finds
+// out by their silence.
+func (p *Pool) leave(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.opts.Heartbeat)
+	defer cancel()
+	if err := p.register(ctx, conclave.AgentLost); err != nil {
+		p.opts.Logger.InfoContext(ctx, "the hub did not hear that the agents leave", "service", p.opts.Service, "err", err)
+	}
+	return nil
+}
+
+func (p *Pool) handle(ctx context.Context, h *hosted, in a2awire.Incoming) (a2awire.Outgoing, error) {
+	answer, err := h.Handle(ctx, agent.Message{
+		ID: in.MessageID, Text: in.Text, Data: in.Data,
+		Ask: func(ctx context.Context, to, question string) (string, error) { return p.ask(ctx, h, in, to, question) },
+	})
+	if err != nil {
+		return a2awire.Outgoing{}, err
+	}
+	return a2awire.Outgoing{Text: answer.Text, Data: answer.Data}, nil
+}
+
+// ask asks another agent through the hub, in the conversation of the task that
+// the agent works on.
+func (p *Pool) ask(ctx context.Context, h *hosted, in a2awire.Incoming, to, question string) (string, error) {
+	if len(in.References) == 0 {
+		return "", conclave.Errorf(conclave.ErrUnsupported, "%s can ask others only about a task that the hub gave it", h.Name())
+	}
+	from := conclave.CallerFrom(ctx)
+	ctx = conclave.WithCaller(ctx, conclave.Caller{
+		Tenant: from.Tenant, Human: from.Human, Agent: h.Name(), Permissions: identity.AgentPermissions(),
+	})
+	task, err := p.opts.Hub.Send(ctx, conclave.SendMessage{
+		To: to, Kind: conclave.AssignAsk, Text: question, Conversation: in.ContextID, Run: in.Run,
+		// The hub's own record of this task has the path; it believes no other.
+		Call: conclave.CallPath{Path: []string{"tasks/" + string(in.References[0])}},
+	})
+	if err != nil {
+		return "", fmt.Errorf("asking %s: %w", to, err)
+	}
+	for !task.State.Ended() {
+		next, err := p.opts.Hub.Task(ctx, conclave.GetTask{ID: task.ID, Wait: 60_000})
+		if err != nil {
+			p.dropAsk(ctx, task.ID)
+			return "", fmt.Errorf("waiting for %s: %w", to, err)
+		}
+		task = next
+	}
+	if task.State != conclave.TaskCompleted {
+		return "", conclave.Errorf(conclave.ErrUnavailable, "%s did not answer: %s", to, task.Error)
+	}
+	return task.Text, nil
+}
+
+// dropAsk ends a question that nobody waits for any more.
+func (p *Pool) dropAsk(ctx context.Context, id conclave.TaskID) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.opts.Heartbeat)
+	defer cancel()
+	if _, err := p.opts.Hub.Cancel(ctx, conclave.NameTask{ID: id}); err != nil && !errors.Is(err, conclave.ErrConflict) {
+		p.opts.Logger.InfoContext(ctx, "cancelling a question", "task", id, "err", err)
+	}
+}

@@ -1,0 +1,79 @@
+package agentpool
+
+import (
+	"slices"
+	"strings"
+
+	"conclave"
+)
+
+// Config says how many agents there are, as config/agent_pool.yml has it under
+// agent_pool. It is the same file for every service that hosts agents; each
+// hosts the roles that are its own.
+type Config struct {
+	Size         int                   `yaml:"size" json:"size"`                 // the most agents there may be
+	Distribution map[conclave.Role]int `yaml:"distribution" json:"distribution"` // agents by role; a role that is not here has none
+}
+
+// Defaults is the configuration without a file.
+func Defaults() Config {
+	return Config{Size: 16, Distribution: map[conclave.Role]int{
+		conclave.RolePlanner: 1, conclave.RoleArchitect: 2, conclave.RoleDeveloper: 4, conclave.RoleSecurity: 1, conclave.RoleQA: 2,
+		conclave.RoleCodeReviewer: 2, conclave.RolePerformanceReviewer: 1, conclave.RoleDomainExpert: 1,
+	}}
+}
+
+// maxSize bounds one pool: each agent is registered, kept alive and shown.
+const maxSize = 1000
+
+// Validate returns ErrInvalid for numbers that can't be, and for a role that is
+// none of the given ones.
+func (c Config) Validate(specs []conclave.AgentSpec) error {
+	if c.Size < 1 || c.Size > maxSize {
+		return conclave.Errorf(conclave.ErrInvalid, "agent_pool.size is %d: want 1 to %d", c.Size, maxSize)
+	}
+	var known []string
+	for _, s := range specs {
+		known = append(known, string(s.Role))
+	}
+	total := 0
+	for _, role := range c.roles() {
+		n := c.Distribution[role]
+		if n < 0 {
+			return conclave.Errorf(conclave.ErrInvalid, "agent_pool.distribution.%s is %d: want 0 or more", role, n)
+		}
+		if !slices.Contains(known, string(role)) {
+			return conclave.Errorf(conclave.ErrInvalid, "agent_pool.distribution.%s: there is no such role; there are %s", role, strings.Join(known, ", "))
+		}
+		total += n
+	}
+	if total > c.Size {
+		return conclave.Errorf(conclave.ErrInvalid, "agent_pool.distribution asks for %d agents, but agent_pool.size is %d", total, c.Size)
+	}
+	return nil
+}
+
+func (c Config) roles() []conclave.Role {
+	var roles []conclave.Role
+	for role := range c.Distribution {
+		roles = append(roles, role)
+	}
+	slices.Sort(roles)
+	return roles
+}
+
+// Host returns the service that hosts a role; the agent pool has those of the
+// user's own.
+func Host(role conclave.Role) conclave.Service {
+	switch role {
+	case conclave.RoleDomainExpert:
+		return conclave.ServiceExperts
+	case conclave.RoleCodeReviewer, conclave.RolePerformanceReviewer:
+		return conclave.ServiceReview
+	case conclave.RoleQA:
+		return conclave.ServiceQA
+	case conclave.RoleSecurity:
+		return conclave.ServiceSecurity
+	}
+	return conclave.ServicePool
+}

@@ -1,0 +1,487 @@
+// Package app binds every service to here, there or nowhere, and runs them. No
+// other package knows how the program is deployed.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"conclave"
+	"conclave/internal/a2awire"
+	"conclave/internal/agent"
+	"conclave/internal/agentpool"
+	"conclave/internal/council"
+	"conclave/internal/evidence"
+	"conclave/internal/hub"
+	"conclave/internal/identity"
+	"conclave/internal/lifecycle"
+	"conclave/internal/modelrouter"
+	"conclave/internal/plan"
+	"conclave/internal/restwire"
+	"conclave/internal/sandbox"
+	"conclave/internal/store"
+	"conclave/internal/workflow"
+	"conclave/internal/worktree"
+)
+
+// Version is what this program calls itself on its wires.
+const Version = "0.1.0"
+
+// App is one process of Conclave.
+type App struct {
+	config Config
+	getenv func(string) string
+	log    *slog.Logger
+	db     *store.DB
+	tokens *identity.Tokens
+	caller conclave.Caller // the local human
+	unlock func() error
+
+	listeners map[conclave.Service]net.Listener
+	urls      map[conclave.Service]string
+	local     *a2awire.Local
+	remote    *restwire.Client
+	box       *sandbox.Sandbox
+	meter     *evidence.Meter
+	router    *modelrouter.Router
+
+	models    conclave.Models
+	hub       conclave.Hub
+	hubHTTP   http.Handler
+	council   conclave.Council
+	plans     conclave.Plans
+	worktrees conclave.Worktrees
+	workflows conclave.Workflows
+	events    conclave.Events
+	pools     map[conclave.Service]*agentpool.Pool
+
+	services []lifecycle.Service // in order of start
+	servers  []*http.Server
+	ready    ready
+	closers  []func()
+}
+
+// Options of New beside the configuration.
+type Options struct {
+	Config Config
+	Getenv func(string) string
+	Logger *slog.Logger
+}
+
+// New opens the database, binds the ports and makes the services, without
+// starting them. Close it also when Run was not called. ErrConflict when another
+// process uses the data directory or a port.
+func New(ctx context.Context, o Options) (_ *App, err error) {
+	a := &App{config: o.Config, getenv: o.Getenv, log: o.Logger, local: &a2awire.Local{}, listeners: map[conclave.Service]net.Listener{},
+		urls: map[conclave.Service]string{}, pools: map[conclave.Service]*agentpool.Pool{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Close())
+		}
+	}()
+	if len(a.config.Services) == 0 {
+		a.config.Services = conclave.AllServices()
+	}
+	for _, s := range a.config.Services {
+		if s.Port() == 0 {
+			return nil, conclave.Errorf(conclave.ErrInvalid, "no service %q; did you mean %q?", s, nearest(string(s), serviceNames()))
+		}
+	}
+	if err := os.MkdirAll(a.config.Home, 0o700); err != nil {
+		return nil, conclave.Errorf(conclave.ErrUnavailable, "make the data directory: %w", err)
+	}
+	if err := a.identify(); err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(a.config.Database, "sqlite:") {
+		if len(a.config.Services) != len(conclave.AllServices()) {
+			return nil, conclave.Errorf(conclave.ErrInvalid, "SQLite serves one process: run all services in it, or set CONCLAVE_DATABASE_URL to a Postgres URL")
+		}
+		if a.unlock, err = lockHome(a.config.Home); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.listen(); err != nil {
+		return nil, err
+	}
+	a.db, err = store.Open(ctx, store.Options{URL: a.config.Database, Owner: a.owner(), Logger: a.log})
+	if err != nil {
+		return nil, err
+	}
+	if err := a.bind(ctx); err != nil {
+		return nil, err
+	}
+	return a, a.serve()
+}
+
+func serviceNames() []string {
+	var names []string
+	for _, s := range conclave.AllServices() {
+		names = append(names, string(s))
+	}
+	return names
+}
+
+// identify reads or makes the secret and the local human's token.
+func (a *App) identify() error {
+	secret := []byte(a.getenv("JWT_SECRET"))
+	var err error
+	if len(secret) == 0 {
+		if secret, err = identity.LoadSecret(a.config.Home); err != nil {
+			return err
+		}
+	}
+	if a.tokens, err = identity.NewTokens(secret); err != nil {
+		return err
+	}
+	a.caller = LocalCaller(a.getenv)
+	return writeToken(a.config.Home, a.tokens, a.caller)
+}
+
+// LocalCaller is the person at this machine.
+func LocalCaller(getenv func(string) string) conclave.Caller {
+	name := getenv("USER")
+	if name == "" {
+		name = "local"
+	}
+	return conclave.Caller{Tenant: conclave.DefaultTenant, Human: name, Permissions: identity.HumanPermissions("admin")}
+}
+
+const tokenLife = 365 * 24 * time.Hour
+
+// writeToken keeps the local token in a file that only its owner can read. A
+// token that is still good is left as it is.
+func writeToken(home string, tokens *identity.Tokens, caller conclave.Caller) error {
+	path := filepath.Join(home, "token")
+	if old, err := os.ReadFile(path); err == nil {
+		if _, err := tokens.Verify(strings.TrimSpace(string(old))); err == nil {
+			return nil
+		}
+	}
+	token, err := tokens.Mint(caller, tokenLife)
+	if err != nil {
+		return err
+	}
+	tmp := path + ".new"
+	if err := os.WriteFile(tmp, []byte(token+"\n"), 0o600); err != nil {
+		return conclave.Errorf(conclave.ErrUnavailable, "write the local token: %w", err)
+	}
+	return os.Rename(tmp, path)
+}
+
+// here reports whether a service runs in this process.
+func (a *App) here(s conclave.Service) bool { return slices.Contains(a.config.Services, s) }
+
+// owner names this process in claims. Its listener makes it unique while it lives.
+func (a *App) owner() string {
+	first := a.config.Services[0]
+	if a.config.AutoPorts {
+		return string(first) // there is one of each in a data directory
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	return host + "/" + a.urls[first]
+}
+
+// listen binds the ports before anything else happens, so that a second start
+// fails without having touched anything.
+func (a *App) listen() error {
+	for _, s := range a.config.Services {
+		port := s.Port()
+		if s == conclave.ServiceGateway {
+			port = a.config.GatewayPort
+		}
+		if a.config.AutoPorts {
+			port = 0
+		}
+		l, err := net.Listen("tcp", net.JoinHostPort(a.config.Listen, strconv.Itoa(port)))
+		if err != nil {
+			return conclave.Errorf(conclave.ErrConflict, "%s can't listen on port %d: %w. Is Conclave running already (conclave status)? CONCLAVE_PORTS=auto takes free ports", s, port, err)
+		}
+		a.listeners[s] = l
+		addr := l.Addr().(*net.TCPAddr)
+		host := addr.IP.String()
+		if addr.IP.IsUnspecified() {
+			if host, err = os.Hostname(); err != nil {
+				host = "127.0.0.1"
+			}
+		}
+		a.urls[s] = "http://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
+	}
+	return nil
+}
+
+// bind makes a contract's value: the service itself when it runs here, else a
+// client that finds it by the registry, whose calls fail with ErrUnavailable
+// while there is none.
+func bind[T any](a *App, s conclave.Service, here func() (T, error), there T) (T, error) {
+	if !a.here(s) {
+		return there, nil
+	}
+	v, err := here()
+	if err != nil {
+		return v, fmt.Errorf("make %s: %w", s, err)
+	}
+	return v, nil
+}
+
+// bind makes the services in the order of their dependencies.
+func (a *App) bind(ctx context.Context) error {
+	var err error
+	a.remote = restwire.Dial(restwire.DialOptions{Resolve: a.resolve, Token: a.tokenFor})
+	a.events = a.db.Events()
+	if a.box, err = sandbox.New(sandbox.Options{Logger: a.log, Switch: a.config.Sandbox}); err != nil {
+		return err
+	}
+	if a.meter, err = evidence.New(evidence.Options{Sandbox: a.box, CacheDir: filepath.Join(a.config.Home, "cache"), VulnDB: a.getenv("GOVULNDB"),
+		ModuleProxy: fileOnly(a.getenv("GOPROXY")), Logger: a.log}); err != nil {
+		return err
+	}
+	if a.models, err = bind(a, conclave.ServiceModels, a.makeRouter, a.remote.Models()); err != nil {
+		return err
+	}
+	if a.hub, err = bind(a, conclave.ServiceHub, a.makeHub, a.remote.Hub()); err != nil {
+		return err
+	}
+	if err := a.makePools(ctx); err != nil {
+		return err
+	}
+	if a.council, err = bind(a, conclave.ServiceCouncil, a.makeCouncil, a.remote.Council()); err != nil {
+		return err
+	}
+	if a.plans, err = bind(a, conclave.ServicePlans, func() (conclave.Plans, error) { return plan.New(a.db.Plans()), nil }, a.remote.Plans()); err != nil {
+		return err
+	}
+	if a.worktrees, err = bind(a, conclave.ServiceWorktree, a.makeWorktrees, a.remote.Worktrees()); err != nil {
+		return err
+	}
+	a.workflows, err = bind(a, conclave.ServiceWorkflow, a.makeWorkflows, a.remote.Workflows())
+	return err
+}
+
+// fileOnly passes on a module proxy that can be reached inside the sandbox.
+func fileOnly(proxy string) string {
+	if strings.HasPrefix(proxy, "file://") {
+		return proxy
+	}
+	return ""
+}
+
+// resolve finds a service that runs elsewhere.
+func (a *App) resolve(s conclave.Service) (string, error) {
+	if url, ok := a.urls[s]; ok {
+		return url, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // a look-up of its own: no caller's context reaches here
+	defer cancel()
+	list, err := a.db.Addresses(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, addr := range list {
+		if addr.Service == s {
+			return addr.URL, nil
+		}
+	}
+	return "", conclave.Errorf(conclave.ErrUnavailable, "%s does not run: start it with conclave serve %s", s, s)
+}
+
+// tokenFor mints the token with which one service calls another: for whoever
+// the call is made for.
+func (a *App) tokenFor(ctx context.Context) (string, error) {
+	c := conclave.CallerFrom(ctx)
+	if c.Human == "" && c.Service == "" && c.Agent == "" {
+		return "", conclave.Errorf(conclave.ErrInternal, "a call on nobody's behalf")
+	}
+	return a.tokens.Mint(c, 5*time.Minute)
+}
+
+func (a *App) makeRouter() (conclave.Models, error) {
+	upstreams, err := modelrouter.UpstreamsFromEnv(a.getenv)
+	if err != nil {
+		return nil, err
+	}
+	a.router, err = modelrouter.New(modelrouter.Options{Upstreams: upstreams, Rules: a.config.Routing, Store: a.db.ModelCalls(), Logger: a.log,
+		Authenticate: func(_ context.Context, token string) (conclave.Caller, error) { return a.tokens.Verify(token) }})
+	return a.router, err
+}
+
+func (a *App) makeHub() (conclave.Hub, error) {
+	h, err := hub.New(hub.Options{Store: a.db.Hub(), Transport: a.local, URL: a.urls[conclave.ServiceHub], Instance: a.owner(), Logger: a.log,
+		Token: func(conclave.Agent) string {
+			token, err := a.tokens.Mint(conclave.ServiceCaller(conclave.ServiceHub, conclave.DefaultTenant, ""), 5*time.Minute)
+			if err != nil {
+				a.log.Error("mint the hub's token", "error", err)
+			}
+			return token
+		}})
+	if err != nil {
+		return nil, err
+	}
+	a.hubHTTP = h
+	a.db.Handle(store.WorkDelivery, 512, func(ctx context.Context, id string, epoch int64) error {
+		return h.HandleDelivery(ctx, conclave.TaskID(id), epoch)
+	})
+	a.services = append(a.services, lifecycle.Service{Name: string(conclave.ServiceHub), Run: h.Run})
+	return h, nil
+}
+
+func (a *App) makePools(ctx context.Context) error {
+	sources := []agent.Source{}
+	if a.config.Files != "" {
+		sources = append(sources, agent.Source{Dir: filepath.Join(a.config.Files, "agents")})
+	}
+	sources = append(sources, agent.Source{Dir: filepath.Join(a.config.Home, "agents")})
+	specs, warnings, err := agent.Load(sources...)
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		a.log.Warn(w)
+	}
+	keys := filepath.Join(a.config.Home, "keys")
+	for _, s := range []conclave.Service{conclave.ServicePool, conclave.ServiceExperts, conclave.ServiceReview, conclave.ServiceQA, conclave.ServiceSecurity} {
+		if !a.here(s) {
+			continue
+		}
+		url := "" // in this process, when the hub is in it too
+		if !a.here(conclave.ServiceHub) {
+			url = a.urls[s]
+		}
+		pool, err := agentpool.New(agentpool.Options{Service: s, Config: a.config.Pool, Specs: specs, Hub: a.hub, URL: url, Logger: a.log,
+			Key: func(name conclave.AgentName) (*identity.Key, error) {
+				return identity.LoadOrCreate(keys, "agent-"+string(name))
+			},
+			Brains:    a.brains,
+			BrainName: func(spec conclave.AgentSpec) string { return a.brainName(ctx, spec) },
+			Receipts:  a.db.Receipts(), Capacity: poolCapacity})
+		if err != nil {
+			return err
+		}
+		a.pools[s] = pool
+		a.local.Serve(string(s), a.authenticated(pool))
+		a.services = append(a.services, lifecycle.Service{Name: string(s), Run: pool.Run})
+	}
+	return nil
+}
+
+// poolCapacity is how many tasks one agent takes at once. Most of an agent's
+// time is waiting for a model or a compiler.
+const poolCapacity = 16
+
+func (a *App) makeCouncil() (conclave.Council, error) {
+	key, err := identity.LoadOrCreate(filepath.Join(a.config.Home, "keys"), "council")
+	if err != nil {
+		return nil, err
+	}
+	c := council.New(council.Options{Store: a.db.Motions(), Hub: a.hub, Key: key, Logger: a.log})
+	a.db.Handle(store.WorkMotion, 256, c.HandleMotion)
+	return c, nil
+}
+
+func (a *App) makeWorktrees() (conclave.Worktrees, error) {
+	return worktree.New(worktree.Options{Store: a.db.Worktrees(), Root: filepath.Join(a.config.Home, "worktrees"), Logger: a.log,
+		Check: func(ctx context.Context, dir, tree string, build, test []string) ([]conclave.Check, error) {
+			e, err := a.meter.Measure(ctx, evidence.Tree{Dir: dir, TreeHash: tree, Build: build, Test: test})
+			return e.Checks, err
+		}})
+}
+
+func (a *App) makeWorkflows() (conclave.Workflows, error) {
+	s, err := workflow.New(workflow.Options{Store: a.db.Runs(), Plans: a.plans, Worktrees: a.worktrees, Council: a.council, Hub: a.hub, Models: a.models,
+		Meter: a.meter, Config: a.config.Rules, Reports: filepath.Join(a.config.Home, "runs"), Brain: a.chooseBrain, Logger: a.log})
+	if err != nil {
+		return nil, err
+	}
+	a.db.Handle(store.WorkStep, 256, s.HandleStep)
+	return s, nil
+}
+
+// Run starts everything and waits until ctx ends or something fails. It calls
+// ready once every service is.
+func (a *App) Run(ctx context.Context, ready func()) error {
+	services := append([]lifecycle.Service{{Name: "http", Run: a.runHTTP}, {Name: "database", Run: a.db.Run}}, a.services...)
+	services = append(services, lifecycle.Service{Name: "registry", Run: a.announce})
+	err := lifecycle.Run(ctx, services, func() {
+		a.ready.set("")
+		ready()
+	})
+	return errors.Join(err, a.Close())
+}
+
+// announce tells the registry where this process's services are, for as long as
+// it runs.
+func (a *App) announce(ctx context.Context, ready func()) error {
+	for _, s := range a.config.Services {
+		if err := a.db.Announce(ctx, store.Address{Service: s, URL: a.urls[s], Version: Version}); err != nil {
+			return fmt.Errorf("announce %s: %w", s, err)
+		}
+	}
+	if err := writeAddress(a.config.Home, a.urls); err != nil {
+		return err
+	}
+	ready()
+	<-ctx.Done()
+	a.ready.set("stopping")
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return errors.Join(a.db.Withdraw(last), removeAddress(a.config.Home, a.urls))
+}
+
+// Close releases what New took. It may be called twice.
+func (a *App) Close() error {
+	var errs []error
+	for _, c := range a.closers {
+		c()
+	}
+	for _, p := range a.pools {
+		p.Close()
+	}
+	for _, l := range a.listeners {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if a.remote != nil {
+		a.remote.Close()
+	}
+	if a.db != nil {
+		errs = append(errs, a.db.Close())
+	}
+	if a.unlock != nil {
+		errs = append(errs, a.unlock())
+		a.unlock = nil
+	}
+	return errors.Join(errs...)
+}
+
+// Client is a caller of the services in this process, as the local human.
+func (a *App) Client(ctx context.Context) context.Context { return conclave.WithCaller(ctx, a.caller) }
+
+// Workflows returns the workflow service.
+func (a *App) Workflows() conclave.Workflows { return a.workflows }
+
+// URLs returns where the services of this process answer.
+func (a *App) URLs() map[conclave.Service]string { return a.urls }
+
+// Logger makes the program's logger from CONCLAVE_LOG: debug, info, warn or error.
+func Logger(w io.Writer, level string) *slog.Logger {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		l = slog.LevelInfo
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l}))
+}

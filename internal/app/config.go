@@ -1,0 +1,308 @@
+package app
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"conclave"
+	"conclave/internal/agentpool"
+	"conclave/internal/modelrouter"
+	"conclave/internal/workflow"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Config is everything that can be set. It is loaded once and not written to
+// after that.
+type Config struct {
+	Home        string             // data directory
+	Files       string             // folder of the YAML files; empty when there is none
+	Database    string             // "sqlite:PATH" or "postgres://…"
+	Listen      string             // address to listen on; loopback unless told otherwise
+	AutoPorts   bool               // free ports rather than the documented ones
+	GatewayPort int                // 8080, or what GATEWAY_PORT says
+	Services    []conclave.Service // to run in this process; empty means all
+	Hosts       []string           // Host names that are served besides loopback
+	Brain       string             // auto, offline, model, claude
+	Sandbox     string             // the sandbox's switch
+	Pool        agentpool.Config
+	Rules       workflow.Config
+	Routing     *modelrouter.Rules
+	Sources     map[string]string // where each setting that is not the default came from
+}
+
+// settings are the environment variables that Conclave reads; the seed's keep
+// their names. Keys of model providers are read by the model router alone.
+func settings() []string {
+	return []string{"CONCLAVE_HOME", "CONCLAVE_CONFIG", "CONCLAVE_DATABASE_URL", "DATABASE_URL", "CONCLAVE_LISTEN", "CONCLAVE_PORTS",
+		"CONCLAVE_HOSTS", "CONCLAVE_BRAIN", "CONCLAVE_SANDBOX", "CONCLAVE_MODEL", "CONCLAVE_LOG", "CONCLAVE_TOKEN", "CONCLAVE_URL", "CONCLAVE_CLAUDE",
+		"GATEWAY_PORT", "AGENT_POOL_SIZE", "MAX_CONCURRENT_COLLABORATIONS", "VERIFICATION_CONSENSUS_THRESHOLD", "JWT_SECRET"}
+}
+
+// Home is the data directory that the environment names.
+func Home(getenv func(string) string) (string, error) {
+	if home := getenv("CONCLAVE_HOME"); home != "" {
+		return filepath.Abs(home)
+	}
+	if data := getenv("XDG_DATA_HOME"); data != "" {
+		return filepath.Join(data, "conclave"), nil
+	}
+	home := getenv("HOME")
+	if home == "" {
+		return "", conclave.Errorf(conclave.ErrInvalid, "neither CONCLAVE_HOME nor HOME is set; say where to keep data")
+	}
+	return filepath.Join(home, ".local", "share", "conclave"), nil
+}
+
+// Load reads the configuration: defaults, then files, then the environment.
+// ErrInvalid names what is wrong, where, and what would be right.
+func Load(getenv func(string) string, environ []string) (Config, error) {
+	c := Config{Listen: "127.0.0.1", GatewayPort: conclave.ServiceGateway.Port(), Brain: "auto", Pool: agentpool.Defaults(), Rules: workflow.Defaults(), Sources: map[string]string{}}
+	if err := knownVariables(environ); err != nil {
+		return c, err
+	}
+	var err error
+	if c.Home, err = Home(getenv); err != nil {
+		return c, err
+	}
+	c.Database = "sqlite:" + filepath.Join(c.Home, "conclave.db")
+	c.Files = getenv("CONCLAVE_CONFIG")
+	if c.Files == "" {
+		if _, err := os.Stat("config/agent_pool.yml"); err == nil {
+			c.Files = "config"
+		}
+	}
+	if err := c.readFiles(); err != nil {
+		return c, err
+	}
+	return c, c.readEnvironment(getenv)
+}
+
+// knownVariables refuses a CONCLAVE_ variable that nothing reads.
+func knownVariables(environ []string) error {
+	known := settings()
+	for _, e := range environ {
+		name, _, _ := strings.Cut(e, "=")
+		if !strings.HasPrefix(name, "CONCLAVE_") || slices.Contains(known, name) || strings.HasPrefix(name, "CONCLAVE_TEST_") {
+			continue
+		}
+		return conclave.Errorf(conclave.ErrInvalid, "environment variable %s is not a setting; did you mean %s?", name, nearest(name, known))
+	}
+	return nil
+}
+
+// poolFile and rulesFile are the seed's two files, with its keys.
+type poolFile struct {
+	AgentPool struct {
+		Size         *int                  `yaml:"size"`
+		Distribution map[conclave.Role]int `yaml:"distribution"`
+	} `yaml:"agent_pool"`
+}
+
+type rulesFile struct {
+	Collaboration struct {
+		ConsensusThreshold   *float64  `yaml:"consensus_threshold"`
+		MaxCollaborationTime *int      `yaml:"max_collaboration_time"` // seconds
+		MendRounds           *int      `yaml:"mend_rounds"`
+		EscalationTriggers   []trigger `yaml:"escalation_triggers"`
+	} `yaml:"collaboration"`
+}
+
+type trigger struct {
+	NoConsensusAfter           *int  `yaml:"no_consensus_after"` // seconds
+	ConflictingRecommendations *bool `yaml:"conflicting_recommendations"`
+}
+
+func (c *Config) readFiles() error {
+	if c.Files == "" {
+		return nil
+	}
+	var pool poolFile
+	path, found, err := c.readFile("agent_pool.yml", &pool)
+	if err != nil {
+		return err
+	}
+	if found {
+		if pool.AgentPool.Size != nil {
+			c.Pool.Size = *pool.AgentPool.Size
+			c.Sources["agent_pool.size"] = path
+		}
+		if pool.AgentPool.Distribution != nil {
+			c.Pool.Distribution = pool.AgentPool.Distribution
+			c.Sources["agent_pool.distribution"] = path
+		}
+	}
+	var rules rulesFile
+	if path, found, err = c.readFile("collaboration_rules.yml", &rules); err != nil {
+		return err
+	}
+	if found {
+		r := rules.Collaboration
+		if r.ConsensusThreshold != nil {
+			c.Rules.Threshold = *r.ConsensusThreshold
+			c.Sources["collaboration.consensus_threshold"] = path
+		}
+		if r.MaxCollaborationTime != nil {
+			c.Rules.MaxTime = time.Duration(*r.MaxCollaborationTime) * time.Second
+			c.Sources["collaboration.max_collaboration_time"] = path
+		}
+		if r.MendRounds != nil {
+			c.Rules.MendRounds = *r.MendRounds
+			c.Sources["collaboration.mend_rounds"] = path
+		}
+		for _, t := range r.EscalationTriggers {
+			if t.NoConsensusAfter != nil {
+				c.Rules.Escalate = time.Duration(*t.NoConsensusAfter) * time.Second
+				c.Sources["collaboration.escalation_triggers.no_consensus_after"] = path
+			}
+		}
+	}
+	routing := filepath.Join(c.Files, "routing_rules.yml")
+	text, err := os.ReadFile(routing)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return conclave.Errorf(conclave.ErrInvalid, "read %s: %w", routing, err)
+	}
+	if c.Routing, err = modelrouter.ParseRules(text); err != nil {
+		return fmt.Errorf("%s: %w", routing, err)
+	}
+	c.Sources["routing"] = routing
+	return nil
+}
+
+// readFile decodes a YAML file strictly: an unknown key is an error that names
+// the nearest known one.
+func (c *Config) readFile(name string, into any) (path string, found bool, err error) {
+	path = filepath.Join(c.Files, name)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return path, false, nil
+	}
+	if err != nil {
+		return path, false, conclave.Errorf(conclave.ErrInvalid, "read %s: %w", path, err)
+	}
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	if err := d.Decode(into); err != nil {
+		return path, false, conclave.Errorf(conclave.ErrInvalid, "%s: %s", path, explainYAML(err))
+	}
+	return path, true, nil
+}
+
+// keys are what the two files may hold.
+func keys() []string {
+	return []string{"agent_pool", "size", "distribution", "collaboration", "consensus_threshold", "max_collaboration_time", "mend_rounds",
+		"escalation_triggers", "no_consensus_after", "conflicting_recommendations"}
+}
+
+// explainYAML turns "field X not found in type T" into the nearest known key.
+func explainYAML(err error) string {
+	text := strings.TrimPrefix(err.Error(), "yaml: unmarshal errors:\n  ")
+	if i := strings.Index(text, "field "); i >= 0 {
+		rest := text[i+len("field "):]
+		if name, _, ok := strings.Cut(rest, " not found in type"); ok {
+			return fmt.Sprintf("%sunknown key %q; did you mean %q?", text[:i], name, nearest(name, keys()))
+		}
+	}
+	return strings.ReplaceAll(text, "app.", "")
+}
+
+func (c *Config) readEnvironment(getenv func(string) string) error {
+	set := func(name, setting string, apply func(value string) error) error {
+		value := getenv(name)
+		if value == "" {
+			return nil
+		}
+		if err := apply(value); err != nil {
+			return conclave.Errorf(conclave.ErrInvalid, "%s=%q: %w", name, value, err)
+		}
+		c.Sources[setting] = name
+		return nil
+	}
+	whole := func(into *int) func(string) error {
+		return func(v string) (err error) {
+			if *into, err = strconv.Atoi(v); err != nil {
+				return errors.New("it must be a whole number")
+			}
+			return nil
+		}
+	}
+	database := func(v string) error { c.Database = v; return nil }
+	return errors.Join(
+		set("DATABASE_URL", "database", database),
+		set("CONCLAVE_DATABASE_URL", "database", database),
+		set("CONCLAVE_LISTEN", "listen", func(v string) error { c.Listen = v; return nil }),
+		set("CONCLAVE_PORTS", "ports", func(v string) error {
+			if v != "auto" && v != "documented" {
+				return errors.New(`it must be "documented" or "auto"`)
+			}
+			c.AutoPorts = v == "auto"
+			return nil
+		}),
+		set("CONCLAVE_HOSTS", "hosts", func(v string) error { c.Hosts = strings.Split(v, ","); return nil }),
+		set("CONCLAVE_BRAIN", "brain", func(v string) error { c.Brain = v; return validBrain(v) }),
+		set("CONCLAVE_SANDBOX", "sandbox", func(v string) error { c.Sandbox = v; return nil }),
+		set("GATEWAY_PORT", "gateway_port", whole(&c.GatewayPort)),
+		set("AGENT_POOL_SIZE", "agent_pool.size", whole(&c.Pool.Size)),
+		set("VERIFICATION_CONSENSUS_THRESHOLD", "collaboration.consensus_threshold", func(v string) (err error) {
+			if c.Rules.Threshold, err = strconv.ParseFloat(v, 64); err != nil {
+				return errors.New("it must be a number above 0 and at most 1")
+			}
+			return c.Rules.Validate()
+		}),
+	)
+}
+
+func validBrain(v string) error {
+	if !slices.Contains([]string{"auto", "offline", "model", "claude"}, v) {
+		return errors.New("it must be auto, offline, model or claude")
+	}
+	return nil
+}
+
+// nearest is the known word with the fewest edits to a word.
+func nearest(word string, known []string) string {
+	known = slices.Clone(known)
+	sort.SliceStable(known, func(i, j int) bool { return distance(word, known[i]) < distance(word, known[j]) })
+	return known[0]
+}
+
+// distance is Levenshtein's.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		last := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			last, row[j] = row[j], min(row[j]+1, row[j-1]+1, last+cost)
+		}
+	}
+	return row[len(b)]
+}
+
+// Changed lists the settings that do not have their default, by name.
+func (c Config) Changed() []string {
+	var names []string
+	for name := range c.Sources {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}

@@ -1,0 +1,289 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"sync"
+	"time"
+
+	"conclave"
+	"conclave/internal/a2awire"
+	"conclave/internal/identity"
+	"conclave/internal/mcpwire"
+	"conclave/internal/monitor"
+	"conclave/internal/restwire"
+	"conclave/web"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// ready tells whether the process can take work, and if not, why.
+type ready struct {
+	mu    sync.Mutex
+	why   string
+	known bool
+}
+
+func (r *ready) set(why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.why, r.known = why, true
+}
+
+func (r *ready) reason() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.known {
+		return "starting"
+	}
+	return r.why
+}
+
+// tables are the services' operations with what answers them: the service or a
+// client of it.
+func (a *App) tables() map[conclave.Service]conclave.Table {
+	list := []conclave.Table{
+		{Service: conclave.ServiceModels, Operations: conclave.ModelOperations(), Impl: a.models},
+		{Service: conclave.ServicePlans, Operations: conclave.PlanOperations(), Impl: a.plans},
+		{Service: conclave.ServiceWorktree, Operations: conclave.WorktreeOperations(), Impl: a.worktrees},
+		{Service: conclave.ServiceWorkflow, Operations: conclave.WorkflowOperations(), Impl: a.workflows},
+		{Service: conclave.ServiceHub, Operations: conclave.HubOperations(), Impl: a.hub},
+		{Service: conclave.ServiceCouncil, Operations: conclave.CouncilOperations(), Impl: a.council},
+		{Service: conclave.ServiceMonitor, Operations: conclave.EventOperations(), Impl: a.events},
+	}
+	tables := map[conclave.Service]conclave.Table{}
+	for _, t := range list {
+		tables[t.Service] = t
+	}
+	return tables
+}
+
+// Tables are all operations, answered by a client.
+func Tables(c *restwire.Client) []conclave.Table {
+	a := &App{models: c.Models(), plans: c.Plans(), worktrees: c.Worktrees(), workflows: c.Workflows(), hub: c.Hub(), council: c.Council(), events: c.Events()}
+	return a.allTables()
+}
+
+func (a *App) allTables() []conclave.Table {
+	var list []conclave.Table
+	tables := a.tables()
+	for _, s := range conclave.AllServices() {
+		if t, ok := tables[s]; ok {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// serve makes the HTTP server of each service of this process.
+func (a *App) serve() error {
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	exposed := promhttp.HandlerFor(metrics, promhttp.HandlerOpts{})
+	for _, s := range a.config.Services {
+		mux := http.NewServeMux()
+		mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+			writeJSON(w, http.StatusOK, map[string]string{"status": "ok", "service": string(s)})
+		})
+		mux.HandleFunc("GET /readyz", a.readyz)
+		mux.Handle("GET /metrics", exposed)
+		if err := a.faces(mux, s); err != nil {
+			return fmt.Errorf("make the faces of %s: %w", s, err)
+		}
+		a.servers = append(a.servers, &http.Server{
+			Handler:           identity.GuardLocal(a.config.Hosts...)(mux),
+			ReadHeaderTimeout: 10 * time.Second,
+			IdleTimeout:       2 * time.Minute,
+		})
+	}
+	return nil
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the client is gone when this fails
+}
+
+func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
+	why := a.ready.reason()
+	if why == "" {
+		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		defer cancel()
+		if err := a.db.Ping(ctx); err != nil {
+			why = "the database does not answer"
+		}
+	}
+	if why != "" {
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "not ready", "reason": why})
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+}
+
+// faces mounts what a service shows: REST, MCP and A2A from its table, and what
+// is its alone.
+func (a *App) faces(mux *http.ServeMux, s conclave.Service) error {
+	auth := identity.Authenticate(a.tokens)
+	switch s {
+	case conclave.ServiceGateway:
+		return a.gateway(mux)
+	case conclave.ServiceMonitor:
+		api, err := restwire.NewHandler(restwire.Options{Version: Version, Tables: a.allTables(), Events: a.events, Authenticate: auth, Prefix: "/api", Logger: a.log})
+		if err != nil {
+			return err
+		}
+		var page fs.FS
+		if files, built := web.Files(); built {
+			page = files
+		}
+		m, err := monitor.New(monitor.Options{API: api, Tokens: a.tokens, Page: page, Logger: a.log})
+		if err != nil {
+			return err
+		}
+		mux.Handle("/", m)
+	case conclave.ServiceHub:
+		mux.Handle("/a2a/", a.authenticated(a.hubHTTP))
+	case conclave.ServiceModels:
+		wire := a.router.Handler()
+		mux.Handle("/v1/", wire)
+		mux.Handle("/k/", wire)
+	}
+	if pool, ok := a.pools[s]; ok {
+		mux.Handle("/agents/", a.authenticated(pool))
+	}
+	table, ok := a.tables()[s]
+	if !ok {
+		// A host of agents has no table of its own; its agents are its faces.
+		table = conclave.Table{Service: s, Operations: []conclave.Operation{}, Impl: struct{}{}}
+	}
+	rest, err := restwire.NewHandler(restwire.Options{Title: "Conclave " + string(s), Version: Version, Tables: []conclave.Table{table}, Events: a.events, Authenticate: auth, Logger: a.log})
+	if err != nil {
+		return err
+	}
+	if err := a.mcp(mux, []conclave.Table{table}, true); err != nil {
+		return err
+	}
+	agent, runner := a2awire.NewServiceHandler(table, a.urls[s]+"/a2a/service", a.log)
+	a.closers = append(a.closers, runner.Close)
+	mux.Handle("/a2a/service/", http.StripPrefix("/a2a/service", a.authenticated(agent)))
+	mux.Handle("/.well-known/agent-card.json", a.authenticated(agent))
+	if s != conclave.ServiceMonitor {
+		mux.Handle("/", rest)
+	}
+	return nil
+}
+
+func (a *App) mcp(mux *http.ServeMux, tables []conclave.Table, all bool) error {
+	server, err := mcpwire.NewServer(mcpwire.Options{Version: Version, Tables: tables, All: all, Logger: a.log})
+	if err != nil {
+		return err
+	}
+	h, err := mcpwire.NewHandler(mcpwire.HandlerOptions{Server: server, Authenticate: identity.Authenticate(a.tokens), HostsGuarded: true, Logger: a.log})
+	if err != nil {
+		return err
+	}
+	a.closers = append(a.closers, h.Close)
+	mux.Handle("/mcp", h)
+	mux.Handle(mcpwire.MetadataPath, h)
+	mux.Handle(mcpwire.MetadataPath+"/", h)
+	return nil
+}
+
+// gateway is the one entry: /api, /mcp, /a2a and the page.
+func (a *App) gateway(mux *http.ServeMux) error {
+	auth := identity.Authenticate(a.tokens)
+	api, err := restwire.NewHandler(restwire.Options{Version: Version, Tables: a.allTables(), Events: a.events, Authenticate: auth, Prefix: "/api", Logger: a.log})
+	if err != nil {
+		return err
+	}
+	mux.Handle("/api/", api)
+	if err := a.mcp(mux, a.allTables(), false); err != nil {
+		return err
+	}
+	if a.hubHTTP != nil {
+		mux.Handle("/a2a/", a.authenticated(a.hubHTTP))
+	} else {
+		mux.Handle("/a2a/", a.proxy(conclave.ServiceHub))
+	}
+	mux.Handle("/", a.proxy(conclave.ServiceMonitor))
+	return nil
+}
+
+// proxy passes requests on to a service, wherever it is.
+func (a *App) proxy(s conclave.Service) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		base, err := a.resolve(s)
+		if err != nil {
+			http.Error(w, conclave.Text(err), http.StatusServiceUnavailable)
+			return
+		}
+		target, err := url.Parse(base)
+		if err != nil {
+			http.Error(w, "the registry holds a bad address", http.StatusInternalServerError)
+			return
+		}
+		p := httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(pr *httputil.ProxyRequest) {
+			pr.SetURL(target)
+			pr.SetXForwarded()
+		}}
+		p.ServeHTTP(w, r)
+	})
+}
+
+// authenticated puts the caller of a request into its context. A request without
+// a token stays without a caller, who may see only what is public; a wrong token
+// is refused.
+func (a *App) authenticated(next http.Handler) http.Handler {
+	auth := identity.Authenticate(a.tokens)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "" && r.Header.Get("X-Api-Key") == "" {
+			next.ServeHTTP(w, r)
+			return
+		}
+		c, err := auth(r)
+		if err != nil {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="conclave"`)
+			http.Error(w, conclave.Text(err), http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(conclave.WithCaller(r.Context(), c)))
+	})
+}
+
+// runHTTP serves all ports. The ports answer /healthz and /readyz from here on;
+// they stop last, after the readiness has said so.
+func (a *App) runHTTP(ctx context.Context, ready func()) error {
+	failed := make(chan error, len(a.servers))
+	var wg sync.WaitGroup
+	for i, s := range a.config.Services {
+		wg.Go(func() {
+			if err := a.servers[i].Serve(a.listeners[s]); err != nil && !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("%s: %w", s, err)
+			}
+		})
+	}
+	ready()
+	var err error
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	defer cancel()
+	for _, server := range a.servers {
+		if server.Shutdown(stop) != nil { // streams do not end by themselves
+			err = errors.Join(err, server.Close())
+		}
+	}
+	wg.Wait()
+	return err
+}

@@ -1,0 +1,301 @@
+package evidence
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gowebpki/jcs"
+
+	"conclave"
+	"conclave/internal/sandbox"
+)
+
+// Runner runs a command in isolation; a [sandbox.Sandbox] does.
+type Runner interface {
+	Run(ctx context.Context, c sandbox.Command) (sandbox.Result, error)
+}
+
+// Options for [New].
+type Options struct {
+	// Sandbox runs everything that reads or runs the code. Required.
+	Sandbox Runner
+	// CacheDir keeps the Go build cache, the analysers' cache and scratch copies
+	// of trees. It is an absolute path, private to Conclave. Required.
+	CacheDir string
+	// Self is the binary that plays the worker (see [Worker]). Empty: this one.
+	Self string
+	// Timeout bounds each check. Zero: ten minutes.
+	Timeout time.Duration
+	// VulnDB is the address of a Go vulnerability database, as GOVULNDB names
+	// it; only file:// can be read in the sandbox. Empty: dependencies are not
+	// checked.
+	VulnDB string
+	// ModuleProxy is where upgrades of vulnerable dependencies come from, as
+	// GOPROXY names it; only file:// can be read in the sandbox. Empty: the
+	// module cache alone.
+	ModuleProxy string
+	// Logger gets what is not an answer. Nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+func (o Options) validate() error {
+	switch {
+	case o.Sandbox == nil:
+		return conclave.Errorf(conclave.ErrInvalid, "evidence: no sandbox")
+	case !filepath.IsAbs(o.CacheDir):
+		return conclave.Errorf(conclave.ErrInvalid, "evidence: cache directory %q: want an absolute path", o.CacheDir)
+	case o.Timeout < 0:
+		return conclave.Errorf(conclave.ErrInvalid, "evidence: the time limit is negative")
+	}
+	return nil
+}
+
+// Meter measures trees. It is safe for concurrent use.
+type Meter struct {
+	box     Runner
+	cache   string
+	self    string
+	timeout time.Duration
+	vulnDB  string
+	proxy   string
+	log     *slog.Logger
+	goEnv   []string // without a build cache
+	goRead  []string
+	userMod string // the user's module cache
+}
+
+// New returns a meter. It fails with ErrInvalid for bad options.
+func New(o Options) (*Meter, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	m := &Meter{
+		box: o.Sandbox, cache: filepath.Clean(o.CacheDir), self: o.Self, timeout: o.Timeout,
+		vulnDB: o.VulnDB, proxy: o.ModuleProxy, log: o.Logger, goRead: sandbox.GoRead(),
+	}
+	for _, kv := range sandbox.GoEnv("") {
+		if kv != "GOCACHE=" {
+			m.goEnv = append(m.goEnv, kv)
+		}
+		if dir, ok := strings.CutPrefix(kv, "GOMODCACHE="); ok {
+			m.userMod = dir
+		}
+	}
+	if m.log == nil {
+		m.log = slog.New(slog.DiscardHandler)
+	}
+	if m.timeout == 0 {
+		m.timeout = 10 * time.Minute
+	}
+	if m.self == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("finding this binary: %w", err)
+		}
+		m.self = self
+	}
+	for _, dir := range []string{m.goCache(), m.lintCache()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("making the cache: %w", err)
+		}
+	}
+	return m, nil
+}
+
+func (m *Meter) goCache() string   { return filepath.Join(m.cache, "go-build") }
+func (m *Meter) lintCache() string { return filepath.Join(m.cache, "lint") }
+func (m *Meter) ownMod() string    { return filepath.Join(m.cache, "mod") }
+
+// Tree is what is to be measured.
+type Tree struct {
+	Dir      string // absolute path
+	TreeHash string // git's hash of it, as evidence carries it
+	// Build and Test are commands that run at the root. Nil: found by the files
+	// that are there.
+	Build, Test []string
+}
+
+// Measure runs the checks and the analysers over a copy of the tree. What can't
+// be run here is a skipped check or a line of Unchecked, with the reason. It
+// fails with ErrInvalid or ErrNotFound for a bad directory, ErrLimited when the
+// tree is too large, ErrUnavailable when there is no sandbox, and ctx's error.
+func (m *Meter) Measure(ctx context.Context, t Tree) (conclave.Evidence, error) {
+	x, err := m.open(t)
+	if err != nil {
+		return conclave.Evidence{}, err
+	}
+	defer x.close()
+	if err := x.measure(ctx); err != nil {
+		return conclave.Evidence{}, fmt.Errorf("measuring %s: %w", t.Dir, err)
+	}
+	return seal(x.evidence), nil
+}
+
+// open copies the tree and finds out what it holds.
+func (m *Meter) open(t Tree) (*measurement, error) {
+	info, err := os.Stat(t.Dir)
+	switch {
+	case !filepath.IsAbs(t.Dir):
+		return nil, conclave.Errorf(conclave.ErrInvalid, "evidence: tree %q: want an absolute path", t.Dir)
+	case errors.Is(err, os.ErrNotExist):
+		return nil, conclave.Errorf(conclave.ErrNotFound, "evidence: tree: %w", err)
+	case err != nil || !info.IsDir():
+		return nil, conclave.Errorf(conclave.ErrInvalid, "evidence: %s is not a directory", t.Dir)
+	}
+	worker, err := m.worker()
+	if err != nil {
+		return nil, err
+	}
+	dir, free, err := m.scratch(t.Dir)
+	if err != nil {
+		return nil, err
+	}
+	x := &measurement{Meter: m, tree: t, dir: dir, close: free, workerPath: worker}
+	x.evidence.Tree = t.TreeHash
+	if err := x.look(); err != nil {
+		free()
+		return nil, err
+	}
+	return x, nil
+}
+
+// worker returns the path of a copy of the binary in a directory that holds
+// nothing else, because what the sandbox shares is directories.
+func (m *Meter) worker() (string, error) {
+	info, err := os.Stat(m.self)
+	if err != nil {
+		return "", conclave.Errorf(conclave.ErrUnavailable, "evidence: the worker's binary: %w", err)
+	}
+	name := digest(m.self, fmt.Sprint(info.Size()), info.ModTime().String())
+	base := filepath.Join(m.cache, "worker")
+	target := filepath.Join(base, name, "conclave")
+	now := time.Now()
+	if os.Chtimes(filepath.Dir(target), now, now) == nil {
+		if _, err := os.Stat(target); err == nil {
+			return target, nil
+		}
+	}
+	removeOld(base, now.Add(-24*time.Hour))
+	if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
+		return "", fmt.Errorf("copying the worker: %w", err)
+	}
+	fresh, err := os.MkdirTemp(base, "copy")
+	if err != nil {
+		return "", fmt.Errorf("copying the worker: %w", err)
+	}
+	defer os.RemoveAll(fresh)
+	if _, err := copyFile(m.self, filepath.Join(fresh, "conclave")); err != nil {
+		return "", fmt.Errorf("copying the worker: %w", err)
+	}
+	if err := os.Rename(filepath.Join(fresh, "conclave"), target); err != nil {
+		return "", fmt.Errorf("copying the worker: %w", err)
+	}
+	return target, nil
+}
+
+// removeOld removes the copies that nobody asked for since a time.
+func removeOld(base string, since time.Time) {
+	entries, _ := os.ReadDir(base)
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.ModTime().Before(since) {
+			_ = os.RemoveAll(filepath.Join(base, e.Name()))
+		}
+	}
+}
+
+// goCommand is a go command that executes nothing of the tree, and so may write
+// the build cache. Dir is read-only.
+func (x *measurement) goCommand(dir string, args ...string) sandbox.Command {
+	c := sandbox.Command{
+		Args: append([]string{"go"}, args...), Dir: dir, ReadOnlyDir: true,
+		Env:  append(slices.Clone(x.goEnv), "GOCACHE="+x.goCache()),
+		Read: append(slices.Clone(x.goRead), x.dir), Write: []string{x.goCache()}, Timeout: x.timeout,
+	}
+	return x.adapt(c)
+}
+
+// untrusted is a command that may execute the tree: it may write the copy of
+// the tree, and reads the build cache through the worker.
+func (x *measurement) untrusted(dir string, args ...string) sandbox.Command {
+	c := sandbox.Command{
+		Args: args, Dir: dir,
+		Env: append(slices.Clone(x.goEnv), "GOCACHE=/tmp/gocache",
+			"GOCACHEPROG="+x.workerPath+" "+Worker+" --gocache "+x.goCache()),
+		Read:  append(slices.Clone(x.goRead), x.goCache(), filepath.Dir(x.workerPath)),
+		Write: []string{x.dir}, Timeout: x.timeout,
+	}
+	return x.adapt(c)
+}
+
+// adapt makes a go command build a vendored module from its vendor directory,
+// and upgraded modules from our own module cache.
+func (x *measurement) adapt(c sandbox.Command) sandbox.Command {
+	c.Env = append(c.Env, vendored(c.Dir)...)
+	if x.modCache != "" {
+		c.Env = append(c.Env, "GOMODCACHE="+x.modCache)
+		c.Read = append(c.Read, x.modCache)
+	}
+	return c
+}
+
+// vendored returns the flags for a module with a vendor directory: it is built
+// from that.
+func vendored(dir string) []string {
+	if _, err := os.Stat(filepath.Join(dir, "vendor", "modules.txt")); err != nil {
+		return nil
+	}
+	return []string{"GOFLAGS=-mod=vendor -buildvcs=false"}
+}
+
+// fileURL returns the directory that a file:// URL names.
+func fileURL(s string) (string, bool) {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "file" || !filepath.IsAbs(u.Path) {
+		return "", false
+	}
+	return filepath.Clean(u.Path), true
+}
+
+// seal sets the evidence's hash: over everything but the hash and the durations.
+func seal(e conclave.Evidence) conclave.Evidence {
+	stable := e
+	stable.Hash = ""
+	stable.Checks = append([]conclave.Check(nil), e.Checks...)
+	for i := range stable.Checks {
+		stable.Checks[i].Millis = 0
+	}
+	data, err := json.Marshal(stable)
+	if err == nil {
+		data, err = jcs.Transform(data)
+	}
+	if err != nil {
+		panic("evidence: " + err.Error()) // plain data always has a canonical form
+	}
+	sum := sha256.Sum256(data)
+	e.Hash = hex.EncodeToString(sum[:])
+	return e
+}
+
+// scrub takes out of a command's output what differs from run to run: the path
+// of the copy, durations, addresses.
+func (x *measurement) scrub(s string) string {
+	s = strings.ReplaceAll(s, x.dir+"/", "")
+	s = strings.ReplaceAll(s, x.dir, ".")
+	s = lockedModule.ReplaceAllString(s, "$1@$2 is not in the module cache (run go mod download)")
+	return volatile(s)
+}
+
+// lockedModule is how the go command says that it would have to download a module.
+var lockedModule = regexp.MustCompile(`open \S+/cache/download/(\S+)/@v/(\S+)\.lock: read-only file system`)

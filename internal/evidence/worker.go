@@ -1,0 +1,74 @@
+package evidence
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"conclave"
+)
+
+// Worker is the hidden command with which this binary plays the part that runs
+// in the sandbox: main calls [AnalyseMain] with the arguments after it.
+const Worker = "analyse"
+
+// A workerReport is what the worker prints of a tree.
+type workerReport struct {
+	Findings  []conclave.Finding `json:"findings"`
+	Edits     []Edit             `json:"edits"`
+	Unchecked []string           `json:"unchecked"`
+}
+
+// AnalyseMain is the worker: it runs in the sandbox, started by a [Meter], and
+// prints JSON. It returns the exit code.
+//
+//	analyse --json --cache DIR [--vulndb URL] DIR    analyse the tree in DIR
+//	analyse --test [--timeout D] -- ARGS             run go test ARGS here
+//	analyse --gocache DIR                            serve the go command's cache
+func AnalyseMain(args []string, stdout io.Writer) int {
+	flags := flag.NewFlagSet(Worker, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	asJSON := flags.Bool("json", false, "print JSON")
+	test := flags.Bool("test", false, "run go test")
+	cache := flags.String("cache", "", "the analysers' cache")
+	gocache := flags.String("gocache", "", "the build cache to serve, read-only")
+	vulndb := flags.String("vulndb", "", "the vulnerability database")
+	timeout := flags.Duration("timeout", time.Minute, "bound on go test")
+	if err := flags.Parse(args); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	if *gocache != "" {
+		if err := serveGoCache(*gocache, os.Stdin, stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
+	}
+	var result any
+	var err error
+	ctx := context.Background() // the sandbox ends this process
+	switch {
+	case *test:
+		result, err = runGoTest(ctx, flags.Args(), *timeout)
+	case *asJSON && flags.NArg() == 1:
+		var a workerReport
+		a.Findings, a.Edits, a.Unchecked, err = Analyse(ctx, flags.Arg(0), AnalyseOptions{CacheDir: *cache, VulnDB: *vulndb})
+		result = a
+	default:
+		fmt.Fprintln(os.Stderr, "usage: analyse --json --cache DIR DIR")
+		return 2
+	}
+	if err == nil {
+		err = json.NewEncoder(stdout).Encode(result)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,282 @@
+package hub
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"conclave"
+	"conclave/internal/a2awire"
+)
+
+const (
+	parkedRetry  = 15 * time.Second // a parked delivery is woken; this is for a wake that got lost
+	suspectFor   = 15 * time.Second // how long an agent that did not answer is passed over
+	cleanupLimit = 10 * time.Second
+)
+
+// HandleDelivery runs the job (task, epoch): it gives the task to an agent,
+// waits for the answer, and keeps it. It blocks as long as the agent thinks. A
+// job that something overtook does nothing. The error is for the job's log and
+// its retry: the store did not do what was asked.
+func (h *Hub) HandleDelivery(ctx context.Context, id conclave.TaskID, epoch int64) error {
+	t, err := h.opts.Store.Wait(ctx, id, "", 0)
+	if err != nil {
+		return fmt.Errorf("reading task %s for delivery: %w", id, err)
+	}
+	if t.State != conclave.TaskSubmitted || t.Epoch != epoch {
+		return nil
+	}
+	agents, err := h.opts.Store.Agents(ctx, t.Tenant, conclave.ListAgents{})
+	if err != nil {
+		return fmt.Errorf("choosing an agent for task %s: %w", id, err)
+	}
+	ready, lost := h.candidates(t, agents)
+	for _, a := range ready {
+		claimed, err := h.opts.Store.Claim(ctx, Claim{ID: id, Epoch: epoch, Agent: a.Name, Instance: h.opts.Instance})
+		switch {
+		case errors.Is(err, conclave.ErrLimited):
+			continue
+		case errors.Is(err, conclave.ErrConflict):
+			return nil
+		case err != nil:
+			return fmt.Errorf("claiming task %s for %s: %w", id, a.Name, err)
+		}
+		return h.deliver(ctx, claimed, a)
+	}
+	if len(ready) == 0 && t.Age > h.opts.MaxAge {
+		why := fmt.Sprintf("nobody at %s could be reached for %s", t.To, t.Age.Round(time.Second))
+		if lost > 0 {
+			why += "; what is registered there is lost"
+		}
+		return h.fail(ctx, t, conclave.Errorf(conclave.ErrUnavailable, "%s", why))
+	}
+	return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted, After: parkedRetry, Parked: true})
+}
+
+// candidates returns who may take a task, the freest first and those who did not
+// answer lately last, and how many that may are lost.
+func (h *Hub) candidates(t Task, agents []conclave.Agent) (ready []conclave.Agent, lost int) {
+	agent, role, _ := parseAddress(t.To)
+	now := h.opts.Clock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, a := range agents {
+		if agent != "" && a.Name != agent || role != "" && a.Role != role {
+			continue
+		}
+		if role != "" && (slices.Contains(t.Exclude, a.Name) || slices.Contains(t.Call.Path, string(a.Name))) {
+			continue
+		}
+		if a.State != conclave.AgentLive {
+			lost++
+			continue
+		}
+		ready = append(ready, a)
+	}
+	silent := func(a conclave.Agent) int {
+		if at, ok := h.suspect[agentKey{t.Tenant, a.Name}]; ok && now.Sub(at) < suspectFor {
+			return 1
+		}
+		return 0
+	}
+	slices.SortFunc(ready, func(a, b conclave.Agent) int {
+		// active/capacity, compared without division
+		return cmp.Or(silent(a)-silent(b), cmp.Compare(a.Active*b.Capacity, b.Active*a.Capacity), cmp.Compare(a.Name, b.Name))
+	})
+	return ready, lost
+}
+
+// deliver speaks to the agent and settles what came of it.
+func (h *Hub) deliver(ctx context.Context, t Task, a conclave.Agent) error {
+	result, err := h.speak(ctx, t, a)
+	var overtaken *overtakenError
+	switch {
+	case errors.As(err, &overtaken):
+		return nil // cancelled, or put back by somebody else; the store has it
+	case err != nil && ctx.Err() != nil:
+		// This hub stops. The agent, if it lives on, gets the same message id again.
+		return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted})
+	case errors.Is(err, context.DeadlineExceeded):
+		return h.fail(ctx, t, conclave.Errorf(conclave.ErrTimeout, "%s did not answer within %s", a.Name, h.opts.Timeout))
+	case errors.Is(err, conclave.ErrUnavailable), errors.Is(err, conclave.ErrNotFound):
+		// Not found: its host is there, and does not have it, or not yet.
+		return h.retry(ctx, t, a, err)
+	case errors.Is(err, conclave.ErrLimited):
+		// The host has its hands full although we thought it had not.
+		return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted, After: backoff(t.Attempt), Parked: true})
+	case err != nil:
+		return h.fail(ctx, t, err)
+	}
+
+	end := Settle{State: result.State, Text: result.Text, Reply: result.Data, Actor: string(a.Name)}
+	said := result.Text
+	if result.State == conclave.TaskInputRequired {
+		end.State = conclave.TaskFailed
+		result.Err = conclave.Errorf(conclave.ErrUnsupported, "%s wants more input, and nobody is there to give it: %w", a.Name, result.Err)
+	}
+	if result.Err != nil {
+		end.Error, said = shownError(result.Err), conclave.Text(result.Err)
+	}
+	end.Message = &conclave.Message{
+		ID: conclave.MessageID(conclave.NewID("msg")), Task: t.ID, Conversation: t.Conversation, Run: t.Run,
+		From: string(a.Name), To: t.From, Kind: t.Kind, Text: said, Data: result.Data,
+	}
+	return h.settle(ctx, t, end)
+}
+
+// retry puts a delivery back after an agent did not answer.
+func (h *Hub) retry(ctx context.Context, t Task, a conclave.Agent, why error) error {
+	h.mu.Lock()
+	h.suspect[agentKey{t.Tenant, a.Name}] = h.opts.Clock()
+	delete(h.clients, clientKey(t.Tenant, a))
+	h.mu.Unlock()
+	if t.Age > h.opts.MaxAge {
+		return h.fail(ctx, t, conclave.Errorf(conclave.ErrUnavailable, "%s could not be reached for %s: %w", a.Name, t.Age.Round(time.Second), why))
+	}
+	h.opts.Logger.InfoContext(ctx, "an agent does not answer; the message will be delivered again",
+		"agent", a.Name, "task", t.ID, "attempt", t.Attempt, "err", why)
+	return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted, After: backoff(t.Attempt), Parked: true})
+}
+
+// backoff doubles from a quarter of a second to half a minute.
+func backoff(attempt int) time.Duration {
+	return min(250*time.Millisecond<<min(max(attempt-1, 0), 10), 30*time.Second)
+}
+
+// fail ends a delivery that came to nothing.
+func (h *Hub) fail(ctx context.Context, t Task, why error) error {
+	return h.settle(ctx, t, Settle{State: conclave.TaskFailed, Error: shownError(why)})
+}
+
+// shownError puts the kind of an error before its text, so that a task, which
+// has one field for both, gives the kind back.
+func shownError(err error) string { return conclave.KindOf(err).Error() + ": " + conclave.Text(err) }
+
+// splitError takes apart what shownError made. A text without a kind has none.
+func splitError(shown string) (kind error, text string) {
+	for _, k := range conclave.Kinds() {
+		if text, ok := strings.CutPrefix(shown, k.Error()+": "); ok {
+			return k, text
+		}
+	}
+	return nil, shown
+}
+
+// settle writes the end of a delivery, even when this hub is being stopped. A
+// delivery that something overtook is no error.
+func (h *Hub) settle(ctx context.Context, t Task, s Settle) error {
+	s.ID, s.Epoch = t.ID, t.Epoch
+	if s.Actor == "" {
+		s.Actor = string(conclave.ServiceHub)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
+	defer cancel()
+	_, err := h.opts.Store.Settle(ctx, s)
+	if errors.Is(err, conclave.ErrConflict) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("settling task %s as %s: %w", t.ID, s.State, err)
+	}
+	return nil
+}
+
+// overtakenError says that the task is no longer this delivery's.
+type overtakenError struct{ state conclave.TaskState }
+
+func (e *overtakenError) Error() string { return "the task is " + string(e.state) }
+
+// speak sends the message over A2A and waits for the end. When the task is
+// cancelled meanwhile, here or at another hub, it cancels it at the agent.
+func (h *Hub) speak(ctx context.Context, t Task, a conclave.Agent) (a2awire.Result, error) {
+	caller := conclave.ServiceCaller(conclave.ServiceHub, t.Tenant, t.Call.Human)
+	ctx, cancel := context.WithTimeoutCause(conclave.WithCaller(ctx, caller), h.opts.Timeout, context.DeadlineExceeded)
+	defer cancel()
+	client, err := h.client(ctx, t.Tenant, a)
+	if err != nil {
+		return a2awire.Result{}, err
+	}
+
+	watchCtx, stopWatch := context.WithCancel(ctx)
+	sendCtx, stopSend := context.WithCancelCause(ctx)
+	defer stopSend(nil)
+	accepted := make(chan string, 1)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		for watchCtx.Err() == nil {
+			now, err := h.opts.Store.Wait(watchCtx, t.ID, conclave.TaskWorking, maxWait)
+			if err != nil {
+				return // the epoch still guards what is written at the end
+			}
+			if now.State != conclave.TaskWorking || now.Epoch != t.Epoch {
+				stopSend(&overtakenError{now.State})
+				return
+			}
+		}
+	}()
+	result, err := client.Send(sendCtx, a2awire.Outbound{
+		ID: t.Request.ID, Context: t.Conversation, Text: t.Request.Text, Data: t.Request.Data,
+		Call: onward(t), Run: t.Run, Kind: t.Kind, References: []conclave.TaskID{t.ID},
+	}, func(remote string) { accepted <- remote })
+	stopWatch()
+	<-watched
+
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	var overtaken *overtakenError
+	gone := errors.As(context.Cause(sendCtx), &overtaken) && err != nil
+	if gone {
+		err = overtaken
+	}
+	if gone && overtaken.state == conclave.TaskCanceled || errors.Is(err, context.DeadlineExceeded) {
+		h.cancelRemote(ctx, client, t, accepted)
+	}
+	return result, err
+}
+
+// cancelRemote tells the agent that nobody waits any more.
+func (h *Hub) cancelRemote(ctx context.Context, client *a2awire.Client, t Task, accepted <-chan string) {
+	select {
+	case remote := <-accepted:
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
+		defer cancel()
+		if err := client.Cancel(ctx, remote); err != nil && !errors.Is(err, conclave.ErrConflict) {
+			h.opts.Logger.WarnContext(ctx, "cancelling a task at its agent", "task", t.ID, "agent", t.Agent, "err", err)
+		}
+	default: // the agent never took it
+	}
+}
+
+func clientKey(tenant conclave.TenantID, a conclave.Agent) string {
+	return string(tenant) + "/" + string(a.Name) + " " + a.URL
+}
+
+// client returns the client of an agent, which is kept while it works.
+func (h *Hub) client(ctx context.Context, tenant conclave.TenantID, a conclave.Agent) (*a2awire.Client, error) {
+	key := clientKey(tenant, a)
+	h.mu.Lock()
+	c := h.clients[key]
+	h.mu.Unlock()
+	if c != nil {
+		return c, nil
+	}
+	dial := a2awire.DialOptions{URL: a.URL, Transport: h.opts.Transport, Logger: h.opts.Logger}
+	if h.opts.Token != nil {
+		dial.Token = func(ctx context.Context) (string, error) { return h.opts.Token(ctx, a) }
+	}
+	c, err := a2awire.Dial(ctx, dial)
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	h.clients[key] = c
+	h.mu.Unlock()
+	return c, nil
+}

@@ -1,0 +1,25 @@
+// Package hub is the only way between agents: it knows who exists, decides who
+// may speak to whom, keeps what was said, and delivers it over A2A.
+//
+// A task goes
+//
+//	          Send                claim                 the agent's answer
+//	(nothing) ────▶ submitted ───────────▶ working ───────────────▶ completed, failed, rejected
+//	                   ▲  │ Cancel            │  │ Cancel
+//	                   │  └─────────▶ canceled ◀──┘
+//	                   └── put back: the agent can't be reached, has its hands
+//	                       full, or the hub that held the delivery is gone
+//
+// Send returns after the message, its task, the event and a delivery job
+// (task, epoch) are in the store, in one transaction. A job is a hint:
+// HandleDelivery claims the delivery, which raises the task's epoch, and every
+// later write names the epoch, so a hub that slept and woke changes nothing.
+// A delivery that is put back gets a new epoch and a new job. The agent sees
+// the same message id each time and answers it once.
+//
+// When a hub dies, the claims that carry its instance name are put back when a
+// hub of that name starts, or by any other hub once they are older than
+// ClaimTTL. When an agent's host falls silent, its agents are lost: no new work
+// goes to them, and messages to them wait. A message that reached nobody for
+// MaxAge fails with the reason.
+package hub

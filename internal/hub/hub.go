@@ -1,0 +1,343 @@
+package hub
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"conclave"
+	"conclave/internal/a2awire"
+)
+
+// Options says how a hub works.
+type Options struct {
+	Store Store
+	// Transport reaches agents; an *a2awire.Local serves those in this process.
+	// Nil: http.DefaultTransport.
+	Transport http.RoundTripper
+	// Token returns the bearer token for a request to an agent's host; ctx says
+	// on whose behalf. Nil: none is sent.
+	Token func(ctx context.Context, a conclave.Agent) (string, error)
+	// URL is where the hub's A2A face is reached; cards name it. Empty: where
+	// the client asked.
+	URL string
+	// Instance names this hub among its replicas, and stays the same when it
+	// restarts. Empty: "hub".
+	Instance string
+	MaxHops  int           // of a call that names no limit; 0: 8
+	MaxAge   time.Duration // how long a message tries to reach somebody; 0: 10 minutes
+	Timeout  time.Duration // how long an agent may take; 0: 1 hour
+	Silence  time.Duration // after which an agent that registered here is lost; 0: 20 seconds
+	Clock    conclave.Clock
+	Logger   *slog.Logger
+}
+
+const (
+	refreshSeen = 30 * time.Second // how often an unchanged agent's Seen is written
+	agentTTL    = 90 * time.Second // for agents that registered with a hub that is gone
+	claimTTL    = time.Minute
+	sweepEvery  = 15 * time.Second
+)
+
+func (o *Options) setDefaults() error {
+	if o.Store == nil {
+		return conclave.Errorf(conclave.ErrInvalid, "a hub needs a store")
+	}
+	if o.Instance == "" {
+		o.Instance = "hub"
+	}
+	if o.MaxHops == 0 {
+		o.MaxHops = 8
+	}
+	if o.MaxAge == 0 {
+		o.MaxAge = 10 * time.Minute
+	}
+	if o.Timeout == 0 {
+		o.Timeout = time.Hour
+	}
+	if o.Silence == 0 {
+		o.Silence = 20 * time.Second
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return nil
+}
+
+// Hub implements [conclave.Hub].
+type Hub struct {
+	opts Options
+
+	mu      sync.Mutex
+	beats   map[agentKey]*beat
+	suspect map[agentKey]time.Time // when a delivery found nobody there
+	clients map[string]*a2awire.Client
+	servers map[string]http.Handler // A2A faces by address
+}
+
+type agentKey struct {
+	tenant conclave.TenantID
+	name   conclave.AgentName
+}
+
+// beat is what this hub last heard of an agent, so that a heartbeat that says
+// nothing new costs no write.
+type beat struct {
+	told    conclave.Agent // as the store returned it
+	asked   conclave.Agent // as it registered
+	written time.Time
+	heard   time.Time
+}
+
+var _ conclave.Hub = (*Hub)(nil)
+
+// New makes a hub. ErrInvalid without a store.
+func New(opts Options) (*Hub, error) {
+	if err := opts.setDefaults(); err != nil {
+		return nil, err
+	}
+	return &Hub{
+		opts: opts, beats: map[agentKey]*beat{}, suspect: map[agentKey]time.Time{},
+		clients: map[string]*a2awire.Client{}, servers: map[string]http.Handler{},
+	}, nil
+}
+
+// Run puts back what an earlier life of this instance held, then watches over
+// claims and agents until ctx ends.
+func (h *Hub) Run(ctx context.Context, ready func()) error {
+	n, err := h.opts.Store.Sweep(ctx, Sweep{Instance: h.opts.Instance, Start: true, AgentTTL: agentTTL, ClaimTTL: claimTTL})
+	if err != nil {
+		return fmt.Errorf("taking up deliveries after a restart: %w", err)
+	}
+	if n > 0 {
+		h.opts.Logger.InfoContext(ctx, "took up deliveries after a restart", "count", n)
+	}
+	ready()
+	silence := time.NewTicker(h.opts.Silence / 4)
+	defer silence.Stop()
+	sweep := time.NewTicker(sweepEvery)
+	defer sweep.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-silence.C:
+			h.loseSilent(ctx)
+		case <-sweep.C:
+			if _, err := h.opts.Store.Sweep(ctx, Sweep{Instance: h.opts.Instance, AgentTTL: agentTTL, ClaimTTL: claimTTL}); err != nil && ctx.Err() == nil {
+				h.opts.Logger.ErrorContext(ctx, "sweeping deliveries and agents", "err", err)
+			}
+		}
+	}
+}
+
+// loseSilent marks agents lost whose heartbeats to this hub have stopped.
+func (h *Hub) loseSilent(ctx context.Context) {
+	now := h.opts.Clock()
+	type gone struct {
+		key   agentKey
+		agent conclave.Agent
+	}
+	var silent []gone
+	h.mu.Lock()
+	for key, b := range h.beats {
+		if now.Sub(b.heard) > h.opts.Silence {
+			silent = append(silent, gone{key, b.told})
+			delete(h.beats, key)
+		}
+	}
+	h.mu.Unlock()
+	for _, g := range silent {
+		g.agent.State = conclave.AgentLost
+		if _, err := h.opts.Store.UpsertAgent(ctx, g.key.tenant, g.agent); err != nil {
+			h.opts.Logger.ErrorContext(ctx, "marking an agent lost", "agent", g.key.name, "err", err)
+		}
+	}
+}
+
+var agentName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+
+// Register implements [conclave.Hub]. An agent that says it is lost takes its leave.
+func (h *Hub) Register(ctx context.Context, in conclave.RegisterAgent) (conclave.Agent, error) {
+	a, err := checkAgent(in.Agent)
+	if err != nil {
+		return conclave.Agent{}, err
+	}
+	key := agentKey{conclave.CallerFrom(ctx).Tenant, a.Name}
+	now := h.opts.Clock()
+	h.mu.Lock()
+	b := h.beats[key]
+	if b != nil && sameAgent(b.asked, a) && now.Sub(b.written) < refreshSeen {
+		b.heard = now
+		told := b.told
+		told.Seen = now
+		delete(h.suspect, key)
+		h.mu.Unlock()
+		return told, nil
+	}
+	h.mu.Unlock()
+
+	told, err := h.opts.Store.UpsertAgent(ctx, key.tenant, a)
+	if err != nil {
+		return conclave.Agent{}, fmt.Errorf("registering %s: %w", a.Name, err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.suspect, key)
+	if a.State == conclave.AgentLost {
+		delete(h.beats, key)
+	} else {
+		h.beats[key] = &beat{told: told, asked: a, written: now, heard: now}
+	}
+	return told, nil
+}
+
+func checkAgent(a conclave.Agent) (conclave.Agent, error) {
+	if !agentName.MatchString(string(a.Name)) {
+		return a, conclave.Errorf(conclave.ErrInvalid, "agent name %q: want lower-case letters, digits and hyphens, at most 63", a.Name)
+	}
+	if !agentName.MatchString(string(a.Role)) {
+		return a, conclave.Errorf(conclave.ErrInvalid, "role %q of agent %s: want lower-case letters, digits and hyphens, at most 63", a.Role, a.Name)
+	}
+	u, err := url.Parse(a.URL)
+	if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", a2awire.LocalScheme}, u.Scheme) {
+		return a, conclave.Errorf(conclave.ErrInvalid, "url %q of agent %s: want the http or https address of its A2A JSON-RPC interface or of its card", a.URL, a.Name)
+	}
+	if key, err := base64.StdEncoding.DecodeString(a.PublicKey); a.PublicKey != "" && (err != nil || len(key) != 32) {
+		return a, conclave.Errorf(conclave.ErrInvalid, "public key of agent %s: want an ed25519 key of 32 bytes in base64", a.Name)
+	}
+	switch a.State {
+	case "":
+		a.State = conclave.AgentLive
+	case conclave.AgentLive, conclave.AgentLost:
+	default:
+		return a, conclave.Errorf(conclave.ErrInvalid, "state %q of agent %s: want live or lost", a.State, a.Name)
+	}
+	if a.Capacity < 0 {
+		return a, conclave.Errorf(conclave.ErrInvalid, "capacity %d of agent %s: want 1 or more", a.Capacity, a.Name)
+	}
+	if a.Capacity == 0 {
+		a.Capacity = 1
+	}
+	if a.Skills == nil {
+		a.Skills = []string{}
+	}
+	a.Active, a.Seen = 0, time.Time{}
+	return a, nil
+}
+
+func sameAgent(a, b conclave.Agent) bool {
+	return a.Name == b.Name && a.Role == b.Role && a.Description == b.Description && slices.Equal(a.Skills, b.Skills) &&
+		a.Brain == b.Brain && a.Service == b.Service && a.URL == b.URL && a.PublicKey == b.PublicKey &&
+		a.State == b.State && a.Capacity == b.Capacity
+}
+
+// Agents implements [conclave.Hub].
+func (h *Hub) Agents(ctx context.Context, in conclave.ListAgents) ([]conclave.Agent, error) {
+	agents, err := h.opts.Store.Agents(ctx, conclave.CallerFrom(ctx).Tenant, in)
+	if err != nil {
+		return nil, fmt.Errorf("listing agents: %w", err)
+	}
+	if agents == nil {
+		agents = []conclave.Agent{}
+	}
+	return agents, nil
+}
+
+// maxWait bounds how long one call waits for a task's end.
+const maxWait = time.Minute
+
+// Task implements [conclave.Hub].
+func (h *Hub) Task(ctx context.Context, in conclave.GetTask) (conclave.Task, error) {
+	d := time.Duration(in.Wait) * time.Millisecond
+	if d < 0 || d > maxWait {
+		return conclave.Task{}, conclave.Errorf(conclave.ErrInvalid, "wait_ms %d: want 0 to %d", in.Wait, maxWait.Milliseconds())
+	}
+	t, err := h.task(ctx, in.ID)
+	for deadline := h.opts.Clock().Add(d); err == nil && !t.State.Ended() && d > 0; d = deadline.Sub(h.opts.Clock()) {
+		t, err = h.opts.Store.Wait(ctx, in.ID, t.State, d)
+	}
+	if err != nil {
+		return conclave.Task{}, fmt.Errorf("reading task %s: %w", in.ID, err)
+	}
+	return t.Task, nil
+}
+
+// task returns a task of the caller's tenant.
+func (h *Hub) task(ctx context.Context, id conclave.TaskID) (Task, error) {
+	t, err := h.opts.Store.Wait(ctx, id, "", 0)
+	if err == nil && t.Tenant != conclave.CallerFrom(ctx).Tenant {
+		err = conclave.ErrNotFound
+	}
+	if errors.Is(err, conclave.ErrNotFound) {
+		return Task{}, conclave.Errorf(conclave.ErrNotFound, "there is no task %q", id)
+	}
+	return t, err
+}
+
+// Cancel implements [conclave.Hub]. The hub that delivers the task sees the
+// change and tells the agent.
+func (h *Hub) Cancel(ctx context.Context, in conclave.NameTask) (conclave.Task, error) {
+	t, err := h.task(ctx, in.ID)
+	if err != nil {
+		return conclave.Task{}, fmt.Errorf("cancelling task %s: %w", in.ID, err)
+	}
+	caller := conclave.CallerFrom(ctx)
+	if caller.Agent != "" && t.From != string(caller.Agent) {
+		return conclave.Task{}, conclave.Errorf(conclave.ErrDenied, "%s may cancel only what it asked for itself", caller.Agent)
+	}
+	if t.State.Ended() {
+		return conclave.Task{}, conclave.Errorf(conclave.ErrConflict, "task %s has ended: it is %s", in.ID, t.State)
+	}
+	t, err = h.opts.Store.Settle(ctx, Settle{
+		ID: in.ID, State: conclave.TaskCanceled, Error: "cancelled by " + caller.Name(), Actor: caller.Name(),
+	})
+	if err != nil {
+		return conclave.Task{}, fmt.Errorf("cancelling task %s: %w", in.ID, err)
+	}
+	return t.Task, nil
+}
+
+// Messages implements [conclave.Hub].
+func (h *Hub) Messages(ctx context.Context, in conclave.ListMessages) ([]conclave.Message, error) {
+	switch {
+	case in.Limit == 0:
+		in.Limit = 200
+	case in.Limit < 0 || in.Limit > 1000:
+		return nil, conclave.Errorf(conclave.ErrInvalid, "limit %d: want 1 to 1000", in.Limit)
+	}
+	msgs, err := h.opts.Store.Messages(ctx, MessageFilter{Tenant: conclave.CallerFrom(ctx).Tenant, ListMessages: in})
+	if err != nil {
+		return nil, fmt.Errorf("listing messages: %w", err)
+	}
+	if msgs == nil {
+		msgs = []conclave.Message{}
+	}
+	return msgs, nil
+}
+
+// parseAddress takes agents/NAME or roles/ROLE apart.
+func parseAddress(to string) (agent conclave.AgentName, role conclave.Role, err error) {
+	kind, name, ok := strings.Cut(to, "/")
+	if ok && name != "" && !strings.Contains(name, "/") {
+		switch kind {
+		case "agents":
+			return conclave.AgentName(name), "", nil
+		case "roles":
+			return "", conclave.Role(name), nil
+		}
+	}
+	return "", "", conclave.Errorf(conclave.ErrInvalid, "address %q: want agents/NAME or roles/ROLE", to)
+}

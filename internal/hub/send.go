@@ -1,0 +1,235 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"conclave"
+)
+
+// maxText and maxData bound one message.
+const (
+	maxText = 1 << 20
+	maxData = 15 << 20
+)
+
+// actsFor starts the only element of an agent's call path: "tasks/ID", the task
+// that it works on. The path itself is the hub's own record of that task.
+const actsFor = "tasks/"
+
+// Send implements [conclave.Hub]. A human's call starts a path; a service may
+// carry one on; an agent names the task that it works on, as the only element
+// tasks/ID of the path.
+func (h *Hub) Send(ctx context.Context, in conclave.SendMessage) (conclave.Task, error) {
+	t, err := h.send(ctx, in)
+	return t.Task, err
+}
+
+func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
+	caller := conclave.CallerFrom(ctx)
+	agent, role, err := parseAddress(in.To)
+	if err != nil {
+		return Task{}, err
+	}
+	switch {
+	case len(in.Text) > maxText:
+		return Task{}, conclave.Errorf(conclave.ErrInvalid, "the text is larger than 1 MiB")
+	case len(in.Data) > maxData:
+		return Task{}, conclave.Errorf(conclave.ErrInvalid, "the data is larger than 15 MiB")
+	case strings.TrimSpace(in.Text) == "" && len(in.Data) == 0:
+		return Task{}, conclave.Errorf(conclave.ErrInvalid, "the message says nothing: it has neither text nor data")
+	case len(in.Data) > 0 && !json.Valid(in.Data):
+		return Task{}, conclave.Errorf(conclave.ErrInvalid, "the data is not JSON")
+	}
+	from, err := speaker(caller, in.From)
+	if err != nil {
+		return Task{}, h.refuse(ctx, caller, in, err)
+	}
+	call, parent, err := h.callPath(ctx, caller, in)
+	if err != nil {
+		return Task{}, h.refuse(ctx, caller, in, err)
+	}
+	if err := h.checkCallee(ctx, caller.Tenant, agent, role, in.Exclude, call); err != nil {
+		return Task{}, h.refuse(ctx, caller, in, err)
+	}
+	if in.Conversation == "" {
+		in.Conversation = parent.Conversation
+	}
+	if in.Conversation == "" {
+		in.Conversation = conclave.ConversationID(conclave.NewID("talk"))
+	}
+	if in.Run == "" {
+		in.Run = parent.Run
+	}
+
+	id := conclave.TaskID(conclave.NewID("task"))
+	t, _, err := h.opts.Store.Accept(ctx, Accept{
+		Tenant: caller.Tenant, Key: in.Key, Call: call, Exclude: in.Exclude,
+		Task: conclave.Task{ID: id, Conversation: in.Conversation, Run: in.Run, From: from, To: in.To, Kind: in.Kind},
+		Request: conclave.Message{
+			ID: conclave.MessageID(conclave.NewID("msg")), Task: id, Conversation: in.Conversation, Run: in.Run,
+			From: from, To: in.To, Kind: in.Kind, Text: in.Text, Data: in.Data,
+		},
+	})
+	if err != nil {
+		return Task{}, fmt.Errorf("keeping a message to %s: %w", in.To, err)
+	}
+	return t, nil
+}
+
+// refuse records a refusal for reasons of rights or limits; a mistake in the
+// request is its sender's business alone.
+func (h *Hub) refuse(ctx context.Context, caller conclave.Caller, in conclave.SendMessage, why error) error {
+	kind := conclave.KindOf(why)
+	if kind != conclave.ErrLimited && kind != conclave.ErrDenied {
+		return why
+	}
+	m := conclave.Message{Conversation: in.Conversation, Run: in.Run, From: caller.Name(), To: in.To, Kind: in.Kind, Text: in.Text}
+	if err := h.opts.Store.Refuse(ctx, caller.Tenant, m, why.Error()); err != nil {
+		h.opts.Logger.ErrorContext(ctx, "recording a refused call", "from", m.From, "to", m.To, "err", err)
+	}
+	return why
+}
+
+// speaker returns who speaks. Nobody speaks as another; a service may speak as
+// the human on whose behalf it acts.
+func speaker(c conclave.Caller, from string) (string, error) {
+	switch {
+	case c.Name() == "":
+		return "", conclave.Errorf(conclave.ErrDenied, "a message needs a speaker, and the caller has no name")
+	case from == "" || from == c.Name():
+		return c.Name(), nil
+	case c.Service != "" && c.Agent == "" && from == c.Human:
+		return from, nil
+	}
+	return "", conclave.Errorf(conclave.ErrDenied, "%s can't speak as %s", c.Name(), from)
+}
+
+// callPath returns the path up to the caller, and the task that it acts for.
+func (h *Hub) callPath(ctx context.Context, c conclave.Caller, in conclave.SendMessage) (conclave.CallPath, Task, error) {
+	call := in.Call
+	var parent Task
+	switch {
+	case c.Agent != "":
+		var err error
+		if call, parent, err = h.agentPath(ctx, c, in.Call); err != nil {
+			return call, parent, err
+		}
+	case c.Service != "" && len(in.Call.Path) > 0:
+		// Services are trusted to hand on the path of what they act for.
+		if call.Path[len(call.Path)-1] != c.Name() {
+			call.Path = append(slices.Clone(call.Path), c.Name())
+		}
+	default:
+		call.Path = []string{c.Name()}
+		if call.Hops == 0 {
+			call.Hops = h.opts.MaxHops
+		}
+	}
+	if c.Human != "" {
+		call.Human = c.Human
+	}
+	call.Hops = min(call.Hops, h.opts.MaxHops)
+	switch {
+	case call.Hops < 1:
+		return call, parent, conclave.Errorf(conclave.ErrLimited, "no hop is left for another call after %s", shownPath(call.Path))
+	case call.Tokens < 0:
+		return call, parent, conclave.Errorf(conclave.ErrLimited, "the token budget is spent after %s", shownPath(call.Path))
+	}
+	return call, parent, nil
+}
+
+// agentPath takes an agent's path from the record of the task that it works on.
+func (h *Hub) agentPath(ctx context.Context, c conclave.Caller, told conclave.CallPath) (conclave.CallPath, Task, error) {
+	id, ok := "", false
+	if len(told.Path) == 1 {
+		id, ok = strings.CutPrefix(told.Path[0], actsFor)
+	}
+	if !ok {
+		return told, Task{}, conclave.Errorf(conclave.ErrDenied, "%s must name the task that it works on, as the only element tasks/ID of the call's path", c.Agent)
+	}
+	parent, err := h.task(ctx, conclave.TaskID(id))
+	if err != nil {
+		return told, Task{}, err
+	}
+	if parent.Agent != c.Agent || parent.State != conclave.TaskWorking {
+		return told, Task{}, conclave.Errorf(conclave.ErrDenied, "%s does not work on task %s", c.Agent, id)
+	}
+	call := onward(parent)
+	if told.Tokens != 0 && (call.Tokens == 0 || told.Tokens < call.Tokens) {
+		call.Tokens = told.Tokens
+	}
+	return call, parent, nil
+}
+
+// onward is the path that an agent's own calls have: its task's, and itself.
+func onward(t Task) conclave.CallPath {
+	call := t.Call
+	call.Path = append(slices.Clone(call.Path), string(t.Agent))
+	call.Hops--
+	return call
+}
+
+func shownPath(path []string) string { return strings.Join(path, " → ") }
+
+// checkCallee refuses an address that nobody has, and a call that comes back to
+// somebody who waits for it.
+func (h *Hub) checkCallee(ctx context.Context, tenant conclave.TenantID, agent conclave.AgentName, role conclave.Role, exclude []conclave.AgentName, call conclave.CallPath) error {
+	agents, err := h.opts.Store.Agents(ctx, tenant, conclave.ListAgents{})
+	if err != nil {
+		return fmt.Errorf("looking for who has an address: %w", err)
+	}
+	if agent != "" {
+		if !slices.ContainsFunc(agents, func(a conclave.Agent) bool { return a.Name == agent }) {
+			return conclave.Errorf(conclave.ErrNotFound, "there is no agent %q; there are %s", agent, known(agents))
+		}
+		if slices.Contains(call.Path, string(agent)) {
+			return cycle(call.Path, string(agent))
+		}
+		return nil
+	}
+	var has, inPath bool
+	for _, a := range agents {
+		if a.Role != role || slices.Contains(exclude, a.Name) {
+			continue
+		}
+		if has = true; !slices.Contains(call.Path, string(a.Name)) {
+			return nil
+		}
+		inPath = true
+	}
+	switch {
+	case inPath:
+		return cycle(call.Path, "roles/"+string(role))
+	case has || slices.ContainsFunc(agents, func(a conclave.Agent) bool { return a.Role == role }):
+		return conclave.Errorf(conclave.ErrNotFound, "every agent of the role %q is excluded", role)
+	}
+	return conclave.Errorf(conclave.ErrNotFound, "there is no agent of the role %q; there are %s", role, known(agents))
+}
+
+func cycle(path []string, callee string) error {
+	return conclave.Errorf(conclave.ErrLimited, "the call would go in a circle: %s → %s", shownPath(path), callee)
+}
+
+// known lists addresses for an error.
+func known(agents []conclave.Agent) string {
+	if len(agents) == 0 {
+		return "none yet"
+	}
+	var names, roles []string
+	for _, a := range agents {
+		names = append(names, "agents/"+string(a.Name))
+		if r := "roles/" + string(a.Role); !slices.Contains(roles, r) {
+			roles = append(roles, r)
+		}
+	}
+	slices.Sort(roles)
+	all := append(roles, names...)
+	if len(all) > 30 {
+		return strings.Join(all[:30], ", ") + " and more"
+	}
+	return strings.Join(all, ", ")
+}

@@ -1,0 +1,151 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"conclave"
+)
+
+// Store keeps agents, tasks and messages. Each method is one transaction that
+// also writes the events it names, and stamps times with the database's clock.
+// Ids are made by the hub. Every implementation passes [StoreSuite].
+type Store interface {
+	// UpsertAgent keeps an agent under (tenant, name) with Seen = now. ErrConflict
+	// when the name is kept with another PublicKey. Events: agent.registered when
+	// it is new, changed, or live again; agent.lost when State turns from live to
+	// lost; none when nothing but Seen changes. When it is new or live again, up
+	// to Capacity parked deliveries (see Settle) that it may take are enqueued
+	// again at once, oldest first. Active is not stored but counted.
+	UpsertAgent(ctx context.Context, tenant conclave.TenantID, a conclave.Agent) (conclave.Agent, error)
+
+	// Agents lists the tenant's agents by name. Active is the number of tasks
+	// that are working with the agent.
+	Agents(ctx context.Context, tenant conclave.TenantID, in conclave.ListAgents) ([]conclave.Agent, error)
+
+	// Accept inserts the task as submitted with epoch 1, its request message, and
+	// the job (task, 1) due now. When the tenant has a task with the same From and
+	// Key (and Key is not empty), it changes nothing and returns that task with
+	// created false. Event: message.sent, with the task as subject, and the
+	// message (without its data) as data.
+	Accept(ctx context.Context, in Accept) (t Task, created bool, err error)
+
+	// Wait returns the task: at once when its state is not seen, or d has passed,
+	// else as soon as its state changes. ErrNotFound.
+	Wait(ctx context.Context, id conclave.TaskID, seen conclave.TaskState, d time.Duration) (Task, error)
+
+	// Claim gives a submitted task to an agent: it becomes working with that
+	// Agent, its epoch is raised by one, Attempt too, and the claim is kept with
+	// the instance and the time. ErrConflict when the task is not submitted or
+	// its epoch is another one; ErrLimited when the agent already has as many
+	// working tasks as its Capacity; ErrNotFound. Event: task.changed.
+	Claim(ctx context.Context, in Claim) (Task, error)
+
+	// Settle ends a delivery, or a task that was not delivered. ErrConflict when
+	// the task has ended, or its epoch is not in.Epoch (0 stands for any);
+	// ErrNotFound.
+	//   - State submitted puts it back: no Agent, epoch raised by one, the job
+	//     (task, epoch) due after in.After, and parked as in.Parked says.
+	//   - Any other state is final: Text, Reply and Error are kept, and
+	//     in.Message is inserted when it is not nil. When the task was working,
+	//     the oldest parked delivery that the agent may take (same tenant, To is
+	//     the agent's own address or its role's, the agent is not excluded) is
+	//     enqueued again at once with its present epoch, and is no longer parked.
+	// Events: task.changed, and message.sent for in.Message.
+	Settle(ctx context.Context, in Settle) (Task, error)
+
+	// Tasks lists tasks, the newest update first (ties: the higher id first), with
+	// how many there are without Limit and Before.
+	Tasks(ctx context.Context, f TaskFilter) (tasks []Task, total int, err error)
+
+	// Messages lists the tenant's messages in the order in which they were kept.
+	// With a Task in the filter, only that task's.
+	Messages(ctx context.Context, f MessageFilter) ([]conclave.Message, error)
+
+	// Refuse writes the event call.refused: who wanted what of whom, and why not.
+	Refuse(ctx context.Context, tenant conclave.TenantID, m conclave.Message, why string) error
+
+	// Sweep renews the claims of in.Instance, or with Start puts them back; puts
+	// back every claim that nobody renewed for ClaimTTL; and turns live agents
+	// that were not seen for AgentTTL lost. Putting back is as in Settle, due
+	// now, not parked. It returns how many claims it put back. When there is
+	// nothing to do, it writes nothing. Events: task.changed, agent.lost.
+	Sweep(ctx context.Context, in Sweep) (requeued int, err error)
+}
+
+// Task is a task as the store keeps it.
+type Task struct {
+	conclave.Task
+	Tenant  conclave.TenantID
+	Call    conclave.CallPath    // up to the one who asks, as accepted
+	Exclude []conclave.AgentName // agents that a role address must not choose
+	Request conclave.Message
+	Epoch   int64
+	Attempt int           // how often it was claimed
+	Age     time.Duration // since acceptance, on the database's clock
+}
+
+// Accept is a message to keep.
+type Accept struct {
+	Tenant  conclave.TenantID
+	Key     string        // idempotency key, the asker's own
+	Task    conclave.Task // State, Created and Updated are the store's
+	Request conclave.Message
+	Call    conclave.CallPath
+	Exclude []conclave.AgentName
+}
+
+// Claim gives a delivery to an agent.
+type Claim struct {
+	ID       conclave.TaskID
+	Epoch    int64
+	Agent    conclave.AgentName
+	Instance string // the hub that holds it
+}
+
+// Settle says how a delivery ended.
+type Settle struct {
+	ID      conclave.TaskID
+	Epoch   int64
+	State   conclave.TaskState
+	Text    string
+	Reply   json.RawMessage
+	Error   string            // the kind of error, a colon, a text: "denied: planner-1 does not vote on its own work"
+	Actor   string            // who did it, for the event
+	Message *conclave.Message // what the agent said, when it said something
+	After   time.Duration     // put back: when it is due
+	Parked  bool              // put back: nobody can take it now; wake it when somebody can
+}
+
+// Sweep says what is stale.
+type Sweep struct {
+	Instance string
+	Start    bool // the instance has just started, so it holds nothing
+	AgentTTL time.Duration
+	ClaimTTL time.Duration
+}
+
+// TaskFilter chooses tasks. Zero fields choose all.
+type TaskFilter struct {
+	Tenant       conclave.TenantID
+	From         string
+	To           string // the address that was asked
+	Agent        conclave.AgentName
+	Conversation conclave.ConversationID
+	State        conclave.TaskState
+	UpdatedAfter time.Time // and at that time
+	// Before starts the page after the task with this update and id.
+	Before struct {
+		Updated time.Time
+		ID      conclave.TaskID
+	}
+	Limit int
+}
+
+// MessageFilter chooses messages.
+type MessageFilter struct {
+	Tenant conclave.TenantID
+	Task   conclave.TaskID
+	conclave.ListMessages
+}

@@ -1,0 +1,158 @@
+package modelrouter
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"conclave"
+	"conclave/internal/llm"
+)
+
+// Store keeps what model calls cost.
+type Store interface {
+	Record(ctx context.Context, call conclave.ModelCall) error
+	Usage(ctx context.Context, in conclave.GetUsage) (conclave.Usage, error)
+}
+
+// Options for [New].
+type Options struct {
+	// Upstreams are tried in this order. Empty: every request is ErrUnavailable.
+	Upstreams []Upstream
+	// Rules; nil means those that Conclave ships.
+	Rules *Rules
+	// Store keeps the accounts. Required.
+	Store Store
+	// Authenticate tells whose a token is: ErrDenied when it is nobody's. Required.
+	Authenticate func(ctx context.Context, token string) (conclave.Caller, error)
+	// Transport makes the calls to upstreams. Nil: a transport of its own.
+	Transport http.RoundTripper
+	// Idle is the longest silence of an upstream. Zero: 10 minutes, which is
+	// what Claude Code waits.
+	Idle time.Duration
+	// Logger gets what could not be recorded, and each call at level debug. Nil:
+	// nothing is logged.
+	Logger *slog.Logger
+	// Clock tells the time. Nil: time.Now.
+	Clock conclave.Clock
+}
+
+// Router is the model-router service. It is safe for concurrent use.
+type Router struct {
+	rules     *Rules
+	upstreams []*upstream
+	store     Store
+	auth      func(context.Context, string) (conclave.Caller, error)
+	transport http.RoundTripper
+	log       *slog.Logger
+	now       conclave.Clock
+	sessions  sessions
+}
+
+var _ conclave.Models = (*Router)(nil)
+
+// New makes a router. ErrInvalid for an upstream that can't be.
+func New(o Options) (*Router, error) {
+	if o.Store == nil || o.Authenticate == nil {
+		return nil, conclave.Errorf(conclave.ErrInvalid, "the model router needs a store and a way to authenticate")
+	}
+	r := &Router{rules: o.Rules, store: o.Store, auth: o.Authenticate, transport: o.Transport, log: o.Logger, now: o.Clock}
+	if r.rules == nil {
+		rules, err := ParseRules(defaultRules)
+		if err != nil {
+			return nil, err
+		}
+		r.rules = rules
+	}
+	if r.transport == nil {
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		// Many agents talk to few hosts.
+		t.MaxIdleConnsPerHost = 64
+		// The bytes must pass as they are.
+		t.DisableCompression = true
+		r.transport = t
+	}
+	r.transport = llm.Watch(r.transport, cmp.Or(o.Idle, 10*time.Minute))
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	if r.now == nil {
+		r.now = time.Now
+	}
+	for _, u := range o.Upstreams {
+		if err := u.complete(); err != nil {
+			return nil, err
+		}
+		r.upstreams = append(r.upstreams, &upstream{Upstream: u})
+	}
+	return r, nil
+}
+
+// Route tells which model a request would get. ErrUnavailable when no provider
+// that has a model for it is configured.
+func (r *Router) Route(_ context.Context, in conclave.RouteQuery) (conclave.Route, error) {
+	tier, reason := r.rules.tier(in)
+	for _, wire := range []string{WireAnthropic, WireOpenAI} {
+		for _, c := range r.candidates(wire, "", tier, false) {
+			if c.upstream.trouble(r.now()) == "" {
+				return conclave.Route{Tier: tier, Model: c.model, Wire: wire, Reason: reason}, nil
+			}
+		}
+	}
+	return conclave.Route{}, conclave.Errorf(conclave.ErrUnavailable,
+		"no model provider can be used for the %s tier: set ANTHROPIC_API_KEY, or OPENAI_BASE_URL and CONCLAVE_MODEL", tier)
+}
+
+// Upstreams lists the providers.
+func (r *Router) Upstreams(context.Context, conclave.None) ([]conclave.Upstream, error) {
+	all := []conclave.Upstream{}
+	for _, u := range r.upstreams {
+		all = append(all, u.describe(r.rules, r.now()))
+	}
+	return all, nil
+}
+
+// Usage adds up what was spent.
+func (r *Router) Usage(ctx context.Context, in conclave.GetUsage) (conclave.Usage, error) {
+	u, err := r.store.Usage(ctx, in)
+	if err != nil {
+		return conclave.Usage{}, fmt.Errorf("adding up model usage: %w", err)
+	}
+	return u, nil
+}
+
+// candidate is an upstream with what a request's model is called there.
+type candidate struct {
+	*upstream
+	model string
+}
+
+// candidates lists the upstreams for a request in the order in which they are
+// tried: as configured, but those in trouble last.
+func (r *Router) candidates(wire, requested, tier string, ownKey bool) []candidate {
+	var all []candidate
+	for _, u := range r.upstreams {
+		if u.Wire != wire || !u.serves(ownKey) {
+			continue
+		}
+		if m := u.model(requested, tier, r.rules); m != "" || tier == "" {
+			all = append(all, candidate{u, m})
+		}
+	}
+	now := r.now()
+	slices.SortStableFunc(all, func(a, b candidate) int {
+		return cmp.Compare(btoi(a.trouble(now) != ""), btoi(b.trouble(now) != ""))
+	})
+	return all
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,170 @@
+package restwire
+
+import (
+	"context"
+
+	"conclave"
+)
+
+// Plans returns the plan-management service.
+func (c *Client) Plans() conclave.Plans { return plans{c} }
+
+// Hub returns the a2a-hub service.
+func (c *Client) Hub() conclave.Hub { return hub{c} }
+
+// Council returns the collaboration-orchestrator service.
+func (c *Client) Council() conclave.Council { return council{c} }
+
+// Worktrees returns the git-worktree service.
+func (c *Client) Worktrees() conclave.Worktrees { return worktrees{c} }
+
+// Workflows returns the workflow-orchestrator service.
+func (c *Client) Workflows() conclave.Workflows { return workflows{c} }
+
+// Models returns the model-router service.
+func (c *Client) Models() conclave.Models { return models{c} }
+
+// Events returns the record that the monitor service serves.
+func (c *Client) Events() conclave.Events { return events{c} }
+
+type plans struct{ c *Client }
+
+func (p plans) Propose(ctx context.Context, in conclave.ProposePlan) (conclave.Plan, error) {
+	return call[conclave.Plan](ctx, p.c, "plan_propose", in)
+}
+
+func (p plans) Comment(ctx context.Context, in conclave.CommentPlan) (conclave.Plan, error) {
+	return call[conclave.Plan](ctx, p.c, "plan_comment", in)
+}
+
+func (p plans) Get(ctx context.Context, in conclave.GetPlan) (conclave.Plan, error) {
+	return call[conclave.Plan](ctx, p.c, "plan_get", in)
+}
+
+func (p plans) List(ctx context.Context, in conclave.ListPlans) ([]conclave.Plan, error) {
+	return call[[]conclave.Plan](ctx, p.c, "plan_list", in)
+}
+
+func (p plans) Diff(ctx context.Context, in conclave.DiffPlan) (conclave.PlanDiff, error) {
+	return call[conclave.PlanDiff](ctx, p.c, "plan_diff", in)
+}
+
+type hub struct{ c *Client }
+
+func (h hub) Register(ctx context.Context, in conclave.RegisterAgent) (conclave.Agent, error) {
+	return call[conclave.Agent](ctx, h.c, "agent_register", in)
+}
+
+func (h hub) Agents(ctx context.Context, in conclave.ListAgents) ([]conclave.Agent, error) {
+	return call[[]conclave.Agent](ctx, h.c, "agent_list", in)
+}
+
+func (h hub) Send(ctx context.Context, in conclave.SendMessage) (conclave.Task, error) {
+	return call[conclave.Task](ctx, h.c, "message_send", in)
+}
+
+func (h hub) Task(ctx context.Context, in conclave.GetTask) (conclave.Task, error) {
+	return call[conclave.Task](ctx, h.c, "task_get", in)
+}
+
+func (h hub) Cancel(ctx context.Context, in conclave.NameTask) (conclave.Task, error) {
+	return call[conclave.Task](ctx, h.c, "task_cancel", in)
+}
+
+func (h hub) Messages(ctx context.Context, in conclave.ListMessages) ([]conclave.Message, error) {
+	return call[[]conclave.Message](ctx, h.c, "message_list", in)
+}
+
+type council struct{ c *Client }
+
+func (k council) Convene(ctx context.Context, in conclave.ConveneMotion) (conclave.Motion, error) {
+	return call[conclave.Motion](ctx, k.c, "decide", in)
+}
+
+func (k council) Get(ctx context.Context, in conclave.GetMotion) (conclave.MotionStatus, error) {
+	return call[conclave.MotionStatus](ctx, k.c, "decision_get", in)
+}
+
+func (k council) Cast(ctx context.Context, in conclave.CastBallot) (conclave.Receipt, error) {
+	return call[conclave.Receipt](ctx, k.c, "ballot_cast", in)
+}
+
+func (k council) Resolve(ctx context.Context, in conclave.ResolveMotion) (conclave.Decision, error) {
+	return call[conclave.Decision](ctx, k.c, "decision_resolve", in)
+}
+
+func (k council) List(ctx context.Context, in conclave.ListMotions) ([]conclave.MotionStatus, error) {
+	return call[[]conclave.MotionStatus](ctx, k.c, "decision_list", in)
+}
+
+type worktrees struct{ c *Client }
+
+func (w worktrees) Lease(ctx context.Context, in conclave.LeaseWorktree) (conclave.Worktree, error) {
+	return call[conclave.Worktree](ctx, w.c, "worktree_lease", in)
+}
+
+func (w worktrees) Commit(ctx context.Context, in conclave.CommitWorktree) (conclave.Commit, error) {
+	return call[conclave.Commit](ctx, w.c, "worktree_commit", in)
+}
+
+func (w worktrees) Merge(ctx context.Context, in conclave.MergeWorktree) (conclave.Merge, error) {
+	return call[conclave.Merge](ctx, w.c, "worktree_merge", in)
+}
+
+func (w worktrees) Release(ctx context.Context, in conclave.NameWorktree) (conclave.Worktree, error) {
+	return call[conclave.Worktree](ctx, w.c, "worktree_release", in)
+}
+
+func (w worktrees) Deliver(ctx context.Context, in conclave.Deliver) (conclave.Merge, error) {
+	return call[conclave.Merge](ctx, w.c, "branch_deliver", in)
+}
+
+func (w worktrees) List(ctx context.Context, in conclave.ListWorktrees) ([]conclave.Worktree, error) {
+	return call[[]conclave.Worktree](ctx, w.c, "worktree_list", in)
+}
+
+type workflows struct{ c *Client }
+
+func (w workflows) Start(ctx context.Context, in conclave.StartRun) (conclave.Run, error) {
+	return call[conclave.Run](ctx, w.c, "workflow_start", in)
+}
+
+func (w workflows) Get(ctx context.Context, in conclave.GetRun) (conclave.RunDetail, error) {
+	return call[conclave.RunDetail](ctx, w.c, "workflow_status", in)
+}
+
+func (w workflows) List(ctx context.Context, in conclave.ListRuns) ([]conclave.Run, error) {
+	return call[[]conclave.Run](ctx, w.c, "workflow_list", in)
+}
+
+func (w workflows) Cancel(ctx context.Context, in conclave.NameRun) (conclave.Run, error) {
+	return call[conclave.Run](ctx, w.c, "workflow_cancel", in)
+}
+
+func (w workflows) Approvals(ctx context.Context, in conclave.ListRuns) ([]conclave.Approval, error) {
+	return call[[]conclave.Approval](ctx, w.c, "approval_list", in)
+}
+
+func (w workflows) Approve(ctx context.Context, in conclave.Approve) (conclave.Approval, error) {
+	return call[conclave.Approval](ctx, w.c, "approval_decide", in)
+}
+
+type models struct{ c *Client }
+
+func (m models) Route(ctx context.Context, in conclave.RouteQuery) (conclave.Route, error) {
+	return call[conclave.Route](ctx, m.c, "route_explain", in)
+}
+
+func (m models) Upstreams(ctx context.Context, in conclave.None) ([]conclave.Upstream, error) {
+	return call[[]conclave.Upstream](ctx, m.c, "upstream_list", in)
+}
+
+func (m models) Usage(ctx context.Context, in conclave.GetUsage) (conclave.Usage, error) {
+	return call[conclave.Usage](ctx, m.c, "usage_get", in)
+}
+
+type events struct{ c *Client }
+
+func (e events) List(ctx context.Context, f conclave.EventFilter) ([]conclave.Event, error) {
+	return call[[]conclave.Event](ctx, e.c, "event_list", f)
+}

@@ -1,0 +1,125 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"conclave"
+	"conclave/internal/killpoint"
+)
+
+// SQLite has one writer. One goroutine owns it, and puts the transactions that
+// wait at that moment into one commit, each in a savepoint of its own, so that
+// they share one fsync and none can undo another.
+
+type write struct {
+	ctx  context.Context
+	f    func(*Tx) error
+	err  error
+	done chan struct{}
+}
+
+const groupSize = 128
+
+func (db *DB) grouped(ctx context.Context, f func(*Tx) error) error {
+	w := &write{ctx: ctx, f: f, done: make(chan struct{})}
+	if err := db.submit(w); err != nil {
+		return err
+	}
+	<-w.done // a write that was taken is waited for: its fate must be known
+	return w.err
+}
+
+func (db *DB) submit(w *write) (err error) {
+	defer func() {
+		if recover() != nil { // sending on the channel that Close closed
+			err = conclave.Errorf(conclave.ErrUnavailable, "the database is closed")
+		}
+	}()
+	select {
+	case db.writes <- w:
+		return nil
+	case <-w.ctx.Done():
+		return w.ctx.Err()
+	}
+}
+
+func (db *DB) groupCommits() {
+	defer close(db.done)
+	for first := range db.writes {
+		group := []*write{first}
+	gather:
+		for len(group) < groupSize {
+			select {
+			case w, ok := <-db.writes:
+				if !ok {
+					break gather
+				}
+				group = append(group, w)
+			default:
+				break gather
+			}
+		}
+		db.commitGroup(group)
+	}
+}
+
+func (db *DB) commitGroup(group []*write) {
+	// The group's transaction belongs to no caller: one that gives up must not
+	// undo the others.
+	ctx := context.Background()
+	t, err := db.write.BeginTx(ctx, nil)
+	if err != nil {
+		finish(group, unavailable(err))
+		return
+	}
+	var applied []*Tx
+	var kept []*write
+	for i, w := range group {
+		tx := &Tx{ctx: ctx, db: db, tx: t}
+		if err := w.ctx.Err(); err != nil {
+			w.err = err
+			close(w.done)
+			continue
+		}
+		if _, err := t.ExecContext(ctx, "SAVEPOINT w"); err != nil {
+			t.Rollback()
+			finish(append(kept, group[i:]...), unavailable(err))
+			return
+		}
+		if w.err = w.f(tx); w.err != nil {
+			if _, err := t.ExecContext(ctx, "ROLLBACK TO w"); err != nil {
+				t.Rollback()
+				finish(append(kept, group[i:]...), unavailable(err))
+				return
+			}
+			close(w.done)
+		} else {
+			applied = append(applied, tx)
+			kept = append(kept, w)
+		}
+		if _, err := t.ExecContext(ctx, "RELEASE w"); err != nil {
+			t.Rollback()
+			finish(append(kept, group[i+1:]...), unavailable(err))
+			return
+		}
+	}
+	killpoint.At("commit.before")
+	if err := t.Commit(); err != nil {
+		t.Rollback()
+		finish(kept, unavailable(fmt.Errorf("commit: %w", err)))
+		return
+	}
+	killpoint.At("commit.after")
+	finish(kept, nil)
+	for _, tx := range applied {
+		db.published(tx)
+	}
+}
+
+func finish(ws []*write, err error) {
+	for _, w := range ws {
+		w.err = err
+		close(w.done)
+	}
+}

@@ -1,0 +1,52 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"conclave"
+)
+
+// ModelCalls keeps what calls to model providers cost.
+type ModelCalls struct{ db *DB }
+
+// ModelCalls returns the model router's store.
+func (db *DB) ModelCalls() ModelCalls { return ModelCalls{db} }
+
+// Record keeps one call, with its event.
+func (s ModelCalls) Record(ctx context.Context, c conclave.ModelCall) error {
+	return s.db.Update(ctx, func(tx *Tx) error {
+		now, err := tx.Now()
+		if err != nil {
+			return err
+		}
+		doc, err := encode(c)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.exec(`INSERT INTO model_calls (tenant, run, agent, model, status, input_tokens, output_tokens, cost_usd, at, doc)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`, string(tenantOf(ctx)), string(c.Run), string(c.Agent), c.Model, c.Status,
+			c.InputTokens, c.OutputTokens, c.CostUSD, now.UnixMicro(), doc); err != nil {
+			return err
+		}
+		return tx.Append(conclave.Event{Kind: conclave.EventModelCalled, Tenant: tenantOf(ctx), Actor: string(c.Agent), Run: c.Run, Subject: c.Model,
+			Text: fmt.Sprintf("%s: %d tokens in, %d out", c.Model, c.InputTokens, c.OutputTokens)})
+	})
+}
+
+// Usage adds up what was spent. The cost is nil when some call has no price.
+func (s ModelCalls) Usage(ctx context.Context, in conclave.GetUsage) (conclave.Usage, error) {
+	var calls, input, output, unpriced int64
+	var cost float64
+	err := s.db.View(ctx, func(tx *Tx) error {
+		_, err := tx.scan([]any{&calls, &input, &output, &cost, &unpriced}, `SELECT count(*), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0),
+			coalesce(sum(cost_usd), 0.0), coalesce(sum(CASE WHEN cost_usd IS NULL THEN 1 ELSE 0 END), 0)
+			FROM model_calls WHERE tenant = $1 AND ($2 = '' OR run = $2) AND ($3 = '' OR agent = $3)`, string(tenantOf(ctx)), string(in.Run), string(in.Agent))
+		return err
+	})
+	u := conclave.Usage{ModelCalls: &calls, InputTokens: &input, OutputTokens: &output}
+	if unpriced == 0 {
+		u.CostUSD = &cost
+	}
+	return u, err
+}

@@ -1,0 +1,311 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"conclave"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
+	"github.com/riverqueue/river/riverdriver/riversqlite"
+)
+
+// hint is the only kind of job: it names a row of the work table and its epoch.
+type hint struct {
+	Work  string `json:"work"`
+	ID    string `json:"id"`
+	Epoch int64  `json:"epoch"`
+}
+
+func (hint) Kind() string { return "hint" }
+
+// wake is a job that never runs. Inserting it again makes the queue look for
+// work now: after a commit that is sooner than its next poll.
+type wake struct{}
+
+func (wake) Kind() string { return "wake" }
+
+// Handler works on a row: it claims (id, epoch) and does nothing when the claim
+// fails. An error makes the queue hint again, a few times.
+type Handler func(ctx context.Context, id string, epoch int64) error
+
+type queue struct {
+	db       *DB
+	handlers map[string]Handler
+	workers  map[string]int
+	inserter *river.Client[*sql.Tx]
+
+	mu      sync.Mutex
+	client  *river.Client[*sql.Tx] // while Run runs
+	pending map[string]bool
+	ring    chan struct{}
+}
+
+func (db *DB) driver() riverdriver.Driver[*sql.Tx] {
+	if db.postgres {
+		return riverdatabasesql.New(db.write)
+	}
+	return riversqlite.New(db.write)
+}
+
+func newQueue(db *DB) *queue {
+	q := &queue{db: db, handlers: map[string]Handler{}, workers: map[string]int{}, pending: map[string]bool{}, ring: make(chan struct{}, 1)}
+	var err error
+	if q.inserter, err = river.NewClient(db.driver(), q.config()); err != nil {
+		panic(err) // the configuration is ours and constant
+	}
+	return q
+}
+
+func (q *queue) config() *river.Config {
+	return &river.Config{
+		Logger:            slog.New(dropNoise{q.db.log.Handler()}),
+		JobTimeout:        -1, // work ends with its own deadline
+		MaxAttempts:       5,
+		FetchCooldown:     2 * time.Millisecond,
+		FetchPollInterval: time.Second, // only the fallback: a commit wakes the workers
+		// The sweeper puts work back, by heartbeat and epoch; a rescue by age
+		// would do it a second time.
+		RescueStuckJobsAfter:        24 * time.Hour,
+		CompletedJobRetentionPeriod: time.Hour,
+		SkipUnknownJobCheck:         true,
+	}
+}
+
+// dropNoise lets only warnings of the queue through.
+type dropNoise struct{ slog.Handler }
+
+func (h dropNoise) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && h.Handler.Enabled(ctx, l)
+}
+
+func (q *queue) insert(tx *Tx, kind, id string, epoch int64, due time.Time) error {
+	opts := &river.InsertOpts{Queue: kind}
+	if now := time.Now(); due.After(now) {
+		opts.ScheduledAt = due
+	}
+	_, err := q.inserter.InsertTx(tx.ctx, tx.tx, hint{Work: kind, ID: id, Epoch: epoch}, opts)
+	return err
+}
+
+// Handle says who works on a kind of work in this process, and on how many rows
+// at once. It must be called before Run.
+func (db *DB) Handle(kind string, workers int, h Handler) {
+	db.queue.handlers[kind] = h
+	db.queue.workers[kind] = workers
+}
+
+// Run works until ctx ends: it puts dead claims back, then feeds the handlers.
+func (db *DB) Run(ctx context.Context, ready func()) error {
+	q := db.queue
+	if err := db.sweep(ctx, true); err != nil {
+		return fmt.Errorf("put unfinished work back: %w", err)
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if db.postgres {
+		wg.Go(func() { db.listen(ctx) })
+	}
+	if len(q.handlers) == 0 {
+		ready()
+		<-ctx.Done()
+		return nil
+	}
+	config := q.config()
+	config.Workers = river.NewWorkers()
+	river.AddWorker(config.Workers, &hintWorker{handlers: q.handlers})
+	config.Queues = map[string]river.QueueConfig{}
+	for kind, n := range q.workers {
+		config.Queues[kind] = river.QueueConfig{MaxWorkers: n}
+	}
+	client, err := river.NewClient(db.driver(), config)
+	if err != nil {
+		return fmt.Errorf("configure the queue: %w", err)
+	}
+	// The queue gets a context that ends with Stop, so that its jobs can finish
+	// writing what they were about to.
+	if err := client.Start(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("start the queue: %w", err)
+	}
+	q.mu.Lock()
+	q.client = client
+	q.mu.Unlock()
+	wg.Go(func() { q.wakeLoop(ctx, client) })
+	wg.Go(func() { db.beat(ctx) })
+	ready()
+	<-ctx.Done()
+	q.mu.Lock()
+	q.client = nil
+	q.mu.Unlock()
+	stop, done := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer done()
+	return client.StopAndCancel(stop)
+}
+
+type hintWorker struct {
+	river.WorkerDefaults[hint]
+	handlers map[string]Handler
+}
+
+func (w *hintWorker) Work(ctx context.Context, job *river.Job[hint]) error {
+	h, ok := w.handlers[job.Args.Work]
+	if !ok {
+		return conclave.Errorf(conclave.ErrUnsupported, "no worker for %q here", job.Args.Work)
+	}
+	return h(ctx, job.Args.ID, job.Args.Epoch)
+}
+
+// beat keeps this process's claims alive and puts those of the dead back.
+func (db *DB) beat(ctx context.Context) {
+	t := time.NewTicker(heartbeatEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if err := db.heartbeat(ctx); err != nil && ctx.Err() == nil {
+			db.log.Warn("heartbeat", "error", err)
+		}
+		if err := db.sweep(ctx, false); err != nil && ctx.Err() == nil {
+			db.log.Warn("sweep", "error", err)
+		}
+	}
+}
+
+// wake makes the workers of a queue look now.
+func (q *queue) wake(name string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.client == nil || q.workers[name] == 0 {
+		return
+	}
+	q.pending[name] = true
+	select {
+	case q.ring <- struct{}{}:
+	default:
+	}
+}
+
+func (q *queue) wakeLoop(ctx context.Context, client *river.Client[*sql.Tx]) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-q.ring:
+		}
+		q.mu.Lock()
+		names := q.pending
+		q.pending = map[string]bool{}
+		q.mu.Unlock()
+		for name := range names {
+			// Always the same unique job far in the future: the insert changes
+			// nothing, and tells the queue to look.
+			_, err := client.Insert(ctx, wake{}, &river.InsertOpts{Queue: name, ScheduledAt: farFuture,
+				UniqueOpts: river.UniqueOpts{ByArgs: true, ByQueue: true}})
+			if err != nil && ctx.Err() == nil {
+				q.db.log.Warn("wake the queue", "queue", name, "error", err)
+			}
+		}
+	}
+}
+
+var farFuture = time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// channel is the Postgres channel on which processes tell each other of commits.
+const channel = "conclave"
+
+type notice struct {
+	Events []subject `json:"e,omitempty"`
+	Queues []string  `json:"q,omitempty"`
+}
+
+type subject struct {
+	Run string `json:"r,omitempty"`
+	ID  string `json:"i,omitempty"`
+}
+
+// notify sends what the transaction touches to the other processes, with its commit.
+func (tx *Tx) notify() error {
+	if !tx.db.postgres || (len(tx.events) == 0 && len(tx.queues) == 0) {
+		return nil
+	}
+	var n notice
+	for _, e := range tx.events {
+		n.Events = append(n.Events, subject{Run: string(e.Run), ID: e.Subject})
+	}
+	for q := range tx.queues {
+		n.Queues = append(n.Queues, q)
+	}
+	payload, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	if len(payload) > 7900 { // the limit of a payload is 8000 bytes
+		payload = []byte(`{}`) // "look at everything"
+	}
+	_, err = tx.exec(`SELECT pg_notify($1, $2)`, channel, string(payload))
+	return err
+}
+
+// listen passes on what other processes committed. It reconnects for ever;
+// while it is away, watchers poll.
+func (db *DB) listen(ctx context.Context) {
+	for wait := 50 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 5*time.Second) {
+		err := db.listenOnce(ctx, func() { wait = 50 * time.Millisecond })
+		if ctx.Err() != nil {
+			return
+		}
+		db.log.Warn("listening to the database was interrupted", "error", err)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (db *DB) listenOnce(ctx context.Context, connected func()) error {
+	conn, err := pgx.Connect(ctx, db.dsn)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
+		return err
+	}
+	connected()
+	db.feed.publishAll()
+	for {
+		msg, err := conn.WaitForNotification(ctx)
+		if err != nil {
+			return err
+		}
+		var n notice
+		if err := json.Unmarshal([]byte(msg.Payload), &n); err != nil || len(n.Events)+len(n.Queues) == 0 {
+			db.feed.publishAll()
+			for name := range db.queue.workers {
+				db.queue.wake(name)
+			}
+			continue
+		}
+		events := make([]conclave.Event, len(n.Events))
+		for i, s := range n.Events {
+			events[i] = conclave.Event{Run: conclave.RunID(s.Run), Subject: s.ID}
+		}
+		db.feed.publish(events)
+		for _, name := range n.Queues {
+			db.queue.wake(name)
+		}
+	}
+}

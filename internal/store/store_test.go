@@ -1,0 +1,224 @@
+package store_test
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"conclave"
+	"conclave/internal/hub"
+	"conclave/internal/store"
+)
+
+// engine is one database that every test of this package runs on.
+type engine struct {
+	name string
+	url  func(t *testing.T) string // of an empty database of the test's own
+}
+
+func engines() []engine {
+	return []engine{
+		{"sqlite", func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "test.db") }},
+		{"postgres", postgresURL},
+	}
+}
+
+// postgresURL makes a database on the server that CONCLAVE_TEST_POSTGRES names.
+func postgresURL(t *testing.T) string {
+	t.Helper()
+	server := os.Getenv("CONCLAVE_TEST_POSTGRES")
+	if server == "" {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("CONCLAVE_TEST_POSTGRES names no Postgres server")
+		}
+		t.Skip("no Postgres: CONCLAVE_TEST_POSTGRES names none")
+	}
+	admin, err := sql.Open("pgx", server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r [6]byte
+	rand.Read(r[:])
+	name := "test_" + hex.EncodeToString(r[:])
+	if _, err := admin.Exec("CREATE DATABASE " + name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := admin.Exec("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
+			t.Error(err)
+		}
+		admin.Close()
+	})
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + name
+	return u.String()
+}
+
+func onEach(t *testing.T, test func(t *testing.T, db *store.DB)) {
+	for _, e := range engines() {
+		t.Run(e.name, func(t *testing.T) { test(t, open(t, e.url(t), "test")) })
+	}
+}
+
+func open(t *testing.T, url, owner string) *store.DB {
+	t.Helper()
+	db, err := store.Open(t.Context(), store.Options{URL: url, Owner: owner})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+// run works the queue until the test ends.
+func run(t *testing.T, db *store.DB) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	up, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- db.Run(ctx, func() { close(up) }) }()
+	select {
+	case <-up:
+	case err := <-done:
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestHubStore(t *testing.T) {
+	for _, e := range engines() {
+		t.Run(e.name, func(t *testing.T) {
+			hub.StoreSuite(t, func(t *testing.T, deliver hub.Deliver) (hub.Store, func() []conclave.Event) {
+				db := open(t, e.url(t), "test")
+				db.Handle(store.WorkDelivery, 16, func(ctx context.Context, id string, epoch int64) error {
+					return deliver(ctx, conclave.TaskID(id), epoch)
+				})
+				run(t, db)
+				return db.Hub(), func() []conclave.Event {
+					ctx := conclave.WithCaller(context.Background(), conclave.Caller{Tenant: "acme"})
+					events, err := db.Events().List(ctx, conclave.EventFilter{Limit: 1000})
+					if err != nil {
+						t.Fatal(err)
+					}
+					return events
+				}
+			})
+		})
+	}
+}
+
+func TestOpenTwiceKeepsData(t *testing.T) {
+	for _, e := range engines() {
+		t.Run(e.name, func(t *testing.T) {
+			url := e.url(t)
+			db := open(t, url, "a")
+			p, err := db.Plans().Propose(t.Context(), conclave.ProposePlan{Run: "run-1"}, conclave.Plan{ID: "plan-1", Run: "run-1", Version: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			again, err := open(t, url, "a").Plans().Get(t.Context(), conclave.GetPlan{ID: p.ID})
+			if err != nil || again.Version != 1 {
+				t.Fatalf("plan %+v, error %v", again, err)
+			}
+		})
+	}
+}
+
+func TestIdempotencyKey(t *testing.T) {
+	onEach(t, func(t *testing.T, db *store.DB) {
+		in := conclave.ProposePlan{Key: "k", Run: "run-1", Author: "planner-1"}
+		plan := conclave.Plan{ID: "plan-1", Run: "run-1", Version: 1}
+		first, err := db.Plans().Propose(t.Context(), in, plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := db.Plans().Propose(t.Context(), in, plan)
+		if err != nil || !again.Created.Equal(first.Created) {
+			t.Errorf("the same key: %+v, %v; want the first answer", again, err)
+		}
+		in.Author = "planner-2"
+		if _, err := db.Plans().Propose(t.Context(), in, plan); !errors.Is(err, conclave.ErrConflict) {
+			t.Errorf("the key for another request: %v, want a conflict", err)
+		}
+		events, err := db.Events().List(t.Context(), conclave.EventFilter{Run: "run-1"})
+		if err != nil || len(events) != 1 {
+			t.Errorf("%d events, %v; want one", len(events), err)
+		}
+	})
+}
+
+func TestConcurrentWritersShareCommits(t *testing.T) {
+	onEach(t, func(t *testing.T, db *store.DB) {
+		var wg sync.WaitGroup
+		for i := range 200 {
+			wg.Go(func() {
+				err := db.ModelCalls().Record(t.Context(), conclave.ModelCall{Run: "run-1", Model: fmt.Sprint(i), InputTokens: 1, OutputTokens: 2})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		u, err := db.ModelCalls().Usage(t.Context(), conclave.GetUsage{Run: "run-1"})
+		if err != nil || *u.ModelCalls != 200 || *u.InputTokens != 200 || *u.OutputTokens != 400 || u.CostUSD != nil {
+			t.Errorf("usage %+v, %v", u, err)
+		}
+	})
+}
+
+func TestWatchSeesEveryEventInOrder(t *testing.T) {
+	onEach(t, func(t *testing.T, db *store.DB) {
+		run(t, db)
+		const n = 100
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		go func() {
+			var wg sync.WaitGroup
+			for i := range n {
+				wg.Go(func() {
+					if err := db.ModelCalls().Record(ctx, conclave.ModelCall{Run: "run-1", Model: fmt.Sprint(i)}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+		}()
+		seen, last := map[string]bool{}, int64(0)
+		for e, err := range db.Events().Watch(ctx, conclave.EventFilter{Run: "run-1"}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.Seq <= last {
+				t.Errorf("seq %d after %d", e.Seq, last)
+			}
+			last, seen[e.Subject] = e.Seq, true
+			if len(seen) == n {
+				return
+			}
+		}
+		t.Fatalf("saw %d of %d events", len(seen), n)
+	})
+}

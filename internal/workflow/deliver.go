@@ -1,0 +1,212 @@
+package workflow
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"conclave"
+	"conclave/internal/evidence"
+	"conclave/internal/git"
+)
+
+type deliverInput struct {
+	Vote       string   `json:"vote,omitempty"`
+	NeedsModel []string `json:"needs_model,omitempty"` // parts of the task that nothing here can do
+}
+
+type deliverOut struct {
+	Report conclave.Report `json:"report"`
+	Usage  conclave.Usage  `json:"usage"`
+}
+
+// deliver writes the reports and ends the run. Merging into the user's own
+// branch is another step, which waits for their approval.
+func deliver(ctx context.Context, w *work) (Transition, error) {
+	in, err := input[deliverInput](w)
+	if err != nil && len(w.step.Input) > 0 {
+		return Transition{}, err
+	}
+	status, reason := conclave.RunDone, "the plan was approved"
+	switch {
+	case len(in.NeedsModel) > 0:
+		status = conclave.RunNeedsModel
+		reason = "no playbook covers: " + strings.Join(quoted(in.NeedsModel), "; ") + ". Add a model: set ANTHROPIC_API_KEY, or OPENAI_BASE_URL and CONCLAVE_MODEL, and run it again"
+	case w.Run.Head != "":
+		reason = "branch " + w.Run.Branch + " is ready to merge"
+	}
+	usage, err := w.s.o.Models.Usage(ctx, conclave.GetUsage{Run: w.Run.ID})
+	if err != nil {
+		return Transition{}, fmt.Errorf("add up the cost: %w", err)
+	}
+	w.Run.Status, w.Run.Reason, w.Run.Usage = status, reason, usage
+	report, err := w.writeReport(ctx)
+	if err != nil {
+		return Transition{}, fmt.Errorf("write the report: %w", err)
+	}
+	t := ended(deliverOut{Report: report, Usage: usage}, status, reason)
+	t.Run = func(r *conclave.Run) { r.Report, r.Usage = report, usage }
+	if status == conclave.RunDone && w.Run.Head != "" {
+		t.Add = append(t.Add, newStep(kindLand, "land", "Merge into your branch, after approval", nil, w.step.Key))
+	}
+	return t, nil
+}
+
+func quoted(list []string) []string {
+	var q []string
+	for _, s := range list {
+		q = append(q, "“"+s+"”")
+	}
+	return q
+}
+
+// land waits for the user's word, then moves their branch.
+func land(ctx context.Context, w *work) (Transition, error) {
+	in, err := output[intakeOut](w, "intake")
+	if err != nil {
+		return Transition{}, err
+	}
+	if in.Facts.Branch == "" {
+		return Transition{State: conclave.StepDone, Reason: "HEAD is detached: there is no branch to merge into"}, nil
+	}
+	i := slices.IndexFunc(w.Approvals, func(a conclave.Approval) bool { return a.Kind == "deliver" })
+	if i < 0 || w.Approvals[i].Decided == nil {
+		return Transition{State: conclave.StepWaiting, Reason: "waits for approval",
+			Ask: &conclave.Approval{ID: conclave.ApprovalID("appr-" + string(w.Run.ID)), Kind: "deliver",
+				Title:   fmt.Sprintf("Merge %s into %s", w.Run.Branch, in.Facts.Branch),
+				Detail:  fmt.Sprintf("%s moves from %.12s to %.12s in %s. The report: %s", in.Facts.Branch, w.Run.Base, w.Run.Head, w.Run.Repo, w.Run.Report.Markdown),
+				Subject: w.Run.Head}}, nil
+	}
+	a := w.Approvals[i]
+	if a.Decision != conclave.VerdictApprove {
+		return Transition{State: conclave.StepDone, Reason: "rejected by " + a.By}, nil
+	}
+	m, err := w.s.o.Worktrees.Deliver(ctx, conclave.Deliver{Key: w.key("deliver"), Run: w.Run.ID, Repo: w.Run.Repo, Into: in.Facts.Branch, Head: w.Run.Head})
+	if err != nil {
+		return Transition{}, fmt.Errorf("merge into %s: %w", in.Facts.Branch, err)
+	}
+	return done(mergeOut{Merge: m}), nil
+}
+
+// cleanup gives back what the run still holds.
+func cleanup(ctx context.Context, w *work) (Transition, error) {
+	leases, err := w.s.o.Worktrees.List(ctx, conclave.ListWorktrees{Run: w.Run.ID, Leased: true})
+	if err != nil {
+		return Transition{}, fmt.Errorf("list the run's worktrees: %w", err)
+	}
+	for _, l := range leases {
+		if _, err := w.s.o.Worktrees.Release(ctx, conclave.NameWorktree{Key: "cleanup/" + string(l.ID), ID: l.ID}); err != nil {
+			return Transition{}, fmt.Errorf("release %s: %w", l.Path, err)
+		}
+	}
+	return Transition{State: conclave.StepDone, Reason: count(len(leases), "worktree") + " released"}, nil
+}
+
+// audit reviews the repository as it is.
+func audit(ctx context.Context, w *work) (Transition, error) {
+	intake, err := output[intakeOut](w, "intake")
+	if err != nil {
+		return Transition{}, err
+	}
+	f := intake.Facts
+	if f.Baseline == nil {
+		return Transition{}, conclave.Errorf(conclave.ErrInvalid, "the repository is empty; there is nothing to review")
+	}
+	about := conclave.Assignment{Kind: conclave.AssignReview, Facts: &f, Evidence: f.Baseline}
+	findings, absent, err := w.review(ctx, about, fmt.Sprintf("Please review the repository at %.12s: %s.", f.Commit, checksText(*f.Baseline)), nil)
+	if err != nil {
+		return Transition{}, err
+	}
+	about.Kind, about.Findings, about.Run, about.Task, about.Brain = "", findings, w.Run.ID, w.Run.Task, w.Run.Brain
+	material, err := json.Marshal(about)
+	if err != nil {
+		return Transition{}, err
+	}
+	d, wait, err := w.vote(ctx, "vote", conclave.Motion{
+		Kind: conclave.MotionApprove, Title: fmt.Sprintf("Accept %s at %.12s", f.Name, f.Commit),
+		Subject:  conclave.Subject{Kind: "tree", ID: f.Commit, Hash: "git:" + f.Tree},
+		Voters:   []string{"roles/code-reviewer", "roles/security", "roles/qa", "roles/architect"},
+		Senior:   "roles/architect",
+		Rule:     conclave.Rule{Name: "threshold", Threshold: w.s.o.Config.Threshold, Quorum: 2},
+		Material: material, Deadline: w.deadline(),
+	})
+	if err != nil {
+		return Transition{}, err
+	}
+	if wait != nil {
+		return *wait, nil
+	}
+	out := verifyOut{Evidence: *f.Baseline, Findings: findings, Absent: absent, Round: 1, Accepted: d.Outcome == conclave.OutcomeApproved,
+		Decision: decisionOut{Motion: d.Motion.ID, Outcome: d.Outcome, Reason: d.Reason}}
+	data, err := json.Marshal(out)
+	if err != nil {
+		return Transition{}, err
+	}
+	w.find(w.step.Key).Output, w.find(w.step.Key).State = data, conclave.StepDone // the report reads it
+	usage, err := w.s.o.Models.Usage(ctx, conclave.GetUsage{Run: w.Run.ID})
+	if err != nil {
+		return Transition{}, err
+	}
+	status, reason := conclave.RunDone, "accepted: "+d.Reason
+	if !out.Accepted {
+		status, reason = conclave.RunRejected, "rejected: "+d.Reason
+	}
+	w.Run.Status, w.Run.Reason, w.Run.Usage = status, reason, usage
+	report, err := w.writeReport(ctx)
+	if err != nil {
+		return Transition{}, fmt.Errorf("write the report: %w", err)
+	}
+	t := ended(out, status, reason)
+	t.Run = func(r *conclave.Run) { r.Report, r.Usage = report, usage }
+	return t, nil
+}
+
+type intakeOut struct {
+	Facts conclave.Facts `json:"facts"`
+}
+
+// intake measures the repository at the commit that the run starts from.
+func intake(ctx context.Context, w *work) (Transition, error) {
+	repo, err := git.Open(ctx, w.Run.Repo)
+	if err != nil {
+		return Transition{}, err
+	}
+	f, err := measure(ctx, repo, w.Run.Base)
+	if err != nil {
+		return Transition{}, fmt.Errorf("measure the repository: %w", err)
+	}
+	f.Complexity = complexity(w.Run.Task, f)
+	t := Transition{State: conclave.StepDone}
+	var warnings []string
+	if len(f.Dirty) > 0 {
+		warnings = append(warnings, fmt.Sprintf("the working tree has changes in %s that are not committed; the run starts from HEAD (%.12s) and leaves them alone", count(len(f.Dirty), "file"), f.Commit))
+	}
+	if f.Shallow {
+		warnings = append(warnings, "the clone is shallow: history before its boundary is not seen")
+	}
+	if !f.Empty {
+		lease, err := w.s.o.Worktrees.Lease(ctx, conclave.LeaseWorktree{Key: w.key("lease"), Run: w.Run.ID, Step: "intake", Repo: w.Run.Repo, Base: w.Run.Base})
+		if err != nil {
+			return Transition{}, fmt.Errorf("lease a worktree: %w", err)
+		}
+		base, err := w.s.o.Meter.Measure(ctx, evidence.Tree{Dir: lease.Path, TreeHash: f.Tree, Build: f.Build, Test: f.Test})
+		if err != nil {
+			return Transition{}, fmt.Errorf("measure the commit: %w", err)
+		}
+		f.Baseline = &base
+		if _, err := w.s.o.Worktrees.Release(ctx, conclave.NameWorktree{Key: w.key("release"), ID: lease.ID}); err != nil {
+			return Transition{}, fmt.Errorf("release the worktree: %w", err)
+		}
+		if !base.Passed() {
+			warnings = append(warnings, "before the run: "+checksText(base))
+		}
+	}
+	for _, text := range warnings {
+		t.Events = append(t.Events, conclave.Event{Kind: conclave.EventRunWarned, Subject: string(w.Run.ID), Text: text})
+	}
+	t.Output = intakeOut{Facts: f}
+	t.Run = func(r *conclave.Run) { r.Warnings = warnings }
+	return t, nil
+}
