@@ -150,7 +150,7 @@ type Result struct {
 	Stdout, Stderr []byte
 	// StdoutCut and StderrCut count the bytes that were cut.
 	StdoutCut, StderrCut int64
-	// TimedOut, OutOfMemory, TooManyProcesses say which limit ended it.
+	// TimedOut, OutOfMemory, TooManyProcesses say which limit it passed.
 	TimedOut, OutOfMemory, TooManyProcesses bool
 	Duration                                time.Duration
 }
