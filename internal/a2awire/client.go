@@ -14,6 +14,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2aclient"
 	"github.com/a2aproject/a2a-go/v2/a2aclient/agentcard"
 	"github.com/a2aproject/a2a-go/v2/a2acompat/a2av0"
+	"github.com/a2aproject/a2a-go/v2/a2asrv"
 	a2alog "github.com/a2aproject/a2a-go/v2/log"
 
 	"conclave"
@@ -51,6 +52,30 @@ type DialOptions struct {
 	// for each one, because tokens expire. Nil: none is sent.
 	Token  func(ctx context.Context) (string, error)
 	Logger *slog.Logger
+}
+
+// Probe asks whether an agent's server is there: any answer but a server's
+// failure will do. ErrUnavailable when there is none.
+func Probe(ctx context.Context, url string, rt http.RoundTripper) error {
+	if rt == nil {
+		rt = http.DefaultTransport
+	}
+	if !strings.HasSuffix(url, ".json") {
+		url = strings.TrimSuffix(url, "/") + a2asrv.WellKnownAgentCardPath
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return conclave.Errorf(conclave.ErrInvalid, "the address %q: %w", url, err)
+	}
+	resp, err := (&http.Client{Transport: rt}).Do(req)
+	if err != nil {
+		return conclave.Errorf(conclave.ErrUnavailable, "%s does not answer: %w", req.URL.Host, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 500 {
+		return conclave.Errorf(conclave.ErrUnavailable, "%s answers %s", req.URL.Host, resp.Status)
+	}
+	return nil
 }
 
 // Client speaks to one agent.

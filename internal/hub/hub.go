@@ -46,6 +46,8 @@ const (
 	agentTTL    = 90 * time.Second // for agents that registered with a hub that is gone
 	claimTTL    = time.Minute
 	sweepEvery  = 15 * time.Second
+	probeEvery  = 30 * time.Second // of agents that no pool of ours hosts
+	probeLimit  = 5 * time.Second
 )
 
 func (o *Options) setDefaults() error {
@@ -125,6 +127,9 @@ func (h *Hub) Run(ctx context.Context, ready func()) error {
 		h.opts.Logger.InfoContext(ctx, "took up deliveries after a restart", "count", n)
 	}
 	ready()
+	var probing sync.WaitGroup
+	defer probing.Wait()
+	probing.Go(func() { h.probeForeign(ctx) })
 	silence := time.NewTicker(h.opts.Silence / 4)
 	defer silence.Stop()
 	sweep := time.NewTicker(sweepEvery)
@@ -153,7 +158,7 @@ func (h *Hub) loseSilent(ctx context.Context) {
 	var silent []gone
 	h.mu.Lock()
 	for key, b := range h.beats {
-		if now.Sub(b.heard) > h.opts.Silence {
+		if !foreign(b.told) && now.Sub(b.heard) > h.opts.Silence {
 			silent = append(silent, gone{key, b.told})
 			delete(h.beats, key)
 		}
@@ -164,6 +169,76 @@ func (h *Hub) loseSilent(ctx context.Context) {
 		if _, err := h.opts.Store.UpsertAgent(ctx, g.key.tenant, g.agent); err != nil {
 			h.opts.Logger.ErrorContext(ctx, "marking an agent lost", "agent", g.key.name, "err", err)
 		}
+	}
+}
+
+// foreign reports whether an agent is somebody else's: it was registered once,
+// and sends no heartbeats.
+func foreign(a conclave.Agent) bool { return a.Service == "" }
+
+// probeForeign asks foreign agents' servers, now and then, whether they are
+// there, until ctx ends.
+func (h *Hub) probeForeign(ctx context.Context) {
+	tick := time.NewTicker(probeEvery)
+	defer tick.Stop()
+	for {
+		tenants := map[conclave.TenantID]bool{conclave.DefaultTenant: true}
+		h.mu.Lock()
+		for key := range h.beats {
+			tenants[key.tenant] = true
+		}
+		h.mu.Unlock()
+		for tenant := range tenants {
+			agents, err := h.opts.Store.Agents(ctx, tenant, conclave.ListAgents{})
+			if err != nil {
+				if ctx.Err() == nil {
+					h.opts.Logger.ErrorContext(ctx, "listing agents to probe", "err", err)
+				}
+				continue
+			}
+			for _, a := range agents {
+				if foreign(a) {
+					h.probe(ctx, tenant, a)
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// probe renews a foreign agent that answers, and marks one lost that does not.
+func (h *Hub) probe(ctx context.Context, tenant conclave.TenantID, a conclave.Agent) {
+	probeCtx, cancel := context.WithTimeout(ctx, probeLimit)
+	err := a2awire.Probe(probeCtx, a.URL, h.opts.Transport)
+	cancel()
+	if ctx.Err() != nil {
+		return
+	}
+	found := conclave.AgentLive
+	if err != nil {
+		found = conclave.AgentLost
+	}
+	if found == conclave.AgentLost && a.State == conclave.AgentLost {
+		return
+	}
+	key := agentKey{tenant, a.Name}
+	h.mu.Lock()
+	b := h.beats[key]
+	changed := b != nil && h.opts.Clock().Sub(b.written) < probeLimit // registered anew meanwhile
+	if found == conclave.AgentLost {
+		delete(h.beats, key)
+	}
+	h.mu.Unlock()
+	if changed {
+		return
+	}
+	a.State = found
+	if _, err := h.opts.Store.UpsertAgent(ctx, tenant, a); err != nil && ctx.Err() == nil {
+		h.opts.Logger.ErrorContext(ctx, "renewing a foreign agent", "agent", a.Name, "err", err)
 	}
 }
 
@@ -297,6 +372,9 @@ func (h *Hub) Cancel(ctx context.Context, in conclave.NameTask) (conclave.Task, 
 	caller := conclave.CallerFrom(ctx)
 	if caller.Agent != "" && t.From != string(caller.Agent) {
 		return conclave.Task{}, conclave.Errorf(conclave.ErrDenied, "%s may cancel only what it asked for itself", caller.Agent)
+	}
+	if t.State == conclave.TaskCanceled && in.Key != "" {
+		return t.Task, nil // the same request again
 	}
 	if t.State.Ended() {
 		return conclave.Task{}, conclave.Errorf(conclave.ErrConflict, "task %s has ended: it is %s", in.ID, t.State)

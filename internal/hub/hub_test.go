@@ -80,8 +80,14 @@ func (n *network) serve(name string, handle a2awire.Handler) {
 
 func (n *network) register(name, role string, capacity int) {
 	n.t.Helper()
+	n.registerFor(conclave.ServicePool, name, role, capacity)
+}
+
+// registerFor registers an agent of a service, or a foreign one of none.
+func (n *network) registerFor(service conclave.Service, name, role string, capacity int) {
+	n.t.Helper()
 	_, err := n.hub.Register(as(n.t.Context(), "admin"), conclave.RegisterAgent{Agent: conclave.Agent{
-		Name: conclave.AgentName(name), Role: conclave.Role(role), URL: "local://" + name, Capacity: capacity,
+		Name: conclave.AgentName(name), Role: conclave.Role(role), URL: "local://" + name, Capacity: capacity, Service: service,
 	}})
 	if err != nil {
 		n.t.Fatal(err)
@@ -330,6 +336,61 @@ func TestMessageWaitsForALostAgent(t *testing.T) {
 		n.register("dev-1", "developer", 1)
 		if got := n.wait(task.ID); got.Text != "heard Anybody?" || time.Since(back) > time.Second {
 			t.Errorf("%s after the agent came back: %+v", time.Since(back), got)
+		}
+	})
+}
+
+func TestForeignAgentIsProbed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := connect(t, hub.NewMemory(nil))
+		n.serve("poet-1", echo)
+		n.registerFor("", "poet-1", "poet", 1)
+		state := func() conclave.AgentState {
+			agents, err := n.hub.Agents(as(t.Context(), "ada"), conclave.ListAgents{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return agents[0].State
+		}
+		time.Sleep(time.Hour)
+		if got := state(); got != conclave.AgentLive {
+			t.Errorf("an hour after it registered, a foreign agent that answers is %s", got)
+		}
+		n.local.Serve("poet-1", nil)
+		time.Sleep(time.Minute)
+		if got := state(); got != conclave.AgentLost {
+			t.Errorf("a foreign agent that does not answer is %s", got)
+		}
+		task := n.send(as(t.Context(), "ada"), conclave.SendMessage{To: "roles/poet", Text: "A verse?"})
+		time.Sleep(time.Minute)
+		n.local.Serve("poet-1", n.hosts["poet-1"])
+		if got := n.wait(task.ID); got.Text != "heard A verse?" {
+			t.Errorf("after it came back: %+v", got)
+		}
+	})
+}
+
+func TestOnlyServicesGiveOutFolders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := connect(t, hub.NewMemory(nil))
+		n.agent("dev-1", "developer", forever)
+		n.agent("qa-1", "qa", echo)
+		working := n.send(as(t.Context(), "ada"), conclave.SendMessage{To: "agents/dev-1", Text: "x"})
+		synctest.Wait()
+		path := conclave.CallPath{Path: []string{"tasks/" + string(working.ID)}}
+		service := conclave.WithCaller(t.Context(), conclave.ServiceCaller(conclave.ServiceWorkflow, conclave.DefaultTenant, "ada"))
+		for _, data := range []string{`{"kind":"build"}`, `{"kind":"review","worktree":"/home/ada"}`} {
+			in := conclave.SendMessage{To: "agents/qa-1", Text: "x", Data: json.RawMessage(data)}
+			if _, err := n.hub.Send(as(t.Context(), "eve"), in); !errors.Is(err, conclave.ErrDenied) {
+				t.Errorf("eve sends %s: %v", data, err)
+			}
+			if _, err := n.hub.Send(service, in); err != nil {
+				t.Errorf("a service sends %s: %v", data, err)
+			}
+			in.Call = path
+			if _, err := n.hub.Send(asAgent(t.Context(), "dev-1"), in); !errors.Is(err, conclave.ErrDenied) {
+				t.Errorf("an agent sends %s: %v", data, err)
+			}
 		}
 	})
 }

@@ -48,6 +48,9 @@ func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
 	if err != nil {
 		return Task{}, h.refuse(ctx, caller, in, err)
 	}
+	if err := mayGiveWork(caller, in.Data); err != nil {
+		return Task{}, h.refuse(ctx, caller, in, err)
+	}
 	call, parent, err := h.callPath(ctx, caller, in)
 	if err != nil {
 		return Task{}, h.refuse(ctx, caller, in, err)
@@ -106,6 +109,23 @@ func speaker(c conclave.Caller, from string) (string, error) {
 		return from, nil
 	}
 	return "", conclave.Errorf(conclave.ErrDenied, "%s can't speak as %s", c.Name(), from)
+}
+
+// mayGiveWork refuses an assignment that names a folder of this machine, unless a
+// service gives it: an agent writes and reads where it is sent, and to speak
+// with agents is no right to either.
+func mayGiveWork(c conclave.Caller, data json.RawMessage) error {
+	var a struct {
+		Kind     conclave.AssignmentKind `json:"kind"`
+		Worktree string                  `json:"worktree"`
+	}
+	// What is no assignment is the agent's to refuse.
+	_ = json.Unmarshal(data, &a)
+	trusted := c.Agent == "" && c.May(conclave.PermitService)
+	if !trusted && (a.Worktree != "" || a.Kind == conclave.AssignBuild) {
+		return conclave.Errorf(conclave.ErrDenied, "%s can't give out work in a folder; start a run instead", c.Name())
+	}
+	return nil
 }
 
 // callPath returns the path up to the caller, and the task that it acts for.
