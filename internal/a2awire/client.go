@@ -1,6 +1,7 @@
 package a2awire
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -46,8 +47,10 @@ type DialOptions struct {
 	// the card names is used, 0.3 too.
 	URL       string
 	Transport http.RoundTripper // http.DefaultTransport when nil
-	Token     string            // sent as a bearer token when not empty
-	Logger    *slog.Logger
+	// Token returns the bearer token for a request; "" sends none. It is asked
+	// for each one, because tokens expire. Nil: none is sent.
+	Token  func(ctx context.Context) (string, error)
+	Logger *slog.Logger
 }
 
 // Client speaks to one agent.
@@ -134,6 +137,9 @@ func (c *Client) Send(ctx context.Context, m Outbound, accepted func(remote stri
 	if broken != nil && seen.remote == "" && !seen.said {
 		return Result{}, broken
 	}
+	if !seen.said && seen.remote == "" {
+		return Result{}, conclave.Errorf(conclave.ErrUnavailable, "what answered does not speak A2A")
+	}
 	if !seen.said && !resting(seen.state) {
 		// The stream ended before the task did: ask once how it stands.
 		task, err := c.sdk.GetTask(ctx, &a2a.GetTaskRequest{ID: a2a.TaskID(seen.remote)})
@@ -217,13 +223,19 @@ func (p *progress) result() (Result, error) {
 // bearer adds the token, and gives refusals without a protocol error their kind.
 type bearer struct {
 	next  http.RoundTripper
-	token string
+	token func(ctx context.Context) (string, error)
 }
 
 func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
-	if b.token != "" {
-		req = req.Clone(req.Context())
-		req.Header.Set("Authorization", "Bearer "+b.token)
+	if b.token != nil {
+		token, err := b.token(req.Context())
+		if err != nil {
+			return nil, fmt.Errorf("getting a token for %s: %w", req.URL.Host, err)
+		}
+		if token != "" {
+			req = req.Clone(req.Context())
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
 	}
 	resp, err := b.next.RoundTrip(req)
 	if err != nil {
@@ -232,12 +244,32 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, conclave.Errorf(conclave.ErrUnavailable, "%s does not answer: %w", req.URL.Host, err)
 	}
-	if resp.StatusCode < 400 || strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json") {
+	isJSON := strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json")
+	if isJSON && resp.StatusCode == http.StatusOK && req.Header.Get("Accept") == eventStream {
+		return asEvent(resp)
+	}
+	if isJSON || resp.StatusCode < 400 {
 		return resp, nil
 	}
 	defer resp.Body.Close()
 	said, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
 	return nil, conclave.Errorf(statusKind(resp.StatusCode), "%s answered %s: %s", req.URL.Host, resp.Status, strings.TrimSpace(string(said)))
+}
+
+// asEvent turns the one answer that a server gave instead of a stream into a
+// stream of one event. The SDK would read it as a stream of none.
+func asEvent(resp *http.Response) (*http.Response, error) {
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxBody))
+	if err != nil {
+		return nil, conclave.Errorf(conclave.ErrUnavailable, "reading an answer: %w", err)
+	}
+	var line bytes.Buffer
+	if err := json.Compact(&line, body); err != nil {
+		return nil, conclave.Errorf(conclave.ErrUnavailable, "the answer is not JSON: %w", err)
+	}
+	resp.Body = io.NopCloser(strings.NewReader("data: " + line.String() + "\n\n"))
+	return resp, nil
 }
 
 func statusKind(status int) error {

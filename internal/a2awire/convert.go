@@ -191,9 +191,9 @@ func fromMessage(m *a2a.Message, extra map[string]any) (Incoming, error) {
 	return in, nil
 }
 
-// wireErrors pairs our kinds of error with the protocol's, in the order in which
-// they are tried. The kind itself travels in the error's details, because
-// several of ours share one of theirs.
+// wireErrors pairs our kinds of error with the protocol's; the first pair that
+// fits counts, in both directions. The kind itself travels in the error's
+// details too, because several of ours share one of theirs.
 func wireErrors() []struct{ kind, wire error } {
 	return []struct{ kind, wire error }{
 		{conclave.ErrNotFound, a2a.ErrTaskNotFound},
@@ -205,6 +205,13 @@ func wireErrors() []struct{ kind, wire error } {
 		{conclave.ErrLimited, a2a.ErrServerError},
 		{conclave.ErrUnsupported, a2a.ErrUnsupportedOperation},
 		{conclave.ErrInternal, a2a.ErrInternalError},
+		{conclave.ErrConflict, a2a.ErrTaskNotCancelable},
+		{conclave.ErrInvalid, a2a.ErrInvalidRequest},
+		{conclave.ErrInvalid, a2a.ErrParseError},
+		{conclave.ErrDenied, a2a.ErrUnauthenticated},
+		{conclave.ErrUnsupported, a2a.ErrMethodNotFound},
+		{conclave.ErrUnsupported, a2a.ErrVersionNotSupported},
+		{conclave.ErrUnsupported, a2a.ErrUnsupportedContentType},
 	}
 }
 

@@ -149,7 +149,8 @@ func (h *handler) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest) (*
 	}
 	t, err := h.tasks.Cancel(ctx, conclave.TaskID(req.ID))
 	if errors.Is(err, conclave.ErrConflict) {
-		return nil, a2a.NewError(a2a.ErrTaskNotCancelable, conclave.Text(err))
+		return nil, a2a.NewError(a2a.ErrTaskNotCancelable, conclave.Text(err)).
+			WithErrorInfoMeta(map[string]string{MetaKind: conclave.ErrConflict.Error()})
 	}
 	if err != nil {
 		return nil, toError(err)

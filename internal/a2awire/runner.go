@@ -134,8 +134,16 @@ func (r *Runner) Accept(ctx context.Context, in Incoming) (Task, error) {
 }
 
 func (r *Runner) run(ctx context.Context, t *running, in Incoming) {
-	r.change(t, func(task *Task) { task.State = conclave.TaskWorking })
-	out, err := r.call(ctx, in)
+	r.change(t, func(task *Task) {
+		if !task.State.Ended() { // it may be cancelled before it has started
+			task.State = conclave.TaskWorking
+		}
+	})
+	var out Outgoing
+	err := ctx.Err()
+	if err == nil {
+		out, err = r.call(ctx, in)
+	}
 	r.change(t, func(task *Task) {
 		r.active--
 		r.forget(t)

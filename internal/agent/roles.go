@@ -101,7 +101,7 @@ func loadFS(fsys fs.FS, dir string, src Source, shownAs string) (specs []conclav
 			continue
 		}
 		shown := filepath.Join(src.Dir, e.Name())
-		text, err := readRole(fsys, path.Join(dir, e.Name()))
+		text, err := readRole(fsys, path.Join(dir, e.Name()), shown, e)
 		var spec conclave.AgentSpec
 		if err == nil {
 			spec, err = parseRole(shown, text, src.Claude)
@@ -121,17 +121,19 @@ func loadFS(fsys fs.FS, dir string, src Source, shownAs string) (specs []conclav
 	return specs, warnings, nil
 }
 
-func readRole(fsys fs.FS, name string) (string, error) {
-	info, err := fs.Stat(fsys, name)
+// readRole reads a role's file. A link is refused: it could show a model any
+// file of the machine.
+func readRole(fsys fs.FS, name, shown string, e fs.DirEntry) (string, error) {
+	info, err := e.Info()
 	if err != nil {
-		return "", fmt.Errorf("reading role %s: %w", name, err)
+		return "", fmt.Errorf("reading role %s: %w", shown, err)
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxRoleFile {
-		return "", conclave.Errorf(conclave.ErrInvalid, "%s: a role is a regular file of at most 64 KiB", name)
+		return "", conclave.Errorf(conclave.ErrInvalid, "%s: a role is a regular file of at most 64 KiB", shown)
 	}
 	text, err := fs.ReadFile(fsys, name)
 	if err != nil {
-		return "", fmt.Errorf("reading role %s: %w", name, err)
+		return "", fmt.Errorf("reading role %s: %w", shown, err)
 	}
 	return string(text), nil
 }

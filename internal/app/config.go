@@ -296,3 +296,13 @@ func distance(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+// Changed lists the settings that do not have their default, by name.
+func (c Config) Changed() []string {
+	var names []string
+	for name := range c.Sources {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}

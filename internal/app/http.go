@@ -66,6 +66,12 @@ func (a *App) tables() map[conclave.Service]conclave.Table {
 	return tables
 }
 
+// Tables are all operations, answered by a client.
+func Tables(c *restwire.Client) []conclave.Table {
+	a := &App{models: c.Models(), plans: c.Plans(), worktrees: c.Worktrees(), workflows: c.Workflows(), hub: c.Hub(), council: c.Council(), events: c.Events()}
+	return a.allTables()
+}
+
 func (a *App) allTables() []conclave.Table {
 	var list []conclave.Table
 	tables := a.tables()
@@ -177,14 +183,18 @@ func (a *App) faces(mux *http.ServeMux, s conclave.Service) error {
 }
 
 func (a *App) mcp(mux *http.ServeMux, tables []conclave.Table, all bool) error {
-	server, err := mcpwire.NewServer(mcpwire.Options{Name: "conclave", Version: Version, Tables: tables, All: all, Logger: a.log})
+	server, err := mcpwire.NewServer(mcpwire.Options{Version: Version, Tables: tables, All: all, Logger: a.log})
 	if err != nil {
 		return err
 	}
-	h := mcpwire.NewHandler(server, identity.Authenticate(a.tokens))
+	h, err := mcpwire.NewHandler(mcpwire.HandlerOptions{Server: server, Authenticate: identity.Authenticate(a.tokens), HostsGuarded: true, Logger: a.log})
+	if err != nil {
+		return err
+	}
+	a.closers = append(a.closers, h.Close)
 	mux.Handle("/mcp", h)
-	mux.Handle("/.well-known/oauth-protected-resource", h)
-	mux.Handle("/.well-known/oauth-protected-resource/", h)
+	mux.Handle(mcpwire.MetadataPath, h)
+	mux.Handle(mcpwire.MetadataPath+"/", h)
 	return nil
 }
 

@@ -48,7 +48,8 @@ type Change struct {
 	New   string `json:"new"`
 }
 
-// lintFailed begins what Unchecked says of a module that no analyser saw.
+// lintFailed begins what Unchecked says of a module or package that no analyser
+// saw.
 const lintFailed = "lint: not run"
 
 // A draft is a finding with the fix that its analyser suggests, if any.
@@ -80,6 +81,10 @@ func Analyse(ctx context.Context, dir string, o AnalyseOptions) ([]conclave.Find
 	}
 	modules := files.modules(dir)
 	for _, m := range modules {
+		goFile := func(f string) bool { return path.Ext(f) == ".go" && !ignoredByGo(f) && m.owns(f, modules) }
+		if !files.any(goFile) {
+			continue
+		}
 		found, missing, err := lintModule(ctx, dir, m, o.CacheDir, read)
 		if err != nil {
 			unchecked = append(unchecked, at(lintFailed, m.dir)+": "+err.Error())

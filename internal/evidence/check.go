@@ -52,22 +52,27 @@ func (x *measurement) look() error {
 
 // measure runs everything. Code of the tree is executed last.
 func (x *measurement) measure(ctx context.Context) error {
+	var built []conclave.Check
 	var analysed, programmed partial
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		builds, err := x.build(gctx)
-		if err != nil {
-			return err
+		if x.buildIsSafe() {
+			if built, err = x.build(gctx); err != nil {
+				return err
+			}
 		}
 		analysed, err = x.analyse(gctx)
-		analysed.checks = append(builds, analysed.checks...)
 		return err
 	})
 	group.Go(func() (err error) {
 		programmed, err = x.programs(gctx)
 		return err
 	})
-	if err := group.Wait(); err != nil {
+	err := group.Wait()
+	if err == nil && !x.buildIsSafe() {
+		built, err = x.build(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	tested, err := x.test(ctx)
@@ -75,6 +80,7 @@ func (x *measurement) measure(ctx context.Context) error {
 		return err
 	}
 	e := &x.evidence
+	e.Checks = built
 	for _, p := range []partial{analysed, programmed, tested} {
 		e.Checks = append(e.Checks, p.checks...)
 		e.Findings = append(e.Findings, p.findings...)
@@ -95,20 +101,41 @@ type partial struct {
 	unchecked []string
 }
 
-// build compiles. A command of the tree's own may execute what the tree holds,
-// so only go build may write the build cache.
+// buildIsSafe reports whether building executes nothing of the tree.
+func (x *measurement) buildIsSafe() bool {
+	if len(x.tree.Build) > 0 {
+		return isGoBuild(x.tree.Build)
+	}
+	return len(x.modules) > 0 || !x.files.has("Cargo.toml")
+}
+
+// isGoBuild reports whether a command is go build with no flag but those that
+// neither execute nor write anything.
+func isGoBuild(args []string) bool {
+	if len(args) < 2 || args[0] != "go" || args[1] != "build" {
+		return false
+	}
+	return !slices.ContainsFunc(args[2:], func(a string) bool {
+		return strings.HasPrefix(a, "-") && a != "-v" && a != "-trimpath" && !strings.HasPrefix(a, "-tags=")
+	})
+}
+
+// build compiles. Only go build may write the build cache.
 func (x *measurement) build(ctx context.Context) ([]conclave.Check, error) {
+	own := x.tree.Build
 	switch {
-	case len(x.tree.Build) > 0:
-		c, err := x.command(ctx, "build", x.tree.Build)
+	case len(own) > 0 && isGoBuild(own):
+		c, err := x.run(ctx, "build", strings.Join(own, " "), x.goCommand(x.dir, append([]string{"build", "-o", os.DevNull}, own[2:]...)...))
+		return []conclave.Check{c}, err
+	case len(own) > 0:
+		c, err := x.command(ctx, "build", own)
 		return []conclave.Check{c}, err
 	case len(x.files.files) == 0:
 		return []conclave.Check{{Name: "build", Skipped: "the tree is empty"}}, nil
 	case len(x.modules) > 0:
 		var checks []conclave.Check
 		for _, m := range x.modules {
-			c, err := x.run(ctx, at("build", m.dir), "go build ./...",
-				x.goCommand(x.in(m.dir), "build", "-o", os.DevNull, "./..."))
+			c, err := x.run(ctx, at("build", m.dir), "go build ./...", x.goCommand(x.in(m.dir), "build", "-o", os.DevNull, "./..."))
 			if err != nil {
 				return nil, err
 			}
@@ -352,9 +379,6 @@ func (x *measurement) goTest(ctx context.Context, m module, args []string) (part
 
 // command is the check that runs a command of the tree's own at the root.
 func (x *measurement) command(ctx context.Context, name string, args []string) (conclave.Check, error) {
-	if len(args) > 1 && args[0] == "go" && args[1] == "build" && !slices.ContainsFunc(args, func(a string) bool { return strings.Contains(a, "exec") }) {
-		return x.run(ctx, name, strings.Join(args, " "), x.goCommand(x.dir, append([]string{"build", "-o", os.DevNull}, args[2:]...)...))
-	}
 	return x.run(ctx, name, strings.Join(args, " "), x.untrusted(x.dir, args...))
 }
 

@@ -7,23 +7,30 @@
 //
 //	Measure ──copy──► scratch copy of the tree (the tree itself is never written)
 //	   ├─ go build          build cache writable, nothing of the tree is executed
-//	   ├─ worker analyse    analysers, gofmt, secrets; the same
+//	   ├─ worker --json     analysers, gofmt, secrets; the same
 //	   ├─ ruff, shellcheck  when installed and when such files exist
-//	   └─ worker test       executes the tree: build cache read-only
+//	   └─ worker --test     executes the tree: build cache read-only
 //
 // A test can't reach the build cache that later measurements trust, and it runs
-// last, so it can't change what the analysers saw either.
+// last, so it can't change what the analysers saw either. The same holds for a
+// build command that is not go build. [Meter.Fix] tries fixes on such copies,
+// and writes the tree once, at its end.
+//
+// Each measurement owns one numbered scratch directory by a file lock, and
+// removes it at its end; a directory that a killed process left is emptied by
+// the next owner. What one check can't do is a skipped check or a line of
+// Unchecked; a lost sandbox or context ends the measurement with an error.
 //
 // # Levels
 //
-//   - error: does not compile; a failing test; a secret; gosec of high severity
-//     and high confidence; what staticcheck itself calls an error; the vet
-//     passes that go test runs (atomic, bools, buildtag, directive, errorsas,
-//     ifaceassert, nilfunc, printf, stringintconv, tests); a certain nil
-//     dereference; a known vulnerability whose code is called.
-//   - warning: the rest of staticcheck's SA checks and of vet; gosec of medium
-//     severity, or of high severity with less confidence; a known vulnerability
-//     that is only required.
+//   - error: does not compile; a failing test; a secret in its issuer's format;
+//     gosec of high severity and high confidence; what staticcheck itself calls
+//     an error; the vet passes that go test runs (atomic, bools, buildtag,
+//     directive, errorsas, ifaceassert, nilfunc, printf, stringintconv, tests);
+//     a certain nil dereference; a known vulnerability whose code is called.
+//   - warning: what merely looks like a secret; the rest of staticcheck's SA
+//     checks and of vet; gosec of medium severity, or of high severity with less
+//     confidence; a known vulnerability that is only required.
 //   - note: style, formatting, modernisation, deprecation, gosec of low severity.
 //
 // The check "lint" fails when an analyser reports an error; "format" fails when

@@ -46,6 +46,7 @@ func (m *Meter) Fix(ctx context.Context, dir string, classes FixClasses) (FixRep
 	f := &fixer{
 		meter: m, dir: dir, classes: classes,
 		files: map[string][]byte{}, why: map[string]string{}, tried: map[string]conclave.Finding{},
+		report: FixReport{Applied: []conclave.Finding{}, Files: []string{}, Left: []LeftFinding{}},
 	}
 	if err := f.fix(ctx); err != nil {
 		return FixReport{}, fmt.Errorf("fixing %s: %w", dir, err)
@@ -268,7 +269,7 @@ func (f *fixer) content(name string) ([]byte, error) {
 // that were accepted, by halving.
 func (f *fixer) search(ctx context.Context, accepted, candidates []Edit) ([]Edit, error) {
 	together := append(slices.Clone(accepted), candidates...)
-	harm, err := f.trial(ctx, together)
+	harm, err := f.judge(ctx, together)
 	if err != nil {
 		return nil, err
 	}
@@ -288,8 +289,8 @@ func (f *fixer) search(ctx context.Context, accepted, candidates []Edit) ([]Edit
 	return f.search(ctx, accepted, candidates[half:])
 }
 
-// trial applies edits to the state so far and says what harm they do.
-func (f *fixer) trial(ctx context.Context, edits []Edit) (string, error) {
+// judge applies edits to the state so far and says what harm they do.
+func (f *fixer) judge(ctx context.Context, edits []Edit) (string, error) {
 	changed, err := f.apply(edits)
 	if err != nil {
 		return err.Error(), nil

@@ -3,6 +3,7 @@ package evidence
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"go/token"
 	"io"
@@ -45,6 +46,9 @@ func lintModule(ctx context.Context, root string, m module, cacheDir string, rea
 	if err != nil {
 		return nil, nil, fmt.Errorf("loading packages: %w", err)
 	}
+	if len(results) == 0 {
+		return nil, nil, errNoPackages
+	}
 	c := lintCollector{root: root, dir: dir, rules: rules, read: read}
 	for _, r := range results {
 		if err := c.add(r); err != nil {
@@ -53,6 +57,10 @@ func lintModule(ctx context.Context, root string, m module, cacheDir string, rea
 	}
 	return c.collect(), c.unchecked, nil
 }
+
+// errNoPackages is what is left when the go command refuses a module; the check
+// "build" says why.
+var errNoPackages = errors.New("the go command lists no packages")
 
 // newRunner returns staticcheck's runner on a cache that only this binary reads:
 // another build may have other analysers.
@@ -73,7 +81,7 @@ func newRunner(cacheDir string) (*runner.Runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the analysers' cache: %w", err)
 	}
-	return runner.New(config.DefaultConfig, disk)
+	return runner.New(config.Config{Checks: []string{"inherit"}}, disk) // from staticcheck.conf, else all
 }
 
 // binaryID returns a binary's build ID, or its hash when it has none.
@@ -138,7 +146,7 @@ type lintCollector struct {
 	repairs   []runner.Diagnostic
 	variants  map[string]int      // by file: analysed packages that hold it
 	held      map[draftKey]int    // by finding: packages in which it was made
-	suppress  []suppression       //
+	suppress  []suppression       // what comments in the code suppress
 	used      map[unusedKey]bool  // objects that a variant uses
 	unusedAt  map[unusedKey]draft // objects that a variant does not use
 	unchecked []string
@@ -163,14 +171,15 @@ type suppression struct {
 func (c *lintCollector) add(r runner.Result) error {
 	switch {
 	case r.Failed && len(r.Errors) == 0:
-		if r.Initial {
-			c.unchecked = append(c.unchecked, fmt.Sprintf("analysers of package %s: a dependency does not compile", r.Package.PkgPath))
+		if r.Initial && !strings.HasSuffix(r.Package.PkgPath, ".test") { // the main package of a test binary
+			c.unchecked = append(c.unchecked, at(lintFailed, r.Package.PkgPath)+": a dependency does not compile")
 		}
 		return nil
 	case r.Failed:
 		for _, err := range r.Errors {
 			c.compileError(r, err)
 		}
+		c.unchecked = append(c.unchecked, at(lintFailed, r.Package.PkgPath)+": it does not compile here")
 		return nil
 	case r.Skipped, !r.Initial:
 		return nil
@@ -210,7 +219,7 @@ func (c *lintCollector) add(r runner.Result) error {
 func (c *lintCollector) compileError(r runner.Result, err error) {
 	e, ok := err.(packages.Error)
 	if !ok {
-		c.unchecked = append(c.unchecked, fmt.Sprintf("analysers of package %s: %s", r.Package.PkgPath, firstLine(err.Error())))
+		c.unchecked = append(c.unchecked, at(lintFailed, r.Package.PkgPath)+": "+firstLine(err.Error()))
 		return
 	}
 	// The go command packs what the compiler printed into one message.

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -292,5 +293,9 @@ func seal(e conclave.Evidence) conclave.Evidence {
 func (x *measurement) scrub(s string) string {
 	s = strings.ReplaceAll(s, x.dir+"/", "")
 	s = strings.ReplaceAll(s, x.dir, ".")
+	s = lockedModule.ReplaceAllString(s, "$1@$2 is not in the module cache (run go mod download)")
 	return volatile(s)
 }
+
+// lockedModule is how the go command says that it would have to download a module.
+var lockedModule = regexp.MustCompile(`open \S+/cache/download/(\S+)/@v/(\S+)\.lock: read-only file system`)

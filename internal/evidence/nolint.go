@@ -16,7 +16,7 @@ type nolintSpan struct {
 	linters  []string // none: all
 }
 
-var nolintComment = regexp.MustCompile(`^//\s?nolint(?::([\w, .-]+))?(?:\s|$)`)
+var nolintComment = regexp.MustCompile(`^//nolint(?::([\w, .-]+))?(?:\s|$)`)
 
 // findNolint reads the //nolint comments of a file: one behind code covers its
 // line; one above a declaration or statement covers that; one above the package
@@ -75,6 +75,11 @@ func startingOn(fset *token.FileSet, file *ast.File, line int) ast.Node {
 // covers reports whether a comment suppresses a finding of a tool and a rule on
 // a line.
 func (n nolint) covers(line int, tool, rule string) bool {
+	switch tool {
+	case toolVet, toolStaticcheck, toolModernize, toolGosec:
+	default:
+		return false // a comment can't make code compile or a secret safe
+	}
 	names := []string{"all", strings.ToLower(rule), strings.TrimPrefix(tool, "go ")}
 	switch {
 	case tool == toolVet:

@@ -66,11 +66,8 @@ func list(dir string) (listing, error) {
 	return l, nil
 }
 
-// has reports whether a file of that name is at the root.
-func (l listing) has(name string) bool {
-	_, found := slices.BinarySearch(l.files, name)
-	return found || slices.Contains(l.files, name)
-}
+// has reports whether the tree has a file of that path.
+func (l listing) has(name string) bool { return slices.Contains(l.files, name) }
 
 // any reports whether a file matches.
 func (l listing) any(match func(string) bool) bool { return slices.ContainsFunc(l.files, match) }

@@ -267,11 +267,11 @@ func (h *Hub) client(ctx context.Context, tenant conclave.TenantID, a conclave.A
 	if c != nil {
 		return c, nil
 	}
-	token := ""
+	dial := a2awire.DialOptions{URL: a.URL, Transport: h.opts.Transport, Logger: h.opts.Logger}
 	if h.opts.Token != nil {
-		token = h.opts.Token(a)
+		dial.Token = func(ctx context.Context) (string, error) { return h.opts.Token(ctx, a) }
 	}
-	c, err := a2awire.Dial(ctx, a2awire.DialOptions{URL: a.URL, Transport: h.opts.Transport, Token: token, Logger: h.opts.Logger})
+	c, err := a2awire.Dial(ctx, dial)
 	if err != nil {
 		return nil, err
 	}

@@ -24,8 +24,9 @@ type Options struct {
 	// Transport reaches agents; an *a2awire.Local serves those in this process.
 	// Nil: http.DefaultTransport.
 	Transport http.RoundTripper
-	// Token is the bearer token for an agent's host. Nil: none is sent.
-	Token func(a conclave.Agent) string
+	// Token returns the bearer token for a request to an agent's host; ctx says
+	// on whose behalf. Nil: none is sent.
+	Token func(ctx context.Context, a conclave.Agent) (string, error)
 	// URL is where the hub's A2A face is reached; cards name it. Empty: where
 	// the client asked.
 	URL string

@@ -15,4 +15,8 @@
 // that could not be reached is tried last for a while. When the client goes
 // away, so does the upstream's request; what it had cost is recorded all the
 // same.
+//
+// A stream is read by a goroutine of its own, which ends with the stream or when
+// its reader closes it; a silent one gets a sign of life between two events.
+// Everything else happens in the request's goroutine.
 package modelrouter

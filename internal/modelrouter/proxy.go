@@ -81,10 +81,6 @@ func (r *Router) serve(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	candidates := r.candidates(x.wire, x.model, x.tier, x.ownKey)
-	if x.ownKey && len(candidates) > 1 {
-		// The caller's key is for one provider, and no other may see it.
-		candidates = candidates[:1]
-	}
 	if len(candidates) == 0 {
 		x.nobody().write(w, x.wire)
 		return
@@ -287,6 +283,7 @@ func (x *exchange) clean(out *http.Request) {
 	}
 	h.Del("Cookie")
 	h.Del("Referer")
+	h.Del("Expect") // the body is here already
 	if !x.ownKey {
 		h.Del("Authorization")
 		h.Del("X-Api-Key")
@@ -330,9 +327,12 @@ func (r *Router) try(out *http.Request, x *exchange, candidates []candidate) (*h
 		}
 		x.answer(resp)
 		if x.metered {
-			resp.Body = &meter{ReadCloser: resp.Body, wire: x.wire, length: resp.ContentLength,
-				stream: strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream"),
-				done:   func(u usage) { r.record(out.Context(), x, resp.StatusCode, u, began) }}
+			stream := strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream")
+			if stream {
+				resp.Body = newKeepAlive(resp.Body, x.wire, r.keepAlive)
+			}
+			resp.Body = &meter{ReadCloser: resp.Body, wire: x.wire, stream: stream, length: resp.ContentLength,
+				done: func(u usage) { r.record(out.Context(), x, resp.StatusCode, u, began) }}
 		}
 		return resp, nil
 	}

@@ -34,6 +34,9 @@ type Options struct {
 	// Idle is the longest silence of an upstream. Zero: 10 minutes, which is
 	// what Claude Code waits.
 	Idle time.Duration
+	// KeepAlive is the silence of a stream after which its client is sent a sign
+	// of life. Zero: 15 seconds.
+	KeepAlive time.Duration
 	// Logger gets what could not be recorded, and each call at level debug. Nil:
 	// nothing is logged.
 	Logger *slog.Logger
@@ -50,6 +53,7 @@ type Router struct {
 	transport http.RoundTripper
 	log       *slog.Logger
 	now       conclave.Clock
+	keepAlive time.Duration
 	sessions  sessions
 }
 
@@ -60,7 +64,8 @@ func New(o Options) (*Router, error) {
 	if o.Store == nil || o.Authenticate == nil {
 		return nil, conclave.Errorf(conclave.ErrInvalid, "the model router needs a store and a way to authenticate")
 	}
-	r := &Router{rules: o.Rules, store: o.Store, auth: o.Authenticate, transport: o.Transport, log: o.Logger, now: o.Clock}
+	r := &Router{rules: o.Rules, store: o.Store, auth: o.Authenticate, transport: o.Transport, log: o.Logger, now: o.Clock,
+		keepAlive: cmp.Or(o.KeepAlive, 15*time.Second)}
 	if r.rules == nil {
 		rules, err := ParseRules(defaultRules)
 		if err != nil {
@@ -141,6 +146,9 @@ func (r *Router) candidates(wire, requested, tier string, ownKey bool) []candida
 		}
 		if m := u.model(requested, tier, r.rules); m != "" || tier == "" {
 			all = append(all, candidate{u, m})
+		}
+		if ownKey {
+			return all // the caller's key is for the first provider, and no other may see it
 		}
 	}
 	now := r.now()

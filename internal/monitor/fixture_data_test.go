@@ -96,7 +96,7 @@ func (f *fixture) waitingForApproval() {
 	f.say(id, "t-w2", "developer-1", workflow, conclave.AssignBuild, "Upgraded to v0.35.0; go vet and the tests pass.", nil)
 	done := func(key, kind, title string, after ...string) conclave.Step {
 		s, e := f.pass(2*time.Second), f.pass(9*time.Second)
-		return conclave.Step{ID: conclave.StepID(id) + "/" + conclave.StepID(key), Run: id, Kind: kind, Key: key, Title: title, State: conclave.StepDone, DependsOn: after, Epoch: 1, Attempt: 1, Started: &s, Ended: &e}
+		return conclave.Step{ID: conclave.StepID(id) + "/" + conclave.StepID(key), Run: id, Kind: kind, Key: key, Title: title, State: conclave.StepDone, DependsOn: after, Epoch: 1, Started: &s, Ended: &e}
 	}
 	steps := []conclave.Step{
 		done("intake", "intake", "Look at the repository"),
@@ -108,7 +108,7 @@ func (f *fixture) waitingForApproval() {
 		done("verify:errors", "verify", "Verify errors", "build:errors"),
 		done("merge:upgrade", "merge", "Merge upgrade", "verify:upgrade"),
 		done("merge:errors", "merge", "Merge errors", "verify:errors", "merge:upgrade"),
-		{ID: conclave.StepID(id) + "/deliver", Run: id, Kind: "deliver", Key: "deliver", Title: "Deliver the branch", State: conclave.StepWaiting, DependsOn: []string{"merge:upgrade", "merge:errors"}, Epoch: 1, Attempt: 1, Started: &f.now},
+		{ID: conclave.StepID(id) + "/deliver", Run: id, Kind: "deliver", Key: "deliver", Title: "Deliver the branch", State: conclave.StepWaiting, DependsOn: []string{"merge:upgrade", "merge:errors"}, Epoch: 1, Started: &f.now},
 	}
 	asked := f.pass(time.Second)
 	dir := f.t.TempDir()
@@ -141,7 +141,7 @@ func (f *fixture) running() {
 	f.record(conclave.EventRunStarted, "ana", id, "", task)
 	steps := []conclave.Step{}
 	step := func(key, kind, title string, state conclave.StepState, took time.Duration, after ...string) *conclave.Step {
-		s := conclave.Step{ID: conclave.StepID(id) + "/" + conclave.StepID(key), Run: id, Kind: kind, Key: key, Title: title, State: state, DependsOn: after, Attempt: 1}
+		s := conclave.Step{ID: conclave.StepID(id) + "/" + conclave.StepID(key), Run: id, Kind: kind, Key: key, Title: title, State: state, DependsOn: after}
 		if state != conclave.StepBlocked && state != conclave.StepReady {
 			begin := f.now
 			s.Started, s.Epoch = &begin, 1

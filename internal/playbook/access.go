@@ -8,7 +8,7 @@ import (
 
 var (
 	abilityWords = regexp.MustCompile(`^(?:with|has|have|include|includes|including|support|supports|supporting|provide|provides|use|uses|using|it must have|api must have|service must have|must have|must include|must support|must use|must be|be|add|and|service has|api has|it has|there must be|comes with|plain|proper|via|by|through|based on) `)
-	authWords    = regexp.MustCompile(`^(?:(?:@user|@\w+|api|service|it|endpoints?|operations|requests?|callers|clients) )?(?:(?:must|can|requires?|needs?|is|are|be|protected|secured|protected by|secured by|secured with|protected with) )*(?:secure |token |token-based |bearer |bearer token |jwt |jwt-based |user |@user |password |basic role-based |role-based )?(?:authentication|authenticated|auth|login|log in|sign in|logging in|authorization|logged in|secure|secured|tokens?|jwts?|bearer tokens?|access control|login endpoint|registration|register|sign up|log out|logout|role-based access control|rbac)(?: (?:with|using|via|by) (?:jwts?|bearer tokens?|tokens?|email and password|passwords?|email|username and password|@user|jwt tokens?|signed tokens?))?(?: (?:and|,|or) (?:authorization|login|log in|logout|log out|sign in|registration|register|password|role-based access control|roles|rbac|bearer tokens?))*(?: (?:with|using|via) (?:jwts?|bearer tokens?|tokens?|email and password|passwords?|their email and password|jwt tokens?))?$`)
+	authWords    = regexp.MustCompile(`^(?:(?:users?|@\w+|api|service|it|endpoints?|operations|requests?|callers|clients) )?(?:(?:must|can|requires?|needs?|is|are|be|protected|secured|protected by|secured by|secured with|protected with) )*(?:secure |token |token-based |bearer |bearer token |jwt |jwt-based |user |@user |password |basic role-based |role-based )?(?:authentication|authenticated|auth|login|log in|sign in|logging in|authorization|logged in|secure|secured|tokens?|jwts?|bearer tokens?|access control|login endpoint|registration|register|sign up|log out|logout|role-based access control|rbac)(?: (?:with|using|via|by) (?:jwts?|bearer tokens?|tokens?|email and password|passwords?|email|username and password|@user|jwt tokens?|signed tokens?))?(?: (?:and|,|or) (?:authorization|login|log in|logout|log out|sign in|registration|register|password|role-based access control|roles|rbac|bearer tokens?))*(?: (?:with|using|via) (?:jwts?|bearer tokens?|tokens?|email and password|passwords?|their email and password|jwt tokens?))?$`)
 	hashed       = regexp.MustCompile(`^(?:@\w+ )?(?:store |stored |stores )?(?:passwords?|password|hashed passwords?)(?: (?:of @\w+))? ?(?:must be |are |is |be )?(?:stored |kept |saved )?(?:securely )?(?:hashed|as hash(?:es)?|securely|in hashed form)?(?: (?:and|with|using) (?:salted|salt|pbkdf2))?$`)
 	neverShown   = regexp.MustCompile(`^(?:passwords?|password hash(?:es)?|hash(?:es)?)(?: of @\w+)? (?:cannot be|must be|cannot appear|cannot) (?:returned|exposed|shown|included|visible|leaked|appear|hidden|be returned|be exposed)?(?: (?:in|by|from) (?:api )?(?:responses?|api|logs))*$`)
 	rateLimit    = regexp.MustCompile(`^(?:requests? (?:is|are) )?(?:rate limit(?:ing|s|ed)?|rate-limit(?:ing|s|ed)?|throttling|rate at most|at most|api is rate limited|service is rate limited)(?: (?:to|of|at|at most))*(?: #(\d+) requests? (?:per|in|/) (second|minute|hour))?(?: (?:per|for|by) (?:client|ip|ip address|caller|@user))?$`)
@@ -24,7 +24,7 @@ var (
 )
 
 // feature reads abilities of the service as a whole.
-func (p *parser) feature(raw, s string) bool {
+func (p *reader) feature(raw, s string) bool {
 	for {
 		t := abilityWords.ReplaceAllString(s, "")
 		if t == s {
@@ -84,7 +84,7 @@ func (p *parser) feature(raw, s string) bool {
 	return true
 }
 
-func (p *parser) isRole(words ...string) bool {
+func (p *reader) isRole(words ...string) bool {
 	n := 0
 	for _, w := range words {
 		_, role := known().words.Roles[singular(w)]
@@ -97,14 +97,14 @@ func (p *parser) isRole(words ...string) bool {
 	return n > 0
 }
 
-func (p *parser) auth() *Auth {
+func (p *reader) auth() *Auth {
 	if p.spec.Auth == nil {
 		p.spec.Auth = &Auth{Roles: []string{"user", "admin"}}
 	}
 	return p.spec.Auth
 }
 
-func (p *parser) roles(words ...string) {
+func (p *reader) roles(words ...string) {
 	a := p.auth()
 	for _, w := range words {
 		if r, ok := known().words.Roles[singular(w)]; ok && !slices.Contains(a.Roles, r) {
@@ -115,7 +115,7 @@ func (p *parser) roles(words ...string) {
 
 // operations are what verbs of a permission mean for a resource: create,
 // read, update, delete, or an action of its own.
-func (p *parser) operations(e *Entity, text string) ([]string, bool) {
+func (p *reader) operations(e *Entity, text string) ([]string, bool) {
 	var ops []string
 	add := func(names ...string) {
 		for _, n := range names {
@@ -155,7 +155,7 @@ func (p *parser) operations(e *Entity, text string) ([]string, bool) {
 	return ops, len(ops) > 0
 }
 
-func (p *parser) statesOf(e *Entity) []string {
+func (p *reader) statesOf(e *Entity) []string {
 	var out []string
 	for _, f := range e.Fields {
 		if f.Type == Enum {
@@ -166,7 +166,7 @@ func (p *parser) statesOf(e *Entity) []string {
 }
 
 // access: only some roles may do something with a resource.
-func (p *parser) access(c *clause, who []string, verbs, nouns string) bool {
+func (p *reader) access(c *clause, who []string, verbs, nouns string) bool {
 	who = slices.DeleteFunc(who, func(s string) bool { return s == "" })
 	var roles []string
 	for _, w := range who {
@@ -177,7 +177,7 @@ func (p *parser) access(c *clause, who []string, verbs, nouns string) bool {
 		roles = append(roles, role)
 	}
 	p.roles(who...)
-	targets := mention.FindAllStringSubmatch(nouns, -1)
+	targets := entityName.FindAllStringSubmatch(nouns, -1)
 	if nouns == "anything" || nouns == "everything" {
 		for _, e := range p.spec.Entities {
 			targets = append(targets, []string{"", snake(e.Noun)})
@@ -194,6 +194,10 @@ func (p *parser) access(c *clause, who []string, verbs, nouns string) bool {
 		ops, ok := p.operations(e, verbs)
 		if !ok {
 			return false
+		}
+		if !strings.Contains(strings.ToLower(c.raw), "only") && slices.Equal(roles, []string{"admin"}) && len(p.spec.RulesOf(e.Noun, RuleOwn)) > 0 {
+			p.cover(c.raw, "admins may do what owners may")
+			continue
 		}
 		for _, op := range ops {
 			if i := slices.IndexFunc(p.spec.Rules, func(r Rule) bool { return r.Kind == RuleAccess && r.Entity == e.Noun && r.Verb == op }); i >= 0 {
@@ -213,7 +217,7 @@ func (p *parser) access(c *clause, who []string, verbs, nouns string) bool {
 }
 
 // own: only the account that a row belongs to may do something with it.
-func (p *parser) own(c *clause, who, verbs, noun string) bool {
+func (p *reader) own(c *clause, who, verbs, noun string) bool {
 	e := p.entity(noun)
 	if e == nil {
 		return false
@@ -256,10 +260,16 @@ func (p *parser) own(c *clause, who, verbs, noun string) bool {
 }
 
 // finishAuth gives the service its accounts, once it is known that it has any.
-func (p *parser) finishAuth() {
+func (p *reader) finishAuth() {
 	s := p.spec
 	if p.secure {
 		p.auth().Required = true
+	}
+	for _, e := range s.Entities {
+		if f := e.field("password"); f != nil && f.Type == Password && p.auth().Account == "" {
+			s.Auth.Account = e.Noun
+			p.assume("A password is there to log in with: %s are accounts.", e.Plural)
+		}
 	}
 	if s.Auth == nil {
 		return
@@ -320,7 +330,7 @@ func (p *parser) finishAuth() {
 
 // ownerField is the reference to the account that made a row; the service
 // sets it.
-func (p *parser) ownerField(e *Entity, account string) string {
+func (p *reader) ownerField(e *Entity, account string) string {
 	name := p.ensureRef(e.Noun, account)
 	f := p.entity(e.Noun).field(name)
 	f.Owner, f.Optional, f.Immutable = true, false, true

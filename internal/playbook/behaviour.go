@@ -7,7 +7,7 @@ import (
 )
 
 // order: one time of a row is after another of its times.
-func (p *parser) order(c *clause, noun, later, earlier string) bool {
+func (p *reader) order(c *clause, noun, later, earlier string) bool {
 	for i := range p.spec.Entities {
 		e := &p.spec.Entities[i]
 		if noun != "" && snake(e.Noun) != noun || noun == "" && p.last != "" && e.Noun != p.last && p.entity(p.last).named(snake(later)) >= 0 {
@@ -29,7 +29,7 @@ func (p *parser) order(c *clause, noun, later, earlier string) bool {
 }
 
 // due: a time of a row follows from another by a fixed span.
-func (p *parser) due(c *clause, noun, field, n, unit, after string) bool {
+func (p *reader) due(c *clause, noun, field, n, unit, after string) bool {
 	if noun == "" {
 		noun = p.last
 	}
@@ -57,7 +57,7 @@ func (p *parser) due(c *clause, noun, field, n, unit, after string) bool {
 	if start == "" {
 		if e.field("started_at") == nil {
 			e.Fields = append(e.Fields, Field{Name: "started_at", Type: Timestamp, Now: true})
-			p.assume("A %s has started_at, which is the time of creation unless a client says otherwise.", e.Noun)
+			p.assume("Each %s has started_at, which is the time of creation unless a client says otherwise.", e.Noun)
 		}
 		start = "started_at"
 	}
@@ -100,7 +100,7 @@ func (p *parser) due(c *clause, noun, field, n, unit, after string) bool {
 var chain = regexp.MustCompile(` (?:to|then|and then|->) | ?, ?(?:then |and then |and )?(?:to )?|->`)
 
 // states: a field moves along the edges that the task names.
-func (p *parser) states(c *clause, noun, text string) bool {
+func (p *reader) states(c *clause, noun, text string) bool {
 	e := p.entity(noun)
 	if noun == "" {
 		for i := range p.spec.Entities {
@@ -163,7 +163,7 @@ func (p *parser) states(c *clause, noun, text string) bool {
 }
 
 // stateField is the enumeration that holds these values, or status.
-func (p *parser) stateField(e *Entity, values []string) *Field {
+func (p *reader) stateField(e *Entity, values []string) *Field {
 	for i := range e.Fields {
 		if e.Fields[i].Type == Enum && slices.Contains(e.Fields[i].Values, values[0]) {
 			for _, v := range values {
@@ -177,7 +177,7 @@ func (p *parser) stateField(e *Entity, values []string) *Field {
 	return e.setStatus(values)
 }
 
-func (p *parser) initial(c *clause, noun, state string) bool {
+func (p *reader) initial(c *clause, noun, state string) bool {
 	e := p.entity(noun)
 	if e == nil {
 		return false
@@ -195,7 +195,7 @@ func (p *parser) initial(c *clause, noun, state string) bool {
 }
 
 // forbid: in a state, a row can't be changed, deleted, or moved on.
-func (p *parser) forbid(c *clause, noun, state, verb string) bool {
+func (p *reader) forbid(c *clause, noun, state, verb string) bool {
 	e := p.entity(noun)
 	if e == nil || verb == "negative" || verb == "empty" {
 		return false
@@ -227,7 +227,7 @@ func (p *parser) forbid(c *clause, noun, state, verb string) bool {
 }
 
 // allow: only in a state can a row be changed, deleted, or moved on.
-func (p *parser) allow(c *clause, noun, state, verb string) bool {
+func (p *reader) allow(c *clause, noun, state, verb string) bool {
 	e := p.entity(noun)
 	if e == nil {
 		return false
@@ -263,7 +263,7 @@ func (p *parser) allow(c *clause, noun, state, verb string) bool {
 }
 
 // finishStates brings the moves of each state machine together.
-func (p *parser) finishStates() {
+func (p *reader) finishStates() {
 	for _, r := range slices.Clone(p.spec.Rules) {
 		if r.Kind != RuleFrozen || r.Verb != "move" {
 			continue
@@ -328,7 +328,7 @@ func (e *Entity) addAction(a Action) {
 }
 
 // stock: creating a row takes its quantity from what the other has.
-func (p *parser) stock(c *clause, noun, of string) bool {
+func (p *reader) stock(c *clause, noun, of string) bool {
 	var source *Entity
 	for i := range p.spec.Entities {
 		e := &p.spec.Entities[i]
@@ -373,7 +373,7 @@ func (p *parser) stock(c *clause, noun, of string) bool {
 		p.ensureRef(taker, src)
 		if e = p.entity(taker); e.field("quantity") == nil {
 			e.Fields = append(e.Fields, Field{Name: "quantity", Type: Int, Above: "0"})
-			p.assume("A %s has a quantity.", taker)
+			p.assume("Each %s has a quantity.", taker)
 		}
 	}
 	e := p.entity(taker)
@@ -399,7 +399,7 @@ func isPerson(noun string) bool {
 }
 
 // total: a field is quantity times price, of the row or summed over its parts.
-func (p *parser) total(c *clause, noun, field string, sum bool) bool {
+func (p *reader) total(c *clause, noun, field string, sum bool) bool {
 	if noun == "" {
 		noun = p.last
 	}
@@ -459,7 +459,7 @@ func (p *parser) total(c *clause, noun, field string, sum bool) bool {
 }
 
 // blocked: whoever has an overdue row gets no new one.
-func (p *parser) blocked(c *clause, holder, noun, verb string) bool {
+func (p *reader) blocked(c *clause, holder, noun, verb string) bool {
 	e := p.entity(noun)
 	h := p.entity(holder)
 	if e == nil || h == nil {
@@ -478,7 +478,7 @@ func (p *parser) blocked(c *clause, holder, noun, verb string) bool {
 	return p.addRule(Rule{Kind: RuleBlocked, Clause: c.raw, Entity: e.Noun, Field: e.refTo(h.Noun).Name, Other: due, Active: active})
 }
 
-func (p *parser) dueField(e *Entity) string {
+func (p *reader) dueField(e *Entity) string {
 	for _, n := range []string{"due_at", "due_date", "due_on", "due"} {
 		if f := e.field(n); f != nil && (f.Type == Timestamp || f.Type == Date) {
 			return n
@@ -488,12 +488,17 @@ func (p *parser) dueField(e *Entity) string {
 }
 
 // flag: new rows need, or must not have, a state of what they refer to.
-func (p *parser) flag(c *clause, noun, adjective, verb, object string, must bool) bool {
+func (p *reader) flag(c *clause, noun, adjective, verb, object string, must bool) bool {
 	e := p.entity(noun)
 	if e == nil {
 		return false
 	}
 	f, want, ok := e.state(adjective)
+	if !ok && (adjective == "inactive" || adjective == "active") && e.field("status") == nil {
+		e.Fields = append(e.Fields, Field{Name: "active", Type: Bool, Default: "true"})
+		p.assume("Each %s has active, which is true at first.", e.Noun)
+		f, want, ok = e.state(adjective)
+	}
 	if !ok {
 		return false
 	}
@@ -519,7 +524,7 @@ func (p *parser) flag(c *clause, noun, adjective, verb, object string, must bool
 }
 
 // doAndUndo: "members can borrow and return books" is what a join resource is for.
-func (p *parser) doAndUndo(c *clause, who, do, undo, what string) bool {
+func (p *reader) doAndUndo(c *clause, who, do, undo, what string) bool {
 	a, b := p.entity(who), p.entity(what)
 	if a == nil || b == nil {
 		return false
@@ -554,7 +559,7 @@ func (p *parser) doAndUndo(c *clause, who, do, undo, what string) bool {
 }
 
 // action: a row can be closed, completed, cancelled: an operation of its own.
-func (p *parser) action(c *clause, noun, word string) bool {
+func (p *reader) action(c *clause, noun, word string) bool {
 	e := p.entity(noun)
 	if e == nil {
 		return false
@@ -600,8 +605,8 @@ func (p *parser) action(c *clause, noun, word string) bool {
 }
 
 // given: the clause asks for operations that every resource has.
-func (p *parser) given(c *clause, text string) bool {
-	for _, m := range mention.FindAllStringSubmatch(text, -1) {
+func (p *reader) given(c *clause, text string) bool {
+	for _, m := range entityName.FindAllStringSubmatch(text, -1) {
 		if p.entity(m[1]) == nil {
 			return false
 		}
@@ -614,7 +619,7 @@ func (p *parser) given(c *clause, text string) bool {
 }
 
 // find: lists are filtered by any field; check that the fields exist.
-func (p *parser) find(c *clause, noun, by string) bool {
+func (p *reader) find(c *clause, noun, by string) bool {
 	e := p.entity(noun)
 	if e == nil {
 		return false
@@ -636,7 +641,7 @@ func (p *parser) find(c *clause, noun, by string) bool {
 }
 
 // overdue: a list of rows past their due time that are not over.
-func (p *parser) overdue(c *clause, noun string) bool {
+func (p *reader) overdue(c *clause, noun string) bool {
 	e := p.entity(noun)
 	if e == nil || p.dueField(e) == "" {
 		return false

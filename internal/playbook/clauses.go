@@ -8,7 +8,7 @@ import (
 // clause is one statement of the task.
 type clause struct {
 	raw   string
-	toks  []token
+	toks  []lexeme
 	label string // what stood before the colon of the list that it is in
 	done  bool
 }
@@ -24,12 +24,15 @@ var (
 	quotes        = set([]string{`"`, "`", "'", "“", "”", "*", "_", "#"})
 )
 
+// listLabel marks what follows the colon of a headline.
+const listLabel = ":"
+
 // statements cuts the task into clauses, so that each can be understood, or
 // reported, by itself.
-func (p *parser) statements(task string) []clause {
+func (p *reader) statements(task string) []clause {
 	toks := tokenize(task)
 	var out []clause
-	var current []token
+	var current []lexeme
 	label, depth := "", 0
 	flush := func() {
 		out = p.split(task, label, current, out)
@@ -61,6 +64,9 @@ func (p *parser) statements(task string) []clause {
 		case ".", ";", "!", "?":
 			if depth == 0 {
 				flush()
+				if label == listLabel {
+					label = ""
+				}
 				continue
 			}
 		case ":":
@@ -69,10 +75,10 @@ func (p *parser) statements(task string) []clause {
 			}
 			if p.isHeadline(current) {
 				flush()
-				label = ""
+				label = listLabel
 				continue
 			}
-			if len(current) > 0 && len(current) <= 3 && !slices.ContainsFunc(current, func(t token) bool { return verbs[t.text] || breaks[t.text] }) {
+			if len(current) > 0 && len(current) <= 3 && !slices.ContainsFunc(current, func(t lexeme) bool { return verbs[t.text] || breaks[t.text] }) {
 				label = task[current[0].start:current[len(current)-1].end]
 				current = nil
 				continue
@@ -85,12 +91,12 @@ func (p *parser) statements(task string) []clause {
 	return out
 }
 
-func (p *parser) isHeadline(toks []token) bool {
-	return slices.ContainsFunc(toks, func(t token) bool { return known().products[t.text] || t.text == "management" })
+func (p *reader) isHeadline(toks []lexeme) bool {
+	return slices.ContainsFunc(toks, func(t lexeme) bool { return known().products[t.text] || t.text == "management" })
 }
 
 // split cuts a sentence where a new subject with its verb begins.
-func (p *parser) split(task, label string, toks []token, out []clause) []clause {
+func (p *reader) split(task, label string, toks []lexeme, out []clause) []clause {
 	start, depth := 0, 0
 	cut := func(end int) {
 		part := toks[start:end]
@@ -117,14 +123,14 @@ func (p *parser) split(task, label string, toks []token, out []clause) []clause 
 		if t.text == "and" && toks[i-1].text == "," {
 			continue // the comma was the place to cut
 		}
-		if subordinators[toks[start].text] && !slices.ContainsFunc(toks[start:i], func(t token) bool { return t.text == "," }) {
+		if subordinators[toks[start].text] && !slices.ContainsFunc(toks[start:i], func(t lexeme) bool { return t.text == "," }) {
 			continue
 		}
 		next := i + 1
 		if t.text == "," && next < len(toks) && (toks[next].text == "and" || toks[next].text == "but" || toks[next].text == "so") {
 			next++
 		}
-		hasVerb := slices.ContainsFunc(toks[start:i], func(t token) bool { return verbs[t.text] })
+		hasVerb := slices.ContainsFunc(toks[start:i], func(t lexeme) bool { return verbs[t.text] })
 		if t.text == "and" && !hasVerb && !p.isHeadline(toks[start:i]) {
 			continue
 		}
@@ -154,7 +160,7 @@ func (p *parser) split(task, label string, toks []token, out []clause) []clause 
 
 // splitShared splits rest as if subject stood in front of it, and keeps the
 // words of rest alone as what was written.
-func (p *parser) splitShared(task, label string, subject, rest []token, out []clause) []clause {
+func (p *reader) splitShared(task, label string, subject, rest []lexeme, out []clause) []clause {
 	n := len(out)
 	out = p.split(task, label, append(subject, rest...), out)
 	if len(out) > n {
@@ -166,7 +172,7 @@ func (p *parser) splitShared(task, label string, subject, rest []token, out []cl
 
 // subjectLength is how many words stand before the verb when toks begin a
 // clause: 0 when they begin with the verb, -1 when they don't begin a clause.
-func subjectLength(toks []token) int {
+func subjectLength(toks []lexeme) int {
 	if len(toks) > 0 && subordinators[toks[0].text] {
 		return 1 // "when …" is a clause by itself
 	}

@@ -40,3 +40,28 @@ func TestConvertersBuild(t *testing.T) {
 		t.Run(strings.ReplaceAll(task, " ", "_"), func(t *testing.T) { buildTask(t, task) })
 	}
 }
+
+func TestEveryCommandBuilds(t *testing.T) {
+	for _, k := range knownCLI().Commands {
+		t.Run(k.Key, func(t *testing.T) { checkCommands(t, k.Key) })
+	}
+	t.Run("several", func(t *testing.T) { checkCommands(t, "dedupe", "encode", "checksum", "grep") })
+}
+
+// checkCommands generates a program with the given commands and checks it.
+func checkCommands(t *testing.T, keys ...string) {
+	t.Helper()
+	spec := &CLISpec{Name: "sample", About: "is a sample"}
+	for _, key := range keys {
+		options := map[string]string{}
+		for _, o := range commandOf(key).Options {
+			options[o.Key] = o.Default
+		}
+		spec.Commands = append(spec.Commands, CommandSpec{Key: key, Options: options})
+	}
+	facts := emptyRepository()
+	s := Spec{Archetype: CLI, Name: spec.Name, CLI: spec}
+	dir := t.TempDir()
+	generate(t, dir, s, facts, planCLI(s, facts), buildCLI)
+	checkTree(t, dir)
+}

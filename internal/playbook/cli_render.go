@@ -258,6 +258,7 @@ func (c *CLISpec) files(facts Facts) []cliFile {
 	case c.Convert != nil:
 		files = append(files,
 			cliFile{template: "shared/output.go", path: cmd + "output.go", step: "cli"},
+			cliFile{template: "shared/buffer.go", path: cmd + "buffer.go", step: "cli"},
 			cliFile{template: "convert/command.go", path: cmd + "convert.go", step: "cli"})
 		for _, part := range c.Convert.parts() {
 			files = append(files, cliFile{template: "convert/" + part + ".go", path: core + part + ".go", step: "core"})
@@ -280,12 +281,23 @@ func (c *CLISpec) files(facts Facts) []cliFile {
 				cliFile{"text/" + k.Key + "/core.go", core + k.Verb + ".go", "core", at},
 				cliFile{"text/" + k.Key + "/core_test.go", core + k.Verb + "_test.go", "core", at})
 		}
-		if slices.ContainsFunc(c.Commands, func(s CommandSpec) bool { return commandOf(s.Key).Output }) {
+		if c.anyCommand(commandKnowledge.buffers) {
+			files = append(files, cliFile{template: "shared/buffer.go", path: cmd + "buffer.go", step: "cli"})
+		}
+		if c.anyCommand(func(k commandKnowledge) bool { return k.Output }) {
 			files = append(files, cliFile{template: "shared/output.go", path: cmd + "output.go", step: "cli"})
 		}
 	}
 	return files
 }
+
+func (c *CLISpec) anyCommand(is func(commandKnowledge) bool) bool {
+	return slices.ContainsFunc(c.Commands, func(s CommandSpec) bool { return is(commandOf(s.Key)) })
+}
+
+// buffers reports whether a command writes through a buffer; checksums are
+// printed as each file is done.
+func (k commandKnowledge) buffers() bool { return k.Output || k.Key != "checksum" }
 
 func hasTemplate(name string) bool {
 	_, err := cliTemplates.ReadFile("templates/cli/" + name + ".tmpl")

@@ -16,12 +16,12 @@ var (
 )
 
 // findEntities reads the headline and every place where a resource is named.
-func (p *parser) findEntities() {
+func (p *reader) findEntities() {
 	for i := 0; i < len(p.clauses); i++ {
 		c := p.clauses[i]
 		label := strings.ToLower(c.label)
 		switch {
-		case c.label != "" && !generic[label] && !p.isHeadline(c.toks) && label != "fields" && p.isNoun(label):
+		case c.label != "" && c.label != listLabel && !generic[label] && !p.isHeadline(c.toks) && label != "fields" && p.isNoun(label):
 			p.add(singular(label)).Declared = true
 		case generic[label] && (label == "entities" || label == "resources" || label == "models" || label == "data model"):
 			if subjectLength(c.toks) < 0 {
@@ -30,21 +30,27 @@ func (p *parser) findEntities() {
 		case p.isHeadline(c.toks) && (i == 0 || imperative.MatchString(join(c.toks)+" ")):
 			p.clauses[i].done = true
 			p.headline(c)
-		case i == 1 && p.isHeadline(p.clauses[0].toks) && subjectLength(c.toks) < 0 && p.clauses[0].done && len(p.spec.Entities) == 0:
+		case c.label == listLabel && subjectLength(c.toks) < 0:
 			p.clauses[i].done = p.nounList(c.toks) // "a library service: members and books"
-		case i == 0 && imperative.MatchString(join(c.toks)+" ") && !slices.ContainsFunc(c.toks, func(t token) bool { return verbs[t.text] }):
+		case i == 0 && imperative.MatchString(join(c.toks)+" ") && !slices.ContainsFunc(c.toks, func(t lexeme) bool { return verbs[t.text] }):
 			p.clauses[i].done = true
 			p.nounList(c.toks[imperativeLength(c.toks):])
 		}
 	}
+	if len(p.spec.Entities) == 0 && p.fallback != "" {
+		p.add(p.fallback) // "a todo API", and nothing says what else it keeps
+	}
 	for i := range p.clauses {
 		if !p.clauses[i].done {
+			if loginWords.MatchString(join(p.clauses[i].toks)) && p.nouns["account"] == "" {
+				p.add("user")
+			}
 			p.subjects(p.clauses[i].toks)
 		}
 	}
 }
 
-func join(toks []token) string {
+func join(toks []lexeme) string {
 	words := make([]string, len(toks))
 	for i, t := range toks {
 		words[i] = t.text
@@ -52,18 +58,21 @@ func join(toks []token) string {
 	return strings.Join(words, " ")
 }
 
-func imperativeLength(toks []token) int {
+func imperativeLength(toks []lexeme) int {
 	return len(strings.Fields(imperative.FindString(join(toks) + " ")))
 }
 
-func (p *parser) isNoun(phrase string) bool {
+func (p *reader) isNoun(phrase string) bool {
 	words := strings.Fields(phrase)
 	return len(words) > 0 && len(words) <= 3 && !slices.ContainsFunc(words, func(w string) bool { return breaks[w] || verbs[w] || nobody[w] || determiners[w] })
 }
 
+// loginWords are clauses that speak of users as accounts.
+var loginWords = regexp.MustCompile(`\busers?\b.*\b(?:own|register|sign up|log in|login|other users?)\b`)
+
 // headline reads "Build a secure REST API for …": the words before the
 // connector say what kind of program, those after it what it is about.
-func (p *parser) headline(c clause) {
+func (p *reader) headline(c clause) {
 	toks := c.toks[imperativeLength(c.toks):]
 	end := 0
 	for end < len(toks) && !connectors[toks[end].text] && toks[end].text != "(" {
@@ -76,9 +85,9 @@ func (p *parser) headline(c clause) {
 	p.connections(toks[end:])
 }
 
-func (p *parser) productPhrase(c clause, toks []token) {
+func (p *reader) productPhrase(c clause, toks []lexeme) {
 	k := known()
-	var domain []token
+	var domain []lexeme
 	for _, t := range toks {
 		switch {
 		case determiners[t.text], k.products[t.text], k.qualities[t.text], nobody[t.text]:
@@ -117,14 +126,12 @@ func (p *parser) productPhrase(c clause, toks []token) {
 func isWord(s string) bool { return s != "" && (s[0] >= 'a' && s[0] <= 'z') }
 
 // connections reads what follows the kind of program.
-func (p *parser) connections(toks []token) {
+func (p *reader) connections(toks []lexeme) {
 	fallback := p.nouns["?"]
 	delete(p.nouns, "?")
 	p.connect(toks)
-	if len(p.spec.Entities) == 0 && fallback != "" {
-		if _, ok := known().nouns[fallback]; ok || len(p.clauses) == 1 {
-			p.add(fallback)
-		}
+	if _, ok := known().nouns[fallback]; ok && len(p.spec.Entities) == 0 {
+		p.fallback = fallback
 	}
 }
 
@@ -132,13 +139,14 @@ var (
 	lets      = regexp.MustCompile(`^(?:that|which|to|and) (?:lets?|allows?|allowing|enables?|letting) `)
 	managing  = regexp.MustCompile(`^(?:that |which |to |for )?(?:managing|manages?|tracking|tracks?|storing|stores?|handling|handles?|keeping track of|keeps? track of|keeping|keeps|maintains?|maintaining|organi[sz]es?|organi[sz]ing|serving|serves?|exposing|exposes?|supporting|supports?|has|have|provides?|providing|offers?|featuring|containing|contains?|includes?|including|records?|recording|administering|manage|store|track|handle) `)
 	inGo      = regexp.MustCompile(`^(?:written |implemented |built )?(?:in|using|with) (?:idiomatic |plain |pure )?(?:go|golang)(?: \d\S*)?(?: |$)`)
+	inMemory  = regexp.MustCompile(`^(?:in memory|in-memory)(?: storage| only)? `)
 	named     = regexp.MustCompile(`^(?:called|named) \S+(?: |$)`)
 	listStart = regexp.MustCompile(`^(?:for|with|of|to|having|using|and|,|by) `)
 	subject   = regexp.MustCompile(`^(?:where|so that|such that|in which) `)
 	perform   = regexp.MustCompile(`^(?:to |that can |that |which )(?:create|add|list|read|update|delete|crud|get|view|search|edit|remove|register|book|reserve|borrow|rent|order|record|log|schedule)\b`)
 )
 
-func (p *parser) connect(toks []token) {
+func (p *reader) connect(toks []lexeme) {
 	for len(toks) > 0 {
 		text := join(toks) + " "
 		drop := func(re *regexp.Regexp) { toks = toks[len(strings.Fields(re.FindString(text))):] }
@@ -147,6 +155,9 @@ func (p *parser) connect(toks []token) {
 			toks = toks[1:]
 		case inGo.MatchString(text):
 			drop(inGo)
+		case inMemory.MatchString(text):
+			p.feature(p.task[toks[0].start:toks[len(strings.Fields(inMemory.FindString(text)))-1].end], "in memory")
+			drop(inMemory)
 		case named.MatchString(text):
 			p.spec.Name = toks[1].text
 			drop(named)
@@ -170,7 +181,7 @@ func (p *parser) connect(toks []token) {
 			toks = p.list(toks)
 		case listStart.MatchString(text):
 			drop(listStart)
-			if managing.MatchString(join(toks)+" ") || inGo.MatchString(join(toks)+" ") {
+			if len(toks) > 1 && managing.MatchString(join(toks)+" ") || inGo.MatchString(join(toks)+" ") {
 				continue
 			}
 			toks = p.list(toks)
@@ -182,14 +193,14 @@ func (p *parser) connect(toks []token) {
 }
 
 // append adds the words as a clause of their own, to be understood later.
-func (p *parser) append(toks []token) {
+func (p *reader) append(toks []lexeme) {
 	if len(toks) > 0 {
 		p.clauses = append(p.clauses, clause{raw: p.task[toks[0].start:toks[len(toks)-1].end], toks: toks})
 	}
 }
 
 // permission is "users (to) create tasks": it becomes "users can create tasks".
-func (p *parser) permission(toks []token) {
+func (p *reader) permission(toks []lexeme) {
 	for i, t := range toks {
 		if t.text == "to" {
 			toks = slices.Clone(toks)
@@ -203,13 +214,13 @@ func (p *parser) permission(toks []token) {
 		if determiners[toks[0].text] {
 			i = 2
 		}
-		can := token{text: "can", start: toks[i-1].end, end: toks[i-1].end}
-		p.append(slices.Concat(toks[:i], []token{can}, toks[i:]))
+		can := lexeme{text: "can", start: toks[i-1].end, end: toks[i-1].end}
+		p.append(slices.Concat(toks[:i], []lexeme{can}, toks[i:]))
 	}
 }
 
 // list reads nouns up to the next connector that is not part of the list.
-func (p *parser) list(toks []token) []token {
+func (p *reader) list(toks []lexeme) []lexeme {
 	end, depth := 0, 0
 	for ; end < len(toks); end++ {
 		switch t := toks[end].text; t {
@@ -234,7 +245,7 @@ func (p *parser) list(toks []token) []token {
 
 // nounList reads "products (sku unique, price) and suppliers with a name".
 // What it can't read is reported item by item.
-func (p *parser) nounList(toks []token) bool {
+func (p *reader) nounList(toks []lexeme) bool {
 	last := ""
 	for _, item := range p.items(toks) {
 		last = p.nounItem(item, last)
@@ -244,8 +255,8 @@ func (p *parser) nounList(toks []token) bool {
 
 // items cuts a list at commas and "and" outside parentheses, and keeps fields
 // that follow "with" together with their noun.
-func (p *parser) items(toks []token) [][]token {
-	var out [][]token
+func (p *reader) items(toks []lexeme) [][]lexeme {
+	var out [][]lexeme
 	start, depth, fields := 0, 0, false
 	cut := func(end int) {
 		item := toks[start:end]
@@ -281,7 +292,7 @@ func (p *parser) items(toks []token) [][]token {
 	return out
 }
 
-func (p *parser) phraseIsNoun(toks []token) bool {
+func (p *reader) phraseIsNoun(toks []lexeme) bool {
 	for len(toks) > 0 && determiners[toks[0].text] {
 		toks = toks[1:]
 	}
@@ -289,7 +300,7 @@ func (p *parser) phraseIsNoun(toks []token) bool {
 }
 
 // startsNoun reports whether, within a list of fields, another resource begins.
-func (p *parser) startsNoun(toks []token) bool {
+func (p *reader) startsNoun(toks []lexeme) bool {
 	for len(toks) > 0 && (determiners[toks[0].text] || toks[0].text == ",") {
 		toks = toks[1:]
 	}
@@ -310,7 +321,7 @@ func (p *parser) startsNoun(toks []token) bool {
 }
 
 // nounItem reads one item of a list; last is the noun of the item before.
-func (p *parser) nounItem(item []token, last string) string {
+func (p *reader) nounItem(item []lexeme, last string) string {
 	raw := p.task[item[0].start:item[len(item)-1].end]
 	text := join(item)
 	if known().given.MatchString(text) {
@@ -324,7 +335,7 @@ func (p *parser) nounItem(item []token, last string) string {
 	if strings.HasPrefix(strings.TrimSpace(strings.ToLower(p.task[max(0, item[0].start-6):item[0].start])), "their") || strings.HasSuffix(strings.TrimSpace(strings.ToLower(p.task[:item[0].start])), " its") || strings.HasSuffix(strings.TrimSpace(strings.ToLower(p.task[:item[0].start])), " their") {
 		owner = last
 	}
-	head, rest := len(item), []token(nil)
+	head, rest := len(item), []lexeme(nil)
 	for i, t := range item {
 		if t.text == "(" || t.text == "with" || t.text == "having" || t.text == "containing" || t.text == "including" || t.text == "that" || t.text == "which" || t.text == "by" || t.text == "for" || t.text == "in" || t.text == "on" || t.text == "of" || t.text == "who" || verbs[t.text] {
 			head, rest = i, item[i:]
@@ -338,16 +349,29 @@ func (p *parser) nounItem(item []token, last string) string {
 		}
 	}
 	noun := singular(join(words))
+	if modifier, head, two := strings.Cut(noun, " "); two && (modifier == "blog" || p.alone(head, item)) {
+		if _, ok := known().nouns[head]; ok {
+			noun = head
+		}
+	}
 	_, isKnown := known().nouns[noun]
 	declared := len(rest) > 0 && (rest[0].text == "(" || rest[0].text == "with" || rest[0].text == "having" || rest[0].text == "containing" || rest[0].text == "including")
-	beyond := slices.ContainsFunc(words, func(t token) bool { return known().beyond[t.text] || known().products[t.text] && !declared })
+	beyond := slices.ContainsFunc(words, func(t lexeme) bool { return known().beyond[t.text] || known().products[t.text] && !declared })
 	if !p.isNoun(join(words)) || beyond || known().abilities[words[len(words)-1].text] && !declared {
 		p.uncovered(raw)
 		return last
 	}
 	plain := len(words) == head // no suffix such as "management"
+	before := p.task[:item[0].start]
+	if !isPlural(words[len(words)-1].text) && isKnown && plain && len(rest) == 0 && (strings.HasSuffix(before, "for a ") || strings.HasSuffix(before, "for an ") || strings.HasSuffix(before, "for my ") || strings.HasSuffix(before, "for our ")) {
+		p.spec.Name = noun // "for a library": where it is used, not what it keeps
+		return last
+	}
+	if strings.HasSuffix(words[0].text, "ing") && len(words) > 1 && !isKnown && !declared && (len(rest) > 0 || p.nouns[singular(join(words[1:]))] != "") {
+		p.uncovered(raw)
+		return last
+	}
 	if !isPlural(words[len(words)-1].text) && !isKnown && !declared && plain {
-		// "for a library": where it is used, not what it keeps.
 		if len(rest) == 0 && item[0].start > 2 && (strings.HasSuffix(p.task[:item[0].start], "a ") || strings.HasSuffix(p.task[:item[0].start], "an ") || strings.HasSuffix(p.task[:item[0].start], "the ")) {
 			if p.spec.Name == "" {
 				p.spec.Name = noun
@@ -371,7 +395,7 @@ func (p *parser) nounItem(item []token, last string) string {
 		p.entity(noun).Declared = true
 		inner := rest[1:]
 		if rest[0].text == "(" {
-			closing := slices.IndexFunc(rest, func(t token) bool { return t.text == ")" })
+			closing := slices.IndexFunc(rest, func(t lexeme) bool { return t.text == ")" })
 			depth := 0
 			for i, t := range rest {
 				if t.text == "(" {
@@ -402,8 +426,20 @@ func (p *parser) nounItem(item []token, last string) string {
 	return noun
 }
 
+// alone reports whether the task elsewhere uses the head of a two-word noun
+// by itself: "blog posts … a post".
+func (p *reader) alone(head string, item []lexeme) bool {
+	toks := tokenize(p.task)
+	for i, t := range toks {
+		if singular(t.text) == head && t.start > item[len(item)-1].start && (i == 0 || determiners[toks[i-1].text] || verbs[toks[i-1].text] || !isWord(toks[i-1].text)) {
+			return true
+		}
+	}
+	return false
+}
+
 // subjects adds the resources that clauses talk about without announcing them.
-func (p *parser) subjects(toks []token) {
+func (p *reader) subjects(toks []lexeme) {
 	n := subjectLength(toks)
 	if n <= 0 || n >= len(toks) || subordinators[toks[0].text] {
 		return
@@ -419,8 +455,8 @@ func (p *parser) subjects(toks []token) {
 	_, isRole := known().words.Roles[noun]
 	inFields := slices.ContainsFunc(p.spec.Entities, func(e Entity) bool { return e.field(snake(phrase)) != nil })
 	if phrase != "" && p.isNoun(phrase) && p.nouns[noun] == "" && !isRole && !inFields {
-		declares := (verb == "has" || verb == "have" || verb == "belongs" || verb == "belong" || verb == "consists" || verb == "consist") && guessType(snake(phrase)) == String
-		if declares && !p.containsKnown(phrase) && !(noun == "user" && verb == "have" && false) || isKnown && noun != "user" && (verb == "can" || verb == "may" || verb == "cannot" || verb == "must") && (isPlural(np[len(np)-1].text) || len(toks) > 0 && determiners[toks[0].text]) {
+		declares := (verb == "has" || verb == "have" || verb == "belongs" || verb == "belong" || verb == "consists" || verb == "consist") && (isKnown || guessType(snake(phrase)) == String)
+		if declares && !p.containsKnown(phrase) || isKnown && noun != "user" && (verb == "can" || verb == "may" || verb == "cannot" || verb == "must") && (isPlural(np[len(np)-1].text) || len(toks) > 0 && determiners[toks[0].text]) {
 			p.add(noun)
 		}
 	}
@@ -441,7 +477,7 @@ func (p *parser) subjects(toks []token) {
 	}
 }
 
-func (p *parser) containsKnown(phrase string) bool {
+func (p *reader) containsKnown(phrase string) bool {
 	for _, w := range strings.Fields(phrase) {
 		if _, ok := p.nouns[singular(w)]; ok {
 			return true

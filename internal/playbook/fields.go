@@ -9,20 +9,31 @@ import (
 
 // fields reads a list of fields into the entity. Items that it can't read are
 // reported one by one.
-func (p *parser) fields(noun string, toks []token, raw string) {
+func (p *reader) fields(noun string, toks []lexeme, raw string) {
 	for _, item := range fieldItems(toks) {
 		text := raw
 		if item[0].end <= len(p.task) && p.task != "" && p.within(item) {
 			text = p.task[item[0].start:item[len(item)-1].end]
 		}
-		if !p.fieldItem(noun, item, text) {
+		if p.within(item) {
+			if p.feature(text, p.canonical(item)) {
+				continue
+			}
+			if finding.MatchString(item[0].text) && len(item) > 2 {
+				p.append(item)
+				continue
+			}
+		}
+		if known().notFields[join(item)] || !p.fieldItem(noun, item, text) {
 			p.uncovered(text)
 		}
 	}
 }
 
+var finding = regexp.MustCompile(`^(?:search|filter|sort|list)(?:ing)?$`)
+
 // within reports whether the tokens are the task's own, not the knowledge base's.
-func (p *parser) within(item []token) bool {
+func (p *reader) within(item []lexeme) bool {
 	last := item[len(item)-1]
 	return last.end <= len(p.task) && strings.EqualFold(p.task[item[0].start:item[0].end], item[0].text)
 }
@@ -31,8 +42,8 @@ var enumTrigger = regexp.MustCompile(`\b(?:one of|either|any of|can be|being|enu
 
 // fieldItems cuts a list of fields at commas and "and", but not inside
 // parentheses, ranges and enumerations.
-func fieldItems(toks []token) [][]token {
-	var out [][]token
+func fieldItems(toks []lexeme) [][]lexeme {
+	var out [][]lexeme
 	start, depth := 0, 0
 	cut := func(end int) {
 		item := toks[start:end]
@@ -51,7 +62,7 @@ func fieldItems(toks []token) [][]token {
 		case ")", "]":
 			depth--
 		case ",", "and", ";":
-			if depth > 0 || i+1 >= len(toks) {
+			if depth > 0 || i+1 >= len(toks) || t.text == "," && goesOn[toks[i+1].text] && i > start {
 				continue
 			}
 			item := join(toks[start:i])
@@ -59,7 +70,7 @@ func fieldItems(toks []token) [][]token {
 				continue
 			}
 			if enumTrigger.MatchString(item) || isStatus(toks[start:i]) {
-				or := slices.IndexFunc(toks[start:], func(t token) bool { return t.text == "or" })
+				or := slices.IndexFunc(toks[start:], func(t lexeme) bool { return t.text == "or" })
 				if or < 0 && enumTrigger.MatchString(item) || or >= 0 && start+or > i {
 					continue
 				}
@@ -71,6 +82,9 @@ func fieldItems(toks []token) [][]token {
 	return out
 }
 
+// goesOn are words that say more about the field before the comma.
+var goesOn = set([]string{"defaulting", "defaults", "default", "which", "that", "must", "optional", "unique", "at", "between", "required", "non-negative", "positive", "never", "cannot", "can't"})
+
 func isNumber(s string) bool {
 	_, word := known().words.Numbers[s]
 	return word || strings.Trim(s, "0123456789.%") == ""
@@ -78,12 +92,17 @@ func isNumber(s string) bool {
 
 // isStatus reports whether the words are "status open …": a name that is
 // usually an enumeration, and a first value.
-func isStatus(item []token) bool {
+func isStatus(item []lexeme) bool {
 	for len(item) > 0 && determiners[item[0].text] {
 		item = item[1:]
 	}
+	if len(item) > 2 && enumNames[item[0].text] && item[1].text == "of" {
+		return true
+	}
 	return len(item) > 1 && (item[0].text == "status" || item[0].text == "state") && !verbs[item[1].text] && item[1].text != "("
 }
+
+var enumNames = set([]string{"status", "state", "type", "kind", "role", "priority", "level", "category", "condition", "visibility", "gender", "severity", "size", "grade", "tier", "mode", "method", "frequency"})
 
 type constraint struct {
 	re    *regexp.Regexp
@@ -112,7 +131,7 @@ var constraints = func() []constraint {
 
 		{`non-negative|(?:cannot|can not) (?:be |become |go |get |drop |fall )?(?:negative|under #0|under zero)|positive or #0|#0 or (?:more|above|greater|higher|positive)|not negative`, func(f *Field, m []string) { f.Min = "0" }},
 		{`strictly positive|positive|cannot be #0 or (?:less|negative|under)|cannot be negative or #0`, func(f *Field, m []string) { f.Above = "0" }},
-		{`(?:integer |int |number |decimal )?(?:between|from|in range(?: of| from)?|within|range) #(-?[\d.]+)%? (?:and|to|-) #([\d.]+)%?(?: inclusive| \( inclusive \))?`, func(f *Field, m []string) { f.Min, f.Max = m[1], m[2] }},
+		{`(?:integer |int |decimal )?(?:between|from|in range(?: of| from)?|within|range) #(-?[\d.]+)%? (?:and|to|-) #([\d.]+)%?(?: inclusive| \( inclusive \))?`, func(f *Field, m []string) { f.Min, f.Max = m[1], m[2] }},
 		{`(?:of )?#([\d.]+) (?:to|-) #([\d.]+)`, func(f *Field, m []string) { f.Min, f.Max = m[1], m[2] }},
 		{`cannot be above #([\d.]+)%?|cannot exceed #([\d.]+)%?`, func(f *Field, m []string) { f.Max = m[1] + m[2] }},
 		{`cannot be under #([\d.]+)`, func(f *Field, m []string) { f.Min = m[1] }},
@@ -120,15 +139,16 @@ var constraints = func() []constraint {
 		{`at most #([\d.]+)%?|#([\d.]+) or (?:less|under|lower|fewer)`, func(f *Field, m []string) { f.Max = m[1] + m[2] }},
 		{`above #([\d.]+)`, func(f *Field, m []string) { f.Above = m[1] }},
 
-		{`(?:defaults?|defaulting) ?(?:value )?(?:to|is|of|=|:)? ?#?(\w[\w.-]*)`, func(f *Field, m []string) { setDefault(f, m[1]) }},
+		{`(?:defaulting|defaults?)\b ?(?:value )?(?:to|is|of|=|:)? ?#?(\w[\w.-]*)`, func(f *Field, m []string) { setDefault(f, m[1]) }},
 		{`#?(\w[\w.-]*) by default`, func(f *Field, m []string) { setDefault(f, m[1]) }},
 
 		{`globally unique|unique|cannot be duplicated|cannot repeat`, func(f *Field, m []string) { f.Unique = true }},
 		{`optional|optionally|nullable|if (?:known|present|available|any)|not required|not mandatory|cannot be required|can be (?:empty|null|missing|omitted|blank|left out)`, func(f *Field, m []string) { f.Optional = true }},
 		{`required|mandatory|cannot be (?:empty|blank|null|missing|omitted)|non-empty|not (?:empty|null|blank)|non-blank|compulsory`, func(f *Field, m []string) { f.Optional = false; f.MinLen = max(f.MinLen, 1) }},
 		{`immutable|cannot (?:be )?(?:changed?|modified|updated|edited)(?: later| afterwards| after creation| after it is created| once (?:set|created))?|set only (?:once|at creation)`, func(f *Field, m []string) { f.Immutable = true }},
+		{`cannot be in future|not in future`, func(f *Field, m []string) { f.Target = "past" }},
 		{`in future|cannot be in past|not in past`, func(f *Field, m []string) { f.Target = "future" }},
-		{`in past|cannot be in future|not in future`, func(f *Field, m []string) { f.Target = "past" }},
+		{`in past`, func(f *Field, m []string) { f.Target = "past" }},
 
 		{`(?:valid |of type |as |format )?email(?: address)? format|valid email(?: address)?`, func(f *Field, m []string) { f.Type = Email }},
 		{`valid (?:url|web address|http url|link)`, func(f *Field, m []string) { f.Type = URL }},
@@ -173,11 +193,12 @@ func setDefault(f *Field, value string) {
 var (
 	enumList   = regexp.MustCompile(`^(.*?)(?: :| \()? ?(?:which |that )?(?:must be |can be |is |are |be )?(?:one of|either|any of|among|being|enum(?: of)?|can be|values?|=) ?:? ?\(? ?(#?\w[\w-]*(?: ?(?:,|or|and|/|\|) ?(?:or |and )?\w[\w-]*)+) ?\)?$`)
 	enumOr     = regexp.MustCompile(`^((?:\w+ ){0,2}(?:status|state|type|kind|role|priority|level|category|condition|visibility|gender|severity|size|grade|tier|mode|method|frequency)) (?:: |is |of |\( )?(\w[\w-]*(?: ?(?:,|or|/|\|) ?(?:or |and )?\w[\w-]*)+)(?: \))?$`)
-	enumParens = regexp.MustCompile(`^([a-z][\w -]*?) (?:: )?\( ?(\w[\w-]*(?: ?(?:,|or|and|/|\|) ?(?:or |and )?\w[\w-]*)+) ?\)$`)
+	enumParens = regexp.MustCompile(`^([a-z][\w -]*?) (?:: )?\( ?(?:one of |either )?([a-z][\w-]*(?: [a-z][\w-]*){0,2}(?: ?(?:,|/|\|| or | and ) ?(?:or |and )?[a-z][\w-]*(?: [a-z][\w-]*){0,2})+) ?\)$`)
+	fieldTerms = regexp.MustCompile(`\b(?:unique|optional|required|string|integer|int|decimal|number|boolean|bool|date|text|email|url|nullable|immutable|default\w*|at_once|at most|at least|non-negative|positive|must|cannot|characters|valid|mandatory|timestamp|uuid|money|float)\b|#`)
 	listSep    = regexp.MustCompile(` ?(?:,|\bor\b|\band\b|/|\|) ?`)
 	fieldName  = regexp.MustCompile(`^[a-z][a-z0-9_-]*(?: [a-z][a-z0-9_-]*){0,2}$`)
 	preamble   = regexp.MustCompile(`^(?:following |these )?(?:fields|attributes|properties)(?: such as| like| of)? ?|^following `)
-	trailing   = regexp.MustCompile(` ?(?:which|that|must|is|are|can|has|have|be|,|with|:|and)$`)
+	trailing   = regexp.MustCompile(` ?(?:\b(?:which|that|must|is|are|can|has|have|be|with|and|of)|,|:)$`)
 	leading    = regexp.MustCompile(`^(?:,|and|with|:|be|is|has|have|can have|can) `)
 	suspicious = set([]string{"alphanumeric", "lowercase", "uppercase", "encrypted", "hashed", "sorted", "automatic", "generated", "calculated", "computed", "derived", "average", "random", "sequential", "auto-incremented", "autogenerated", "auto-generated", "historical", "nested", "multiple", "several", "many", "localized", "translated", "full-text", "rich", "geo", "geocoded", "valid", "other", "etc", "more", "own", "current", "only", "cannot", "must", "not", "always", "respective", "corresponding", "related", "next", "previous", "most", "least", "configurable", "dynamic", "custom", "polymorphic", "weighted", "recurring", "multi-currency", "timezone-aware"})
 	implicit   = set([]string{"id", "identifier", "created_at", "updated_at", "created", "timestamps", "creation_timestamp", "creation_time"})
@@ -195,14 +216,10 @@ type reading struct {
 }
 
 // readField cuts what is said about a field out of s.
-func (p *parser) readField(s string) reading {
+func (p *reader) readField(s string) reading {
 	var r reading
 	f := &r.field
-	if m := enumList.FindStringSubmatch(s); m != nil && (enumTrigger.MatchString(s) || strings.Contains(s, " value")) {
-		f.Type, s, f.Values = Enum, m[1], splitValues(m[2])
-	} else if m := enumOr.FindStringSubmatch(s); m != nil && !strings.Contains(m[2], "optional") && !strings.Contains(m[2], "required") {
-		f.Type, s, f.Values = Enum, m[1], splitValues(m[2])
-	}
+	s = enumeration(s, f)
 	if m := scopedUnique.FindStringSubmatch(s); m != nil {
 		r.scoped = m[1] + m[2]
 		s = strings.TrimSpace(scopedUnique.ReplaceAllString(s, " "))
@@ -220,9 +237,7 @@ func (p *parser) readField(s string) reading {
 		r.edits = append(r.edits, func(f *Field) { c.apply(f, m) })
 		r.said = r.said || strings.Contains(m[0], "required")
 	}
-	if m := enumParens.FindStringSubmatch(s); m != nil && f.Type == "" {
-		f.Type, s, f.Values = Enum, m[1], splitValues(m[2])
-	}
+	s = enumeration(s, f)
 	if f.Type == Enum {
 		r.edits = append(r.edits, func(g *Field) { g.Type, g.Values = Enum, f.Values })
 	}
@@ -244,14 +259,42 @@ func (p *parser) readField(s string) reading {
 	return r
 }
 
+// enumeration cuts the values of an enumeration out of s.
+func enumeration(s string, f *Field) string {
+	if f.Type != "" {
+		return s
+	}
+	s = strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(s), ","))
+	m := enumList.FindStringSubmatch(s)
+	if m == nil || !enumTrigger.MatchString(s) && !strings.Contains(s, " value") {
+		if m = enumOr.FindStringSubmatch(s); m != nil && fieldTerms.MatchString(m[2]) {
+			m = nil
+		}
+	}
+	if m == nil {
+		if m = enumParens.FindStringSubmatch(s); m != nil && (fieldTerms.MatchString(m[2]) || strings.HasPrefix(m[1], "@")) {
+			m = nil
+		}
+	}
+	if m == nil {
+		return s
+	}
+	f.Type, f.Values = Enum, splitValues(m[2])
+	return m[1]
+}
+
 // fieldItem reads one item of a list of fields.
-func (p *parser) fieldItem(noun string, item []token, raw string) bool {
+func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 	many := isPlural(item[len(item)-1].text)
 	s := preamble.ReplaceAllString(p.canonical(item), "")
 	if s == "" {
 		return true
 	}
 	e := p.entity(noun)
+	if m := statusMoves.FindStringSubmatch(s); m != nil {
+		c := &clause{raw: raw}
+		return p.states(c, snake(noun), m[1])
+	}
 	r := p.readField(s)
 	f := r.field
 	if strings.HasPrefix(r.name, "@") {
@@ -298,6 +341,8 @@ func (p *parser) fieldItem(noun string, item []token, raw string) bool {
 	return true
 }
 
+var statusMoves = regexp.MustCompile(`^(?:status|state) (?:that|which) (?:can )?(?:only )?(?:goes|go|moves|move|changes|transitions|progresses|can go|can move) (?:only )?from (\w+(?: (?:to|then|->|and then|or) (?:to )?\w+)+)$`)
+
 func goodName(s string) bool {
 	return fieldName.MatchString(s) && !slices.ContainsFunc(strings.Fields(s), func(w string) bool {
 		return suspicious[w] || breaks[w] || known().beyond[w] && w != "c" || determiners[w]
@@ -305,10 +350,16 @@ func goodName(s string) bool {
 }
 
 // complete gives a new field what its name says where the task does not.
-func (p *parser) complete(f *Field, name string, said bool) {
+func (p *reader) complete(f *Field, name string, said bool) {
 	f.Name = name
 	if f.Type == "" {
 		f.Type = guessType(name)
+		if f.Type == String && f.Min+f.Max+f.Above != "" {
+			f.Type = Int
+			if strings.Contains(f.Min+f.Max+f.Above, ".") {
+				f.Type = Decimal
+			}
+		}
 	}
 	switch f.Type {
 	case Text:
@@ -341,7 +392,7 @@ func (p *parser) complete(f *Field, name string, said bool) {
 var scopedUnique = regexp.MustCompile(`(?:^| )(?:must be |is |are )?unique (?:per|within|for|in|inside|among) (?:same )?@(\w+)|unique (?:per|within) (\w+)`)
 
 // scope makes a field unique among the rows that share a reference.
-func (p *parser) scope(e *Entity, name, target, raw string) bool {
+func (p *reader) scope(e *Entity, name, target, raw string) bool {
 	noun := strings.ReplaceAll(target, "_", " ")
 	if p.entity(noun) == nil {
 		return false
@@ -354,7 +405,7 @@ func (p *parser) scope(e *Entity, name, target, raw string) bool {
 
 // relationItem reads an entity in a list of fields: "a loan has a book", "an
 // order has many items".
-func (p *parser) relationItem(e *Entity, s string, many bool, f Field) bool {
+func (p *reader) relationItem(e *Entity, s string, many bool, f Field) bool {
 	target := strings.TrimPrefix(s, "@")
 	target = strings.TrimSuffix(target, " id")
 	if t := p.entity(target); t != nil {
@@ -386,10 +437,13 @@ func splitValues(s string) []string {
 	return out
 }
 
-func snakeValue(s string) string { return strings.ReplaceAll(s, "-", "_") }
+func snakeValue(s string) string { return strings.NewReplacer("-", "_", " ", "_").Replace(s) }
 
 // guessType is the type that a field's name suggests.
 func guessType(name string) FieldType {
+	if of, _, per := strings.Cut(name, "_per_"); per {
+		name = of // "price_per_night" is a price
+	}
 	last := name[strings.LastIndexByte(name, '_')+1:]
 	hints := known().fields
 	for _, h := range hints {

@@ -58,6 +58,9 @@ type genService struct {
 var entityKeywords = set([]string{"break", "case", "chan", "const", "continue", "default", "defer", "else", "fallthrough", "for", "func", "go", "goto", "if", "import", "interface", "map", "package", "range", "return", "select", "struct", "switch", "type", "var",
 	"string", "error", "len", "new", "make", "any", "true", "false", "nil", "append", "copy", "close", "max", "min", "put", "ptr", "clone", "equal", "conflict", "change", "table", "store", "storage", "journal", "snapshot", "memory", "now", "old", "in", "s", "v", "c", "n", "err", "id", "other", "today", "violations", "time", "iter", "json", "slices", "strings", "fmt", "changes", "edit", "ok", "session", "credential", "url", "mail", "regexp", "strconv", "sync", "rand", "errors", "one", "parent", "all", "credentials", "sessions", "accounts", "secrets", "last", "mu", "limiter", "now_"})
 
+// apiNames are what the generated HTTP package calls its own parts.
+var apiNames = set([]string{"order", "query", "client", "problem", "record", "resource", "policy", "need", "bearer", "decode", "read", "like", "bare", "matches", "accepts", "mentions", "register", "limiter", "recorder", "refusal", "allowance", "object", "path", "start", "serve", "run", "address", "server", "store", "log", "body", "page", "found", "created", "done", "values", "value", "handler", "pattern", "field", "fields", "test"})
+
 // newGen maps a specification and the decisions to names and types of Go.
 func newGen(spec Spec, facts Facts, decisions map[string]string) (*genService, error) {
 	name := strings.Trim(kebab(spec.Name), "-")
@@ -65,7 +68,7 @@ func newGen(spec Spec, facts Facts, decisions map[string]string) (*genService, e
 	if pkg == "" || entityKeywords[pkg] || pkg[0] < 'a' || gotoken.IsKeyword(pkg) {
 		pkg = "domain"
 	}
-	if pkg == "api" || pkg == "main" || pkg == "internal" || stdImports[pkg] != "" {
+	if apiNames[pkg] || pkg == "api" || pkg == "main" || pkg == "internal" || stdImports[pkg] != "" {
 		pkg += "svc"
 	}
 	if name == "" {
@@ -99,7 +102,7 @@ func newGen(spec Spec, facts Facts, decisions map[string]string) (*genService, e
 			ge.Names = "All" + ge.Name
 		}
 		switch ge.Name {
-		case "Store", "ID", "Timestamp", "Date", "Decimal", "Invalid", "Conflict", "FieldError", "Session", "Open":
+		case "Store", "ID", "Timestamp", "Date", "Decimal", "Invalid", "Conflict", "FieldError", "Session", "Open", "Token", "Login", "Role":
 			ge.Name, ge.Names = ge.Name+"Record", ge.Name+"Records"
 		}
 		ge.Var = goVar(e.Noun)

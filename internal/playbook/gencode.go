@@ -73,6 +73,10 @@ func (e *genEntity) fillField(c *code, f genField) {
 		value = "string(*" + in + ")"
 	case Email:
 		value = "strings.ToLower(" + value + ")"
+	case Enum:
+		if strings.Contains(strings.Join(f.Values, ""), "_") {
+			value = "underscored(" + value + ")"
+		}
 	}
 	local := goVar(f.Field.Name)
 	if entityKeywords[local] || local == e.Var || stdImports[local] != "" {

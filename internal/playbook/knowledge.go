@@ -41,6 +41,7 @@ type wordHints struct {
 	Final     []string          `yaml:"final"`
 	Beyond    []string          `yaml:"beyond"`
 	Abilities []string          `yaml:"abilities"`
+	NotFields []string          `yaml:"never_fields"`
 }
 
 type knowledgeBase struct {
@@ -53,6 +54,7 @@ type knowledgeBase struct {
 	final     map[string]bool
 	beyond    map[string]bool
 	abilities map[string]bool
+	notFields map[string]bool
 	given     *regexp.Regexp
 }
 
@@ -95,7 +97,7 @@ func loadKnowledge() (*knowledgeBase, error) {
 	}
 	k.given = given
 	k.products, k.qualities, k.final = set(k.words.Products), set(k.words.Qualities), set(k.words.Final)
-	k.beyond, k.abilities = set(k.words.Beyond), set(k.words.Abilities)
+	k.beyond, k.abilities, k.notFields = set(k.words.Beyond), set(k.words.Abilities), set(k.words.NotFields)
 	return k, nil
 }
 

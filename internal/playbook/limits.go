@@ -7,7 +7,7 @@ import (
 
 // limit: a parent has at most n children. Where another resource stands
 // between them (a loan between member and book), its rows are counted.
-func (p *parser) limit(c *clause, parent, child string, n int, when string) bool {
+func (p *reader) limit(c *clause, parent, child string, n int, when string) bool {
 	a, b := p.entity(parent), p.entity(child)
 	if a == nil || b == nil || a == b || n < 1 {
 		return false
@@ -73,14 +73,14 @@ func (p *parser) limit(c *clause, parent, child string, n int, when string) bool
 	return p.addRule(r)
 }
 
-func (p *parser) isEntityWord(w string) bool {
+func (p *reader) isEntityWord(w string) bool {
 	_, ok := p.nouns[singular(w)]
 	return ok && isPlural(w)
 }
 
 // active says which rows of noun are not over yet, and gives the resource an
 // end where English implies one.
-func (p *parser) active(noun string) (Active, bool) {
+func (p *reader) active(noun string) (Active, bool) {
 	e := p.entity(noun)
 	for _, name := range []string{"returned_at", "ended_at", "closed_at", "cancelled_at", "finished_at", "completed_at", "checked_out_at", "exited_at", "left_at", "return_date", "returned_on"} {
 		if f := e.field(name); f != nil && (name != "return_date" || f.Optional) {
@@ -112,7 +112,7 @@ func (p *parser) active(noun string) (Active, bool) {
 	}
 	if hint := known().nouns[noun]; hint.Done != "" {
 		e.Fields = append(e.Fields, Field{Name: hint.Done, Type: Timestamp, Optional: true})
-		p.assume("A %s counts until its %s is set.", noun, hint.Done)
+		p.assume("Each %s counts until its %s is set.", noun, hint.Done)
 		return Active{Empty: hint.Done}, true
 	}
 	return Active{}, false
@@ -120,7 +120,7 @@ func (p *parser) active(noun string) (Active, bool) {
 
 // exclusive: a thing has at most n holders at a time. With a start and an end
 // that clients choose, "at a time" means that intervals don't overlap.
-func (p *parser) exclusive(c *clause, thing, holder string, n int, text string) bool {
+func (p *reader) exclusive(c *clause, thing, holder string, n int, text string) bool {
 	a := p.entity(thing)
 	if a == nil {
 		return false
@@ -158,7 +158,7 @@ func (p *parser) exclusive(c *clause, thing, holder string, n int, text string) 
 	return p.exclusiveIn(c, thing, noun, holder, n, text)
 }
 
-func (p *parser) exclusiveIn(c *clause, thing, noun, holder string, n int, text string) bool {
+func (p *reader) exclusiveIn(c *clause, thing, noun, holder string, n int, text string) bool {
 	a, e := p.entity(thing), p.entity(noun)
 	if a == nil || e == nil || a == e || n < 1 {
 		return false
@@ -229,7 +229,7 @@ func (e *Entity) hasInterval() bool {
 }
 
 // overlap: intervals of noun with the same thing (or other thing) are disjoint.
-func (p *parser) overlap(c *clause, noun, thing, other string) bool {
+func (p *reader) overlap(c *clause, noun, thing, other string) bool {
 	e := p.entity(noun)
 	if e == nil {
 		return false
@@ -241,7 +241,7 @@ func (p *parser) overlap(c *clause, noun, thing, other string) bool {
 			return false
 		}
 		e.Fields = append(e.Fields, Field{Name: "starts_at", Type: Timestamp}, Field{Name: "ends_at", Type: Timestamp})
-		p.assume("A %s has starts_at and ends_at, which the task leaves open.", e.Noun)
+		p.assume("Each %s has starts_at and ends_at, which the task leaves open.", e.Noun)
 		start, end = "starts_at", "ends_at"
 	}
 	if unit != "" {
@@ -291,7 +291,7 @@ func isPlace(noun string) bool {
 }
 
 // pair: two resources are connected at most once.
-func (p *parser) pair(c *clause, a, b, verb string) bool {
+func (p *reader) pair(c *clause, a, b, verb string) bool {
 	x, y := p.entity(a), p.entity(b)
 	if x == nil || y == nil {
 		return false
@@ -307,7 +307,7 @@ func (p *parser) pair(c *clause, a, b, verb string) bool {
 	return p.pairOf(c, noun, x.Noun, y.Noun)
 }
 
-func (p *parser) pairOf(c *clause, noun, a, b string) bool {
+func (p *reader) pairOf(c *clause, noun, a, b string) bool {
 	e, x, y := p.entity(noun), p.entity(a), p.entity(b)
 	if e == nil || x == nil || y == nil || e == x || e == y || x == y {
 		return false
@@ -317,13 +317,13 @@ func (p *parser) pairOf(c *clause, noun, a, b string) bool {
 	return p.addRule(Rule{Kind: RulePair, Clause: c.raw, Entity: p.entity(noun).Noun, Fields: fields})
 }
 
-func (p *parser) together(c *clause, noun, a, b string) bool {
+func (p *reader) together(c *clause, noun, a, b string) bool {
 	for i := range p.spec.Entities {
 		e := &p.spec.Entities[i]
 		if noun != "" && snake(e.Noun) != noun {
 			continue
 		}
-		x, y := e.named(snake(a)), e.named(snake(b))
+		x, y := e.named(snake(strings.TrimPrefix(a, "@"))), e.named(snake(strings.TrimPrefix(b, "@")))
 		if x >= 0 && y >= 0 && x != y {
 			return p.addRule(Rule{Kind: RulePair, Clause: c.raw, Entity: e.Noun, Fields: []string{e.Fields[x].Name, e.Fields[y].Name}})
 		}
@@ -332,7 +332,7 @@ func (p *parser) together(c *clause, noun, a, b string) bool {
 }
 
 // capacity: a parent's own field says how many children it takes.
-func (p *parser) capacity(c *clause, parent, child, name string) bool {
+func (p *reader) capacity(c *clause, parent, child, name string) bool {
 	a := p.entity(parent)
 	if a == nil {
 		return false

@@ -18,12 +18,39 @@ var (
 // parseOther recognises the archetypes that are not a service. ok is false
 // when the task may be one.
 func parseOther(task string, facts Facts) (Spec, bool) {
-	for _, read := range []func(string, Facts) (Spec, bool){parseRepair} {
+	for _, read := range []func(string, Facts) (Spec, bool){parseRepair, parseProgram, parsePackage, parseExisting} {
 		if spec, ok := read(task, facts); ok {
 			return spec, true
 		}
 	}
 	return Spec{}, false
+}
+
+// existing are tasks about code that is there already.
+var existing = regexp.MustCompile(`(?i)^\s*(?:please )?(?:refactor|improve|migrate|port|convert|translate|rewrite|remove|rename|upgrade|extend|change|update|optimi[sz]e|debug|investigate|explain|document|review|move|split|merge|replace|integrate|deploy|add)\b|\b(?:this|existing|our) (?:api|service|codebase|code|repository|repo|project|app|application|server|program)\b`)
+
+// parseExisting leaves changes of existing code to whoever can read it.
+func parseExisting(task string, facts Facts) (Spec, bool) {
+	if !existing.MatchString(task) {
+		return Spec{}, false
+	}
+	return Spec{Task: task, Name: kebab(facts.Name), Uncovered: []string{strings.TrimSpace(task)}}, true
+}
+
+func parseProgram(task string, facts Facts) (Spec, bool) {
+	cli, uncovered, ok := parseCLI(task, facts)
+	if !ok {
+		return Spec{}, false
+	}
+	return Spec{Archetype: CLI, Task: task, Name: kebab(facts.Name), CLI: cli, Uncovered: uncovered}, true
+}
+
+func parsePackage(task string, facts Facts) (Spec, bool) {
+	library, uncovered, ok := parseLibrary(task, facts)
+	if !ok {
+		return Spec{}, false
+	}
+	return Spec{Archetype: Library, Task: task, Name: kebab(facts.Name), Library: library, Uncovered: uncovered}, true
 }
 
 func parseRepair(task string, facts Facts) (Spec, bool) {

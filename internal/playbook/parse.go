@@ -7,18 +7,21 @@ import (
 	"strings"
 )
 
-// parser turns the clauses of one task into a Spec. A clause that no pattern
+// reader turns the clauses of one task into a Spec. A clause that no pattern
 // accounts for as a whole is uncovered; nothing is skipped in silence.
-type parser struct {
+type reader struct {
 	spec    *Spec
 	task    string
 	nouns   map[string]string // singular as written to the entity's noun
 	clauses []clause
 	last    string // noun of the subject of the clause before
 	secure  bool
-	signed  bool
-	memory  bool
-	linked  map[string]bool // join resources that were made for a verb
+	// fallback is what the headline calls the service by: its one resource, if
+	// nothing names another.
+	fallback string
+	signed   bool
+	memory   bool
+	linked   map[string]bool // join resources that were made for a verb
 }
 
 // Parse reads a task in English. It never fails: what it does not understand
@@ -32,7 +35,7 @@ func Parse(task string, facts Facts) Spec {
 
 func parseService(task string, facts Facts) Spec {
 	spec := Spec{Archetype: Service, Task: task, Features: Features{PaginationLimit: 100}}
-	p := &parser{spec: &spec, task: task, nouns: map[string]string{}, linked: map[string]bool{}}
+	p := &reader{spec: &spec, task: task, nouns: map[string]string{}, linked: map[string]bool{}}
 	p.clauses = p.statements(task)
 	p.findEntities()
 	p.fillKnown()
@@ -40,9 +43,10 @@ func parseService(task string, facts Facts) Spec {
 	p.fillLinks()
 	p.eachOpen(p.constraint)
 	p.eachOpen(p.rule)
+	p.eachOpen(p.rule) // again: what a rule needs may stand after it
 	p.finish(facts)
 	for i := range p.clauses {
-		if !p.clauses[i].done {
+		if !p.clauses[i].done && !slices.Contains(spec.Uncovered, p.clauses[i].raw) {
 			spec.Uncovered = append(spec.Uncovered, p.clauses[i].raw)
 		}
 	}
@@ -53,9 +57,9 @@ func parseService(task string, facts Facts) Spec {
 }
 
 // eachOpen gives the clauses that nobody understood yet to one pass.
-func (p *parser) eachOpen(pass func(c *clause, s string) bool) {
+func (p *reader) eachOpen(pass func(c *clause, s string) bool) {
 	for i := range p.clauses {
-		c := &p.clauses[i]
+		c := p.clauses[i] // a copy: a pass may add clauses
 		subject := p.subject(c.toks)
 		if !c.done {
 			s := p.canonical(c.toks)
@@ -69,7 +73,7 @@ func (p *parser) eachOpen(pass func(c *clause, s string) bool) {
 					s = "@" + snake(noun) + " has " + s
 				}
 			}
-			c.done = pass(c, s)
+			p.clauses[i].done = pass(&c, s)
 		}
 		if subject != "" {
 			p.last = subject
@@ -78,7 +82,7 @@ func (p *parser) eachOpen(pass func(c *clause, s string) bool) {
 }
 
 // subject is the first entity of a clause.
-func (p *parser) subject(toks []token) string {
+func (p *reader) subject(toks []lexeme) string {
 	for i := range toks {
 		if noun, n := p.entityAt(toks, i); n > 0 {
 			return noun
@@ -87,25 +91,25 @@ func (p *parser) subject(toks []token) string {
 	return ""
 }
 
-func (p *parser) uncovered(text string) {
+func (p *reader) uncovered(text string) {
 	text = strings.Trim(text, " ,.;:")
 	if text != "" && !slices.Contains(p.spec.Uncovered, text) {
 		p.spec.Uncovered = append(p.spec.Uncovered, text)
 	}
 }
 
-func (p *parser) cover(clause, as string, args ...any) {
+func (p *reader) cover(clause, as string, args ...any) {
 	p.spec.Covered = append(p.spec.Covered, Covered{Clause: clause, As: fmt.Sprintf(as, args...)})
 }
 
-func (p *parser) assume(format string, args ...any) {
+func (p *reader) assume(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if !slices.Contains(p.spec.Assumptions, text) {
 		p.spec.Assumptions = append(p.spec.Assumptions, text)
 	}
 }
 
-func (p *parser) entity(noun string) *Entity { return p.spec.entity(noun) }
+func (p *reader) entity(noun string) *Entity { return p.spec.entity(noun) }
 
 func (s *Spec) entity(noun string) *Entity {
 	for i := range s.Entities {
@@ -142,7 +146,7 @@ func (e Entity) Field(name string) (Field, bool) {
 }
 
 // add makes an entity of noun, or finds it.
-func (p *parser) add(noun string) *Entity {
+func (p *reader) add(noun string) *Entity {
 	noun = singular(strings.ReplaceAll(noun, "_", " "))
 	if e := p.entity(noun); e != nil {
 		return e
@@ -163,7 +167,7 @@ func (e *Entity) refTo(noun string) *Field {
 }
 
 // ensureRef gives noun a reference to target, and returns its name.
-func (p *parser) ensureRef(noun, target string) string {
+func (p *reader) ensureRef(noun, target string) string {
 	e := p.entity(noun)
 	if f := e.refTo(target); f != nil {
 		return f.Name
@@ -178,7 +182,7 @@ func (p *parser) ensureRef(noun, target string) string {
 }
 
 // fillKnown gives entities without declared fields the usual ones.
-func (p *parser) fillKnown() {
+func (p *reader) fillKnown() {
 	for i := range p.clauses { // "X has …" declares, wherever it stands
 		if m := hasClause.FindStringSubmatch(p.canonical(p.clauses[i].toks)); m != nil {
 			if e := p.entity(m[1]); e != nil && p.declares(m[2]) {
@@ -195,12 +199,12 @@ var hasClause = regexp.MustCompile(`^@(\w+) (?:must )?(?:has|have|consists? of|c
 
 // declares reports whether what follows "has" names fields of its own, and
 // not only relations or limits.
-func (p *parser) declares(rest string) bool {
-	rest = strings.TrimPrefix(rest, "many ")
-	return !strings.HasPrefix(rest, "@") && !strings.HasPrefix(rest, "at most") && !strings.HasPrefix(rest, "only") && !strings.HasPrefix(rest, "#")
+func (p *reader) declares(rest string) bool {
+	own := slices.ContainsFunc(listSep.Split(rest, -1), func(s string) bool { return s != "" && !strings.Contains(s, "@") })
+	return own && !strings.HasPrefix(rest, "at most") && !strings.HasPrefix(rest, "at least") && !strings.HasPrefix(rest, "only") && !strings.HasPrefix(rest, "#")
 }
 
-func (p *parser) useKnown(noun string) {
+func (p *reader) useKnown(noun string) {
 	e := p.entity(noun)
 	if e.Declared || len(e.Fields) > 0 {
 		return
@@ -213,6 +217,7 @@ func (p *parser) useKnown(noun string) {
 	if !ok {
 		e.Fields = append(e.Fields, Field{Name: "name", Type: String})
 		p.assume("The task gives %s no fields: each has a name.", plural(noun))
+		p.uncovered(p.quote(e))
 		return
 	}
 	if hint.Fields != "" {
@@ -228,9 +233,27 @@ func (p *parser) useKnown(noun string) {
 	}
 }
 
+// quote is the entity in the words of the task.
+func (p *reader) quote(e *Entity) string {
+	for _, form := range []string{e.Plural, e.Noun} {
+		if i := strings.Index(strings.ToLower(p.task), form); i >= 0 {
+			return p.task[i : i+len(form)]
+		}
+	}
+	return e.Plural
+}
+
 // fillLinks connects resources that stand between others, where the task
 // left the connection to the reader.
-func (p *parser) fillLinks() {
+func (p *reader) fillLinks() {
+	for i := range p.spec.Entities {
+		if e := &p.spec.Entities[i]; len(e.Fields) == 0 {
+			if _, ok := known().nouns[e.Noun]; ok {
+				e.Declared = false // what it was given were not fields
+				p.useKnown(e.Noun)
+			}
+		}
+	}
 	joins := map[string]bool{"appointment": true, "assignment": true, "trip": true, "application": true, "checkout": true, "ticket": true}
 	for _, noun := range known().words.Links {
 		joins[noun] = true
@@ -253,13 +276,13 @@ func (p *parser) fillLinks() {
 			name := p.ensureRef(e.Noun, target)
 			f := e.field(name)
 			f.Optional = !joins[e.Noun] && !hint.Part
-			p.assume("A %s refers to a %s by %s.", e.Noun, target, name)
+			p.assume("Each %s refers to %s %s by %s.", e.Noun, article(target), target, name)
 		}
 	}
 }
 
 // join is the resource that refers to both nouns, or "".
-func (p *parser) join(a, b string) string {
+func (p *reader) join(a, b string) string {
 	for i := range p.spec.Entities {
 		e := &p.spec.Entities[i]
 		if e.refTo(a) != nil && e.refTo(b) != nil {
@@ -270,7 +293,7 @@ func (p *parser) join(a, b string) string {
 }
 
 // linkFor makes or finds the resource that a verb sets between two nouns.
-func (p *parser) linkFor(verb, a, b string) string {
+func (p *reader) linkFor(verb, a, b string) string {
 	if noun := p.join(a, b); noun != "" {
 		return noun
 	}
@@ -279,7 +302,10 @@ func (p *parser) linkFor(verb, a, b string) string {
 		return ""
 	}
 	if p.entity(noun) == nil {
-		p.add(noun)
+		e := p.add(noun)
+		if (noun == "booking" || noun == "reservation") && !isPlace(b) {
+			e.Fields = []Field{{Name: "booked_at", Type: Timestamp, Now: true}} // a place in a class has no times of its own
+		}
 		p.useKnown(noun)
 		p.assume("What %s do when they %s is kept as %s.", plural(a), base(verb), plural(noun))
 	}
@@ -303,8 +329,18 @@ func base(verb string) string {
 }
 
 // finish settles what only the whole task decides.
-func (p *parser) finish(facts Facts) {
+func (p *reader) finish(facts Facts) {
 	s := p.spec
+	for i := range s.Entities {
+		if e := &s.Entities[i]; len(e.Fields) == 0 {
+			e.Declared = false
+			p.useKnown(e.Noun)
+			if len(e.Fields) == 0 {
+				e.Fields = append(e.Fields, Field{Name: "name", Type: String})
+				p.uncovered(p.quote(e))
+			}
+		}
+	}
 	p.finishAuth()
 	p.finishStates()
 	for i := range s.Rules {

@@ -17,6 +17,10 @@ func Build(spec Spec, facts Facts, decisions map[string]string, stepKey string) 
 	switch spec.Archetype {
 	case Service:
 		return buildService(spec, facts, decisions, stepKey)
+	case CLI:
+		return buildCLI(spec, facts, stepKey)
+	case Library:
+		return buildLibrary(spec, facts, stepKey)
 	default:
 		return nil, fmt.Errorf("the playbook builds no %q tasks", spec.Archetype)
 	}

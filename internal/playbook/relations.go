@@ -7,17 +7,18 @@ import (
 )
 
 var (
-	manyOf    = regexp.MustCompile(`^@(\w+) (?:can )?(?:has|have|contains?|includes?|owns?|consists? of|can own|can contain|can include) (?:many|multiple|several|#0 or (?:more|above)|any number of|list of|collection of|number of|more than #1)? ?@(\w+)$`)
-	belongsTo = regexp.MustCompile(`^@(\w+) (?:must |can |always )?(?:belongs?|is (?:written|made|placed|created|owned|posted|submitted|taught|given|assigned|linked|attached|associated|related|tied|booked|issued|recorded|left|authored|supplied|published|sold|held)|are (?:written|made|placed|created|owned|posted|submitted|taught|given|assigned|linked|attached|associated|related|tied|booked|issued|recorded|left|authored|supplied|published|sold|held)|is|are|be|references?|refers?|points?|links?|must be|be assigned|be linked)(?: (?:to|by|for|with|in|on|of|at|from))? (?:exactly )?(?:#1 )?((?:@\w+)(?: ?(?:,|and)(?: ?and)? ?(?:(?:to|by|for|with|in|on|of|at|from) )?(?:exactly )?(?:#1 )?@\w+)*)$`)
-	mention   = regexp.MustCompile(`@(\w+)`)
-	statusIs  = regexp.MustCompile(`^@(\w+) (?:is|are|can be|must be|has status)(?: either| one of)? (\w[\w-]*(?: ?(?:,|or) ?(?:or )?\w[\w-]*)* or \w[\w-]*)$`)
-	cascades  = regexp.MustCompile(`^(?:deleting|removing|when|if)? ?@(\w+)(?: is (?:deleted|removed))?,? ?(?:also )?(?:deletes|removes|delete|remove|cascades to|cascade to|cascades|takes with) (?:it |of |to )?@(\w+)$`)
-	cascaded  = regexp.MustCompile(`^(?:@(\w+) (?:is|are|must be|get|gets) (?:also )?(?:deleted|removed) (?:with|together with|along with|when|if) @(\w+)(?: (?:is|are|gets) (?:deleted|removed))?|(?:when|if) @(\w+) (?:is|are|gets) (?:deleted|removed) ,? ?(?:@\w+ )?@(\w+) (?:is|are|must be|get) (?:also )?(?:deleted|removed)(?: too| as well)?)$`)
-	kept      = regexp.MustCompile(`^(?:@(\w+) (?:with|that has|that have|having|which has|which have|who has|who have) (?:existing |any |open |active )?@(\w+) cannot be (?:deleted|removed)|@(\w+) cannot be (?:deleted|removed) (?:if|when|while|as long as) (?:it |they |@\w+ )?(?:still )?(?:has|have) (?:existing )?@(\w+))$`)
+	manyOf     = regexp.MustCompile(`^@(\w+) (?:can )?(?:has|have|contains?|includes?|owns?|consists? of|can own|can contain|can include) (?:many|multiple|several|#0 or (?:more|above)|any number of|list of|collection of|number of|more than #1)? ?@(\w+)$`)
+	belongsTo  = regexp.MustCompile(`^@(\w+) (?:must |can |always )?(?:belongs?|is (?:written|made|placed|created|owned|posted|submitted|taught|given|assigned|linked|attached|associated|related|tied|booked|issued|recorded|left|authored|supplied|published|sold|held)|are (?:written|made|placed|created|owned|posted|submitted|taught|given|assigned|linked|attached|associated|related|tied|booked|issued|recorded|left|authored|supplied|published|sold|held)|is|are|be|references?|refers?|points?|links?|must be|be assigned|be linked)(?: (?:to|by|for|with|in|on|of|at|from))? (?:exactly )?(?:#1 )?((?:@\w+)(?: ?(?:,|and)(?: ?and)? ?(?:(?:to|by|for|with|in|on|of|at|from) )?(?:exactly )?(?:#1 )?@\w+)*)$`)
+	ofOther    = regexp.MustCompile(`^@(\w+) (?:for|of|by|in|at|on) ((?:@\w+)(?: ?(?:,|and)(?: ?and)? ?(?:(?:by|for|in|on|of|at) )?@\w+)*)$`)
+	entityName = regexp.MustCompile(`@(\w+)`)
+	statusIs   = regexp.MustCompile(`^@(\w+) (?:is|are|can be|must be|has status)(?: either| one of)? (\w[\w-]*(?: ?(?:,|or) ?(?:or )?\w[\w-]*)* or \w[\w-]*)$`)
+	cascades   = regexp.MustCompile(`^(?:deleting|removing|when|if)? ?@(\w+)(?: is (?:deleted|removed))?,? ?(?:also )?(?:deletes|removes|delete|remove|cascades to|cascade to|cascades|takes with) (?:it |of |to )?@(\w+)$`)
+	cascaded   = regexp.MustCompile(`^(?:@(\w+) (?:is|are|must be|get|gets) (?:also )?(?:deleted|removed) (?:with|together with|along with|when|if) @(\w+)(?: (?:is|are|gets) (?:deleted|removed))?|(?:when|if) @(\w+) (?:is|are|gets) (?:deleted|removed) ,? ?(?:@\w+ )?@(\w+) (?:is|are|must be|get) (?:also )?(?:deleted|removed)(?: too| as well)?)$`)
+	kept       = regexp.MustCompile(`^(?:@(\w+) (?:with|that has|that have|having|which has|which have|who has|who have) (?:existing |any |open |active )?@(\w+) cannot be (?:deleted|removed)|@(\w+) cannot be (?:deleted|removed) (?:if|when|while|as long as) (?:it |they |@\w+ )?(?:still )?(?:has|have) (?:existing )?@(\w+))$`)
 )
 
 // structure reads what resources have and how they refer to each other.
-func (p *parser) structure(c *clause, s string) bool {
+func (p *reader) structure(c *clause, s string) bool {
 	if noun, ok := p.nouns[singular(strings.ToLower(c.label))]; ok && subjectLength(c.toks) < 0 {
 		p.fields(noun, c.toks, c.raw)
 		return true
@@ -31,10 +32,14 @@ func (p *parser) structure(c *clause, s string) bool {
 		p.cover(c.raw, "%s of a %s names its %s; GET /%s/{id}/%s lists them", name, child.Noun, parent.Noun, kebab(parent.Plural), kebab(child.Plural))
 		return true
 	}
-	if m := belongsTo.FindStringSubmatch(s); m != nil && !strings.Contains(s, " is @") {
+	m := ofOther.FindStringSubmatch(s)
+	if m == nil {
+		m = belongsTo.FindStringSubmatch(s)
+	}
+	if m != nil && !strings.Contains(s, " is @") {
 		child := p.entity(m[1])
 		optional := strings.Contains(s, " can belong")
-		for _, t := range mention.FindAllStringSubmatch(m[2], -1) {
+		for _, t := range entityName.FindAllStringSubmatch(m[2], -1) {
 			target := p.entity(t[1])
 			if child == nil || target == nil || child.Noun == target.Noun {
 				return false
@@ -51,7 +56,7 @@ func (p *parser) structure(c *clause, s string) bool {
 		if strings.HasPrefix(rest, "at most") || strings.HasPrefix(rest, "only") || strings.HasPrefix(rest, "#") || strings.HasPrefix(rest, "at least") || subordinators[strings.Fields(rest)[0]] || strings.Contains(rest, " of its own") {
 			return false
 		}
-		n := slices.IndexFunc(c.toks, func(t token) bool {
+		n := slices.IndexFunc(c.toks, func(t lexeme) bool {
 			return t.text == "has" || t.text == "have" || strings.HasPrefix(t.text, "consist") || strings.HasPrefix(t.text, "contain") || strings.HasPrefix(t.text, "include") || strings.HasPrefix(t.text, "store") || t.text == "by" || t.text == "of" || t.text == "with"
 		})
 		if n < 0 || n+1 >= len(c.toks) {
@@ -73,7 +78,7 @@ func (p *parser) structure(c *clause, s string) bool {
 		if e == nil || strings.HasPrefix(list, "at most") || strings.HasPrefix(list, "only") || strings.HasPrefix(list, "#") || strings.Contains(list, "@") {
 			return false
 		}
-		n := slices.IndexFunc(c.toks, func(t token) bool { return t.text == "have" })
+		n := slices.IndexFunc(c.toks, func(t lexeme) bool { return t.text == "have" })
 		before := len(e.Fields)
 		p.fields(e.Noun, c.toks[n+1:], c.raw)
 		for i := before; i < len(e.Fields); i++ {
@@ -116,7 +121,7 @@ func (e *Entity) setStatus(values []string) *Field {
 }
 
 // constraint reads what is said about fields that exist, and about deletion.
-func (p *parser) constraint(c *clause, s string) bool {
+func (p *reader) constraint(c *clause, s string) bool {
 	if m := cascaded.FindStringSubmatch(s); m != nil {
 		return p.cascade(c, m[2]+m[3], m[1]+m[4])
 	}
@@ -217,7 +222,7 @@ func (e *Entity) named(name string) int {
 		candidates = append(candidates, name[:i+1]+singular(name[i+1:]))
 	}
 	for _, n := range candidates {
-		for _, alias := range []string{n, n + "_at", n + "_date", n + "_time", n + "s_at", n + "_on"} {
+		for _, alias := range []string{n, n + "_at", n + "_date", n + "_time", n + "s_at", n + "_on", n + "_id"} {
 			for i := range e.Fields {
 				if e.Fields[i].Name == alias {
 					return i
@@ -228,7 +233,7 @@ func (e *Entity) named(name string) int {
 	return -1
 }
 
-func (p *parser) cascade(c *clause, parent, child string) bool {
+func (p *reader) cascade(c *clause, parent, child string) bool {
 	a, b := p.entity(parent), p.entity(child)
 	if a == nil || b == nil {
 		return false

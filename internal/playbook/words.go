@@ -7,8 +7,8 @@ import (
 	"unicode"
 )
 
-// token is one word, number or punctuation mark of the task.
-type token struct {
+// lexeme is one word, number or punctuation mark of the task.
+type lexeme struct {
 	text       string // lower case, contractions opened
 	start, end int    // in the task
 	line       bool   // first on its line
@@ -17,12 +17,12 @@ type token struct {
 
 var tokenPattern = regexp.MustCompile(`[A-Za-z][A-Za-z0-9_'’]*(?:-[A-Za-z0-9_]+)*|\d+(?:\.\d+)?%?|->|→|>=|<=|≥|≤|\S`)
 
-func tokenize(task string) []token {
-	var toks []token
+func tokenize(task string) []lexeme {
+	var toks []lexeme
 	last := 0
 	for _, at := range tokenPattern.FindAllStringIndex(task, -1) {
 		gap := task[last:at[0]]
-		toks = append(toks, token{
+		toks = append(toks, lexeme{
 			text:  strings.ToLower(strings.ReplaceAll(task[at[0]:at[1]], "’", "'")),
 			start: at[0], end: at[1],
 			line: last == 0 || strings.Contains(gap, "\n"),
@@ -126,7 +126,7 @@ var rewrites = func() []func(string) string {
 		{`\b(?:a )?at least(?: number)? of\b`, `at least`},
 		{`\b(?:a|the) (at most|at least)\b`, `$1`},
 		{`\b(?:the|a|an|each|every|any|all|their|its|his|her|our|given|individual|some|particular|specific|certain)\b`, ``},
-		{`\bsingle\b`, `#1`},
+		{`\bsingle ((?:\w+ )?@)`, `#1 $1`},
 		{`\b(?:is|are|be) (?:not|never) (?:allowed|permitted|able) to\b`, `cannot`},
 		{`\bnot be (?:allowed|permitted|able) to\b`, `cannot`},
 		{`\b(?:is|are|be) (?:allowed|permitted|able|free) to\b`, `can`},
@@ -161,7 +161,7 @@ var rewrites = func() []func(string) string {
 
 // canonical is the clause in the language of the rule patterns: entities as
 // @noun, numbers as #n, one word for each modality, no articles.
-func (p *parser) canonical(toks []token) string {
+func (p *reader) canonical(toks []lexeme) string {
 	var words []string
 	for i := 0; i < len(toks); i++ {
 		text := toks[i].text
@@ -182,6 +182,10 @@ func (p *parser) canonical(toks []token) string {
 				text = "@" + snake(noun)
 			}
 		}
+		if text == "one" && i+1 < len(toks) && toks[i+1].text == "of" {
+			words = append(words, "one") // "one of", not "1 of"
+			continue
+		}
 		if n, ok := known().words.Numbers[text]; ok {
 			text = "#" + strconv.Itoa(n)
 		} else if unicode.IsDigit(rune(text[0])) {
@@ -193,14 +197,14 @@ func (p *parser) canonical(toks []token) string {
 	}
 	s := strings.Join(words, " ")
 	for _, rewrite := range rewrites {
-		s = strings.TrimSpace(rewrite(s))
+		s = strings.Join(strings.Fields(rewrite(s)), " ")
 	}
 	return s
 }
 
 // entityAt finds the longest noun of an entity that starts at token i. A word
 // after "can" or "to" is a verb, even where it looks like a noun.
-func (p *parser) entityAt(toks []token, i int) (noun string, n int) {
+func (p *reader) entityAt(toks []lexeme, i int) (noun string, n int) {
 	if i > 0 && p.verbAfter(toks, i) {
 		return "", 0
 	}
@@ -218,7 +222,7 @@ func (p *parser) entityAt(toks []token, i int) (noun string, n int) {
 }
 
 // verbAfter reports whether the word at i stands where only a verb can.
-func (p *parser) verbAfter(toks []token, i int) bool {
+func (p *reader) verbAfter(toks []lexeme, i int) bool {
 	if toks[i].text != singular(toks[i].text) {
 		return false // "to loans" is a noun; a verb after "can" has no ending
 	}

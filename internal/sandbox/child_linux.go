@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,10 +38,7 @@ func supervise() int {
 	// Capabilities, the system call filter and no_new_privs belong to a thread:
 	// the one that forks must be the one that dropped them.
 	runtime.LockOSThread()
-	unix.CloseOnExec(3)
-	unix.CloseOnExec(4)
-	control := os.NewFile(3, "control")
-	last := oversee(control)
+	last := oversee(os.NewFile(3, "control"))
 	// Nobody reads it when Run's process is dead.
 	_ = json.NewEncoder(os.NewFile(4, "report")).Encode(last)
 	if last.Failure != "" {
@@ -53,6 +51,11 @@ func supervise() int {
 // returns, what the command left is dead, or dies with this process in a PID
 // namespace.
 func oversee(control io.Reader) report {
+	// Whatever else started with the program's parent is open here too, perhaps
+	// a directory outside the view.
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return report{Failure: "closing files: " + err.Error()}
+	}
 	var p spec
 	if err := json.NewDecoder(control).Decode(&p); err != nil {
 		return report{Failure: "reading the spec: " + err.Error()}
@@ -75,7 +78,7 @@ func oversee(control io.Reader) report {
 		_, _ = io.Copy(io.Discard, control) // ends when Run says so, or dies
 		ends <- report{}
 	}()
-	go func() { ends <- reap(pid) }()
+	go func() { ends <- reap(pid, p.Memory) }()
 	// Before its ABI 8, Landlock puts each thread in a domain of its own, and the
 	// command in this one's: only this thread may look at it and kill it.
 	last := watch(p, ends)
@@ -133,22 +136,29 @@ func startCommand(p spec) (int, error) {
 	})
 }
 
-// reap waits for every child, adopted ones too, until the command ends.
-func reap(command int) report {
+// reap waits for every child, adopted ones too, until the command ends. A
+// command that failed after it held more than memory passed the limit between
+// two looks of the watch.
+func reap(command int, memory int64) report {
 	for {
 		var status syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &status, 0, nil)
-		switch {
-		case errors.Is(err, syscall.EINTR):
-		case err != nil:
-			return report{Failure: fmt.Sprintf("waiting for the command: %v", err)}
-		case pid == command && status.Signaled():
-			code := 128 + int(status.Signal())
-			return report{Exit: &code}
-		case pid == command && status.Exited():
-			code := status.ExitStatus()
-			return report{Exit: &code}
+		var usage syscall.Rusage
+		pid, err := syscall.Wait4(-1, &status, 0, &usage)
+		if errors.Is(err, syscall.EINTR) || err == nil && pid != command {
+			continue
 		}
+		if err != nil {
+			return report{Failure: fmt.Sprintf("waiting for the command: %v", err)}
+		}
+		code := status.ExitStatus()
+		if status.Signaled() {
+			code = 128 + int(status.Signal())
+		}
+		last := report{Exit: &code}
+		if code != 0 && usage.Maxrss<<10 > memory {
+			last.Limit = limitMemory
+		}
+		return last
 	}
 }
 

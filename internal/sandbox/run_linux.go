@@ -235,12 +235,12 @@ func (s *Sandbox) conclude(ctx context.Context, r *Result, last report, problem 
 		return conclave.Errorf(conclave.ErrNotFound, "%s", last.Failure)
 	case last.Failure != "":
 		return conclave.Errorf(conclave.ErrUnavailable, "%s", last.Failure)
-	case last.Limit != "":
+	case last.Limit != "" || last.Exit != nil:
 		r.OutOfMemory = last.Limit == limitMemory
 		r.TooManyProcesses = last.Limit == limitProcesses
-		return nil
-	case last.Exit != nil:
-		r.ExitCode = *last.Exit
+		if last.Exit != nil {
+			r.ExitCode = *last.Exit
+		}
 		return nil
 	}
 	switch cause := context.Cause(ctx); {

@@ -32,7 +32,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Switch chooses the mechanism:
 	//   - "": bubblewrap or own namespaces; without them Run refuses;
-	//   - "landlock": files and limits only, the network stays open;
+	//   - "landlock": files and limits only, the network and the sockets of
+	//     other programs stay open;
 	//   - "none": limits and a clean environment only.
 	Switch string
 }
@@ -149,7 +150,7 @@ type Result struct {
 	Stdout, Stderr []byte
 	// StdoutCut and StderrCut count the bytes that were cut.
 	StdoutCut, StderrCut int64
-	// TimedOut, OutOfMemory, TooManyProcesses say which limit ended it.
+	// TimedOut, OutOfMemory, TooManyProcesses say which limit it passed.
 	TimedOut, OutOfMemory, TooManyProcesses bool
 	Duration                                time.Duration
 }

@@ -136,8 +136,3 @@ func linkBelow(dir string, writable []string) string {
 	}
 	return ""
 }
-
-// within says whether path is dir or below it.
-func within(path, dir string) bool {
-	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
-}

@@ -16,9 +16,12 @@ const (
 	limitProcesses = "processes"
 )
 
-// watchInterval is the shortest time between two looks. A look that takes long,
-// on a machine with many processes, makes the next one wait longer.
-const watchInterval = 20 * time.Millisecond
+// The time between two looks. A look that takes long, on a machine with many
+// processes, makes the next one wait longer.
+const (
+	minWatchInterval = 20 * time.Millisecond
+	maxWatchInterval = 200 * time.Millisecond
+)
 
 // A process is what /proc says of one.
 type process struct {
@@ -31,7 +34,7 @@ type process struct {
 // watch waits until something ends, or the command and its descendants pass a
 // limit.
 func watch(p spec, ends <-chan report) report {
-	timer := time.NewTimer(watchInterval)
+	timer := time.NewTimer(minWatchInterval)
 	for {
 		select {
 		case last := <-ends:
@@ -42,7 +45,7 @@ func watch(p spec, ends <-chan report) report {
 		if limit := passed(p); limit != "" {
 			return report{Limit: limit}
 		}
-		timer.Reset(max(watchInterval, 20*time.Since(begin)))
+		timer.Reset(min(max(minWatchInterval, 20*time.Since(begin)), maxWatchInterval))
 	}
 }
 

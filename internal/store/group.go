@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"conclave"
+	"conclave/internal/killpoint"
 )
 
 // SQLite has one writer. One goroutine owns it, and puts the transactions that
@@ -103,11 +104,13 @@ func (db *DB) commitGroup(group []*write) {
 			return
 		}
 	}
+	killpoint.At("commit.before")
 	if err := t.Commit(); err != nil {
 		t.Rollback()
 		finish(kept, unavailable(fmt.Errorf("commit: %w", err)))
 		return
 	}
+	killpoint.At("commit.after")
 	finish(kept, nil)
 	for _, tx := range applied {
 		db.published(tx)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/internal/killpoint"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -253,9 +254,11 @@ func (db *DB) updateOnce(ctx context.Context, f func(*Tx) error) error {
 	if err := tx.notify(); err != nil {
 		return errors.Join(err, ignoreDone(t.Rollback()))
 	}
+	killpoint.At("commit.before")
 	if err := t.Commit(); err != nil {
 		return unavailable(err)
 	}
+	killpoint.At("commit.after")
 	db.published(tx)
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"conclave"
+	"conclave/internal/evidence"
 )
 
 type buildInput struct {
@@ -177,16 +178,16 @@ func verify(ctx context.Context, w *work) (Transition, error) {
 	if err != nil {
 		return Transition{}, err
 	}
-	evidence, err := w.s.o.Meter.Measure(ctx, Tree{Dir: b.Lease.Path, Hash: b.Commit.Tree, Build: intake.Facts.Build, Test: intake.Facts.Test})
+	measured, err := w.s.o.Meter.Measure(ctx, evidence.Tree{Dir: b.Lease.Path, TreeHash: b.Commit.Tree, Build: intake.Facts.Build, Test: intake.Facts.Test})
 	if err != nil {
 		return Transition{}, fmt.Errorf("measure the work on %s: %w", ps.Key, err)
 	}
 	if intake.Facts.Baseline != nil {
-		evidence = w.s.o.Meter.Compare(*intake.Facts.Baseline, evidence)
+		measured = evidence.Compare(*intake.Facts.Baseline, measured)
 	}
 	about := conclave.Assignment{Kind: conclave.AssignReview, Facts: &intake.Facts, Plan: &p, Step: &ps, Worktree: b.Lease.Path,
-		Diff: shorten(b.Commit.Diff, fewDiffs), Evidence: &evidence}
-	findings, absent, err := w.review(ctx, about, fmt.Sprintf("Please review %q at tree %.12s: %s.", ps.Title, b.Commit.Tree, checksText(evidence)), b.Authors)
+		Diff: shorten(b.Commit.Diff, fewDiffs), Evidence: &measured}
+	findings, absent, err := w.review(ctx, about, fmt.Sprintf("Please review %q at tree %.12s: %s.", ps.Title, b.Commit.Tree, checksText(measured)), b.Authors)
 	if err != nil {
 		return Transition{}, err
 	}
@@ -211,17 +212,17 @@ func verify(ctx context.Context, w *work) (Transition, error) {
 	if wait != nil {
 		return *wait, nil
 	}
-	out := verifyOut{Evidence: evidence, Findings: findings, Absent: absent, Round: in.Round,
+	out := verifyOut{Evidence: measured, Findings: findings, Absent: absent, Round: in.Round,
 		Decision: decisionOut{Motion: d.Motion.ID, Outcome: d.Outcome, Reason: d.Reason}}
-	if d.Outcome == conclave.OutcomeApproved && evidence.Passed() {
+	if d.Outcome == conclave.OutcomeApproved && measured.Passed() {
 		out.Accepted = true
 		t := done(out)
 		t.Run = func(r *conclave.Run) { r.Status = conclave.RunRunning }
 		return t, nil
 	}
 	why := d.Reason
-	if !evidence.Passed() {
-		why = "gates failed: " + checksText(evidence)
+	if !measured.Passed() {
+		why = "gates failed: " + checksText(measured)
 	}
 	return w.again(in, out, &b.Lease, blocking(findings), why, conclave.RunRejected), nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"conclave"
+	"conclave/internal/evidence"
 	"conclave/internal/git"
 )
 
@@ -190,7 +191,7 @@ func intake(ctx context.Context, w *work) (Transition, error) {
 		if err != nil {
 			return Transition{}, fmt.Errorf("lease a worktree: %w", err)
 		}
-		base, err := w.s.o.Meter.Measure(ctx, Tree{Dir: lease.Path, Hash: f.Tree, Build: f.Build, Test: f.Test})
+		base, err := w.s.o.Meter.Measure(ctx, evidence.Tree{Dir: lease.Path, TreeHash: f.Tree, Build: f.Build, Test: f.Test})
 		if err != nil {
 			return Transition{}, fmt.Errorf("measure the commit: %w", err)
 		}

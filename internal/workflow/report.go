@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"conclave"
+	"conclave/internal/evidence"
 )
 
 // ReportDoc is the report of a run as JSON.
@@ -40,7 +41,7 @@ func (w *work) writeReport(ctx context.Context) (conclave.Report, error) {
 	if err != nil {
 		return r, err
 	}
-	sarif, err := w.s.o.Meter.SARIF(newest(doc.Evidence), doc.Findings)
+	sarif, err := evidence.SARIF(evidence.Report{Evidence: newest(doc.Evidence), Base: doc.Facts.Baseline, Review: doc.Findings})
 	if err != nil {
 		return r, fmt.Errorf("write SARIF: %w", err)
 	}

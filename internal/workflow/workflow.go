@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/internal/evidence"
 	"conclave/internal/git"
 )
 
@@ -68,16 +69,7 @@ type Store interface {
 
 // Meter measures a tree: checks and analysers.
 type Meter interface {
-	Measure(ctx context.Context, t Tree) (conclave.Evidence, error)
-	Compare(base, now conclave.Evidence) conclave.Evidence
-	SARIF(e conclave.Evidence, reviews []conclave.ReviewFinding) ([]byte, error)
-}
-
-// Tree is a checked-out tree to measure.
-type Tree struct {
-	Dir         string
-	Hash        string
-	Build, Test []string // commands; nil means what the files suggest
+	Measure(ctx context.Context, t evidence.Tree) (conclave.Evidence, error)
 }
 
 // Options say what a Service works with. All contracts are needed.

@@ -23,6 +23,7 @@ import (
 
 	"conclave"
 	"conclave/internal/git"
+	"conclave/internal/killpoint"
 )
 
 // Intent is a movement of a ref that is about to happen.
@@ -241,9 +242,11 @@ func (s *Service) Commit(ctx context.Context, in conclave.CommitWorktree) (concl
 			return c, err
 		}
 	}
+	killpoint.At("checkout.before")
 	if err := tree.ResetHard(ctx, intent.New); err != nil {
 		return c, fmt.Errorf("check the commit out: %w", err)
 	}
+	killpoint.At("checkout.after")
 	c = conclave.Commit{Lease: w.ID, Hash: intent.New, Parent: w.Head, Files: []string{}}
 	if c.Tree, err = repo.TreeOf(ctx, intent.New); err != nil {
 		return c, err
@@ -356,12 +359,14 @@ func (s *Service) mergeOnce(ctx context.Context, repo *git.Repo, w conclave.Work
 		}
 		return s.o.Store.Merged(ctx, in, m)
 	}
+	killpoint.At("ref.before")
 	if err := repo.UpdateRef(ctx, ref, intent.New, intent.Old, "conclave: merge "+w.Step); err != nil {
 		if errors.Is(err, conclave.ErrConflict) {
 			return m, errors.Join(errMoved, s.o.Store.Forget(ctx, intent.ID))
 		}
 		return m, fmt.Errorf("move %s: %w", ref, err)
 	}
+	killpoint.At("ref.after")
 	m.Merged = true
 	return s.o.Store.Merged(ctx, in, m)
 }
@@ -549,6 +554,7 @@ func (s *Service) Deliver(ctx context.Context, in conclave.Deliver) (conclave.Me
 	if err != nil {
 		return m, err
 	}
+	killpoint.At("land.before")
 	if head.Branch() == in.Into && !repo.IsBare() {
 		if err := repo.FastForward(ctx, m.New); err != nil {
 			return m, fmt.Errorf("move %s: %w", in.Into, err)
@@ -556,6 +562,7 @@ func (s *Service) Deliver(ctx context.Context, in conclave.Deliver) (conclave.Me
 	} else if err := repo.UpdateRef(ctx, ref, m.New, m.Old, "conclave: deliver "+string(in.Run)); err != nil {
 		return m, fmt.Errorf("move %s: %w", in.Into, err)
 	}
+	killpoint.At("land.after")
 	m.Merged = true
 	return s.o.Store.Delivered(ctx, in, m)
 }

@@ -47,13 +47,13 @@ try {
       for (const [name, path] of Object.entries(views)) {
         if (!only.test(`${name}-${size}-${scheme}`) || (size === 'wide' && name === 'run-votes')) continue;
         await page.goto(server.url + path);
-        await page.getByText('Live', { exact: true }).first().waitFor();
+        await page.locator('.pulse-live').waitFor();
         await page.waitForLoadState('load');
         await page.locator('.mantine-Loader-root').waitFor({ state: 'detached' });
         await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
         const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
         if (overflow > 0) console.error(`${size} ${scheme} ${name}: ${overflow} px wider than the window`);
-        await page.screenshot({ path: `${folder}/${name}-${size}-${scheme}.png`, fullPage: !name.match(/^run$/) || size === 'narrow' });
+        await page.screenshot({ path: `${folder}/${name}-${size}-${scheme}.png`, fullPage: !name.match(/^run$|events/) });
       }
       await context.close();
     }

@@ -85,38 +85,42 @@ export async function eventsAfter(after: number, known: Event[], run?: string): 
   }
 }
 
+/** What is after a seq: the last seq of a page, and whether there may be more. */
+export interface Look {
+  last: number | undefined;
+  more: boolean;
+}
+
 /**
  * The newest event's seq, or 0 when there is none. Events are listed from the
- * oldest, so it is found by doubling and then halving; hint is a seq that was
- * the newest once.
+ * oldest, so it is found by leaping and then halving. hint is a seq that was the
+ * newest once; it may be of a record that is no more.
  */
-export async function latestSeq(firstAfter: (seq: number) => Promise<number | undefined>, hint = 0): Promise<number> {
-  let low = 0; // a seq that exists, or 0
-  let found = await firstAfter(Math.max(hint - 1, 0));
-  if (found === undefined && hint > 1) found = await firstAfter(0);
-  if (found === undefined) return 0;
-  low = found;
-  let step = 1;
-  let high = low; // nothing is after high
-  for (;;) {
-    found = await firstAfter(low + step - 1);
-    if (found === undefined) {
-      high = low + step - 1;
-      break;
-    }
-    low = found;
-    step *= 2;
+export async function latestSeq(after: (seq: number) => Promise<Look>, hint = 0): Promise<number> {
+  let low = 0; // exists, or is 0
+  if (hint > 0) {
+    const { last } = await after(hint - 1);
+    if (last !== undefined) low = Math.max(hint, last);
   }
+  let high = Infinity; // nothing is after high
+  let leap = 0;
   while (low < high) {
-    const middle = low + Math.floor((high - low) / 2);
-    found = await firstAfter(middle);
-    if (found === undefined) high = middle;
-    else low = found;
+    const from = high === Infinity ? low + leap : low + Math.floor((high - low) / 2);
+    const { last, more } = await after(from);
+    if (last === undefined) {
+      high = from;
+      continue;
+    }
+    if (!more) return last;
+    low = last;
+    leap = leap === 0 ? 1000 : leap * 8;
   }
   return low;
 }
 
-export async function firstEventAfter(seq: number): Promise<number | undefined> {
-  const events = await list<Event>('/events', { after: seq, limit: 1 });
-  return events[0]?.seq;
+const lookPage = 200;
+
+export async function eventsLook(seq: number): Promise<Look> {
+  const events = await list<Event>('/events', { after: seq, limit: lookPage });
+  return { last: events.at(-1)?.seq, more: events.length === lookPage };
 }

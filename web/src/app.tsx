@@ -3,7 +3,7 @@ import { IconActivity, IconHandStop, IconLogout, IconMoon, IconRefreshAlert, Ico
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useEffect, useReducer, type ReactNode } from 'react';
 import { Link, Route, Switch, useLocation } from 'wouter';
-import { list, signOut } from './api';
+import { ApiError, list, signOut } from './api';
 import { follow, reduce, type Live } from './live';
 import { Agents } from './pages/agents';
 import { Approvals } from './pages/approvals';
@@ -25,10 +25,13 @@ export function App() {
         signal,
         refresh: (keys) => keys.forEach((queryKey) => void cache.invalidateQueries({ queryKey })),
         refreshAll: () => void cache.invalidateQueries(),
+        refreshFailed: () => void cache.refetchQueries({ predicate: (query) => query.state.status === 'error' }),
       }),
     [cache],
   );
-  if (live.phase === 'signed-out') return <SignIn />;
+  const session = useSession();
+  const refused = session.error instanceof ApiError && session.error.status === 401;
+  if (live.phase === 'signed-out' || refused) return <SignIn />;
   return (
     <>
       <a className="skip" href="#main">

@@ -2,8 +2,14 @@
 // collects them, each once.
 import type { Check, Evidence, Finding, Message, MotionStatus, ReviewFinding, ReviewReply, Step, VoteReply } from './types';
 
+/** Evidence, and the title of the step that it was measured for, if that is known. */
+export interface Measured {
+  evidence: Evidence;
+  of: string | undefined;
+}
+
 export interface Found {
-  evidence: Evidence[]; // newest last
+  evidence: Measured[]; // newest last
   findings: (Finding | ReviewFinding)[]; // gravest first
 }
 
@@ -51,7 +57,7 @@ export function failed(c: Check): boolean {
 const gravity: Record<string, number> = { error: 0, warning: 1, note: 2 };
 
 export function collect(steps: readonly Step[], messages: readonly Message[], motions: readonly MotionStatus[]): Found {
-  const evidence = new Map<string, Evidence>();
+  const evidence = new Map<string, Measured>();
   const findings = new Map<string, Finding | ReviewFinding>();
 
   const addFinding = (value: unknown) => {
@@ -61,22 +67,22 @@ export function collect(steps: readonly Step[], messages: readonly Message[], mo
     // A reviewer's word on a finding says more than the analyser's line.
     if (!known || isReviewFinding(value) || !isReviewFinding(known)) findings.set(key, value);
   };
-  const look = (value: unknown) => {
+  const look = (value: unknown, of?: string) => {
     const f = fields(value);
     if (!f) return;
     for (const candidate of [value, f.evidence]) {
       if (!isEvidence(candidate)) continue;
+      const title = of ?? evidence.get(candidate.hash)?.of;
       evidence.delete(candidate.hash);
-      evidence.set(candidate.hash, candidate);
+      evidence.set(candidate.hash, { evidence: candidate, of: title });
       candidate.findings?.forEach(addFinding);
     }
     if (Array.isArray(f.findings)) f.findings.forEach(addFinding);
-    if (Array.isArray(f.reviews)) f.reviews.forEach(look);
   };
 
-  for (const step of steps) look(step.output);
   for (const message of messages) look(message.data);
   for (const { motion } of motions) look(motion.material);
+  for (const step of steps) look(step.output, step.title);
 
   return {
     evidence: [...evidence.values()],

@@ -59,6 +59,13 @@ export function clock(at: string): string {
   return new Date(at).toLocaleTimeString('en-GB');
 }
 
+/** A clock's time, with the day when that is not today. */
+export function moment(at: string, today = new Date()): string {
+  const then = new Date(at);
+  if (then.toDateString() === today.toDateString()) return clock(at);
+  return `${then.toLocaleDateString('en-GB', { day: 'numeric', month: 'short' })} ${then.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })}`;
+}
+
 export function full(at: string): string {
   return new Date(at).toLocaleString('en-GB', { dateStyle: 'medium', timeStyle: 'medium' });
 }
@@ -66,7 +73,7 @@ export function full(at: string): string {
 /** A commit, tree or plan hash, short enough to read. */
 export function hash(h: string | null | undefined): string {
   if (!h) return none;
-  const bare = h.replace(/^sha256:/, '');
+  const bare = h.replace(/^(sha256|git):/, '');
   return bare.slice(0, 8);
 }
 

@@ -7,13 +7,13 @@ const stageOf: Record<string, string> = {
   draft: 'Plan',
   comment: 'Plan',
   revise: 'Plan',
-  vote: 'Plan',
   design: 'Design',
   build: 'Build',
   verify: 'Verify',
-  review: 'Verify',
+  audit: 'Verify',
   merge: 'Merge',
   deliver: 'Deliver',
+  land: 'Deliver',
 };
 const order = ['Intake', 'Plan', 'Design', 'Build', 'Verify', 'Merge', 'Deliver'];
 
@@ -26,8 +26,9 @@ export interface Stage {
 
 export function stages(steps: readonly Step[]): Stage[] {
   const groups = new Map<string, Step[]>();
+  const byKey = new Map(steps.map((s) => [s.key, s]));
   for (const step of steps) {
-    const name = stageOf[step.kind] ?? titled(step.kind);
+    const name = stage(step, byKey);
     groups.set(name, [...(groups.get(name) ?? []), step]);
   }
   const names = [...order.filter((n) => groups.has(n)), ...[...groups.keys()].filter((n) => !order.includes(n))];
@@ -35,6 +36,15 @@ export function stages(steps: readonly Step[]): Stage[] {
     const members = groups.get(name) ?? [];
     return { name, state: together(members), done: members.filter((s) => s.state === 'done').length, total: members.length };
   });
+}
+
+/** A step's stage. A vote belongs to what it judges: a plan, or work that was built. */
+function stage(step: Step, byKey: ReadonlyMap<string, Step>): string {
+  if (step.kind === 'vote') {
+    const judged = (step.depends_on ?? []).map((key) => stageOf[byKey.get(key)?.kind ?? '']);
+    return judged.includes('Build') || judged.includes('Verify') ? 'Verify' : 'Plan';
+  }
+  return stageOf[step.kind] ?? titled(step.kind);
 }
 
 function titled(kind: string): string {
@@ -53,8 +63,8 @@ export function together(steps: readonly Step[]): StepState {
   return 'blocked';
 }
 
-export const nodeWidth = 168;
-export const nodeHeight = 46;
+export const nodeWidth = 152;
+export const nodeHeight = 44;
 
 export interface Placed {
   step: Step;
@@ -72,7 +82,7 @@ export interface Layout {
 /** Places steps from top to bottom, each below what it depends on. */
 export function layout(steps: readonly Step[]): Layout {
   const graph = new dagre.graphlib.Graph();
-  graph.setGraph({ rankdir: 'TB', nodesep: 18, ranksep: 34, marginx: 8, marginy: 8 });
+  graph.setGraph({ rankdir: 'TB', nodesep: 14, ranksep: 26, marginx: 2, marginy: 2 });
   graph.setDefaultEdgeLabel(() => ({}));
   const byKey = new Map(steps.map((s) => [s.key, s]));
   for (const step of steps) graph.setNode(step.key, { width: nodeWidth, height: nodeHeight });

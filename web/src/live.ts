@@ -1,7 +1,7 @@
 // The page's one event stream. An event carries no state: it tells which
 // figures are stale, and those are read again.
 import type { QueryKey } from '@tanstack/react-query';
-import { ApiError, firstEventAfter, latestSeq } from './api';
+import { ApiError, eventsLook, latestSeq } from './api';
 import type { Event } from './types';
 
 export type Phase = 'connecting' | 'live' | 'lost' | 'signed-out';
@@ -77,10 +77,12 @@ interface Hooks {
   signal(s: Signal): void;
   refresh(keys: QueryKey[]): void; // stale keys, together
   refreshAll(): void;
+  refreshFailed(): void; // what could not be read while the connection was lost
 }
 
 const firstRetry = 1_000;
 const lastRetry = 15_000;
+const remembered = 'conclave.seq'; // where to look for the newest event next time
 const gather = 120; // events that come together are answered by one read
 
 /** Follows the stream until the returned function is called. */
@@ -100,6 +102,7 @@ export function follow(hooks: Hooks): () => void {
     for (const key of stale(event)) pending.set(JSON.stringify(key), key);
     flush ??= setTimeout(() => {
       flush = undefined;
+      localStorage.setItem(remembered, String(last));
       const keys = [...pending.values()];
       pending.clear();
       hooks.refresh(keys);
@@ -116,11 +119,12 @@ export function follow(hooks: Hooks): () => void {
   const open = async () => {
     try {
       if (last < 0) {
-        last = await latestSeq(firstEventAfter);
+        last = await latestSeq(eventsLook, Number(localStorage.getItem(remembered)) || 0);
+        localStorage.setItem(remembered, String(last));
         hooks.signal({ type: 'positioned', seq: last });
         hooks.refreshAll();
       } else {
-        await firstEventAfter(last); // tells a lost session from a lost connection
+        await eventsLook(last); // tells a lost session from a lost connection
       }
     } catch (error) {
       const refused = error instanceof ApiError && (error.status === 401 || error.status === 403);
@@ -133,6 +137,7 @@ export function follow(hooks: Hooks): () => void {
     source.onopen = () => {
       retry = firstRetry;
       hooks.signal({ type: 'opened' });
+      hooks.refreshFailed();
     };
     source.onmessage = onEvent;
     source.onerror = () => {

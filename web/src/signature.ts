@@ -17,24 +17,30 @@ export function canonical(value: unknown): string {
   return JSON.stringify(value);
 }
 
-function bytes(base64: string): Uint8Array<ArrayBuffer> {
-  const text = atob(base64.replaceAll('-', '+').replaceAll('_', '/'));
-  return Uint8Array.from(text, (c) => c.charCodeAt(0));
+function bytes(base64: string): Uint8Array<ArrayBuffer> | undefined {
+  try {
+    return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  } catch {
+    return undefined;
+  }
 }
 
 async function verify(signed: Ballot | Decision): Promise<Signed> {
   const { signature, ...rest } = signed;
   if (!signature) return { state: 'bad', why: 'not signed' };
+  const publicKey = bytes(rest.public_key);
+  const mark = bytes(signature);
+  if (publicKey?.length !== 32 || mark?.length !== 64) return { state: 'bad', why: 'the key or the signature is malformed' };
   if (!globalThis.crypto?.subtle) return { state: 'unchecked', why: 'the browser checks signatures only on localhost or over HTTPS' };
   let key: CryptoKey;
   try {
-    key = await crypto.subtle.importKey('raw', bytes(rest.public_key), { name: 'Ed25519' }, false, ['verify']);
+    key = await crypto.subtle.importKey('raw', publicKey, { name: 'Ed25519' }, false, ['verify']);
   } catch {
-    return { state: 'unchecked', why: 'this browser does not know Ed25519, or the key is malformed' };
+    return { state: 'unchecked', why: 'this browser does not know Ed25519' };
   }
   const text = new TextEncoder().encode(canonical(rest));
-  const ok = await crypto.subtle.verify({ name: 'Ed25519' }, key, bytes(signature), text);
-  return ok ? { state: 'ok', why: 'signature checked in this browser' } : { state: 'bad', why: 'the signature does not fit the ballot' };
+  const ok = await crypto.subtle.verify({ name: 'Ed25519' }, key, mark, text);
+  return ok ? { state: 'ok', why: 'signature checked in this browser' } : { state: 'bad', why: 'the signature does not fit what it signs' };
 }
 
 /** Checks a ballot's signature, and that its key is the one its voter registered. */

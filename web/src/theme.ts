@@ -7,6 +7,7 @@ export const theme = createTheme({
   primaryColor: 'council',
   primaryShade: { light: 6, dark: 5 },
   colors: { council, dark },
+  autoContrast: true,
   defaultRadius: 'md',
   fontFamily: 'Inter, system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif',
   fontFamilyMonospace: 'ui-monospace, "JetBrains Mono", "SF Mono", SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace',

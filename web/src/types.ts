@@ -178,6 +178,7 @@ export interface Motion {
   material?: Json;
   human: string;
   round: number;
+  ladder?: string[];
   state: MotionState;
   created: string;
 }

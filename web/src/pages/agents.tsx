@@ -1,3 +1,4 @@
+import { useDocumentTitle } from '@mantine/hooks';
 import { Command, Empty, Failure, Waiting } from '../parts/panel';
 import { State } from '../parts/state';
 import { Ago } from '../parts/time';
@@ -7,9 +8,9 @@ import { roleColour } from '../theme';
 import type { Agent } from '../types';
 
 export function Agents() {
-  const { data: agents, error } = useAgents();
-  if (error) return <Failure error={error} />;
-  if (!agents) return <Waiting />;
+  useDocumentTitle('Agents · Conclave');
+  const { data: agents, error } = useAgents(10_000);
+  if (!agents) return error ? <Failure error={error} /> : <Waiting />;
   const live = agents.filter((a) => a.state === 'live').length;
   return (
     <div className="page">

@@ -1,3 +1,4 @@
+import { useDocumentTitle } from '@mantine/hooks';
 import { useQuery } from '@tanstack/react-query';
 import { Link } from 'wouter';
 import { list } from '../api';
@@ -6,9 +7,9 @@ import { Empty, Failure, Waiting } from '../parts/panel';
 import type { Approval } from '../types';
 
 export function Approvals() {
+  useDocumentTitle('Approvals · Conclave');
   const { data: approvals, error } = useQuery({ queryKey: ['approvals'], queryFn: () => list<Approval>('/approvals') });
-  if (error) return <Failure error={error} />;
-  if (!approvals) return <Waiting />;
+  if (!approvals) return error ? <Failure error={error} /> : <Waiting />;
   const open = approvals.filter((a) => !a.decision);
   const decided = approvals.filter((a) => a.decision);
   const card = (a: Approval) => <ApprovalCard key={a.id} approval={a} runLink={a.run && <Link href={`/runs/${encodeURIComponent(a.run)}`}>see the run</Link>} />;

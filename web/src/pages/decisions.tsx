@@ -1,4 +1,5 @@
 import { Button, SegmentedControl } from '@mantine/core';
+import { useDocumentTitle } from '@mantine/hooks';
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { Link } from 'wouter';
@@ -10,6 +11,7 @@ import type { MotionStatus } from '../types';
 const page = 50;
 
 export function Decisions() {
+  useDocumentTitle('Decisions · Conclave');
   const [which, choose] = useState('all');
   const query = useInfiniteQuery({
     queryKey: ['motions'],
@@ -17,8 +19,7 @@ export function Decisions() {
     initialPageParam: '',
     getNextPageParam: (last) => (last.length < page ? undefined : last.at(-1)?.motion.id),
   });
-  if (query.error) return <Failure error={query.error} />;
-  if (query.isPending) return <Waiting />;
+  if (!query.data) return query.error ? <Failure error={query.error} /> : <Waiting />;
   const motions = query.data.pages.flat();
   const dissented = motions.filter((m) => (m.decision?.dissent?.length ?? 0) > 0);
   const shown = which === 'dissent' ? dissented : which === 'open' ? motions.filter((m) => !m.decision) : motions;
@@ -35,6 +36,7 @@ export function Decisions() {
           <div className="bar">
             <SegmentedControl
               size="xs"
+              withItemsBorders={false}
               value={which}
               onChange={choose}
               aria-label="Which decisions"

@@ -1,10 +1,11 @@
 import { Button, TextInput } from '@mantine/core';
+import { useDocumentTitle } from '@mantine/hooks';
 import { IconSearch } from '@tabler/icons-react';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { Link } from 'wouter';
 import { eventsAfter } from '../api';
-import { clock, full, party, plural } from '../format';
+import { full, moment, party, plural } from '../format';
 import { Empty, Failure, Waiting } from '../parts/panel';
 import type { Event } from '../types';
 
@@ -12,6 +13,7 @@ const span = 200;
 
 /** The record of everything, newest first, from a little before the newest event when the page opened. */
 export function Events({ last }: { last: number }) {
+  useDocumentTitle('Events · Conclave');
   const cache = useQueryClient();
   const [anchor, setAnchor] = useState(last);
   if (anchor === 0 && last > 0) setAnchor(last);
@@ -22,7 +24,7 @@ export function Events({ last }: { last: number }) {
   return (
     <div className="page">
       <h1 className="page-title">Events</h1>
-      <Rows query={query} />
+      <Rows query={query} links />
       {after > 0 && (
         <Button variant="default" onClick={() => further(back + 1)}>
           Older events
@@ -40,10 +42,9 @@ export function EventList({ run }: { run: string }) {
   return <Rows query={query} />;
 }
 
-function Rows({ query: { data, error } }: { query: { data: Event[] | undefined; error: Error | null } }) {
+function Rows({ query: { data, error }, links = false }: { query: { data: Event[] | undefined; error: Error | null }; links?: boolean }) {
   const [wanted, want] = useState('');
-  if (error) return <Failure error={error} />;
-  if (!data) return <Waiting />;
+  if (!data) return error ? <Failure error={error} /> : <Waiting />;
   if (data.length === 0) return <Empty title="Nothing has happened yet">Every change leaves its event here, and none is ever altered.</Empty>;
   const word = wanted.trim().toLowerCase();
   const shown = word ? data.filter((e) => `${e.kind} ${e.actor} ${e.text} ${e.run ?? ''}`.toLowerCase().includes(word)) : data;
@@ -58,13 +59,13 @@ function Rows({ query: { data, error } }: { query: { data: Event[] | undefined; 
           <li key={e.seq} value={e.seq}>
             <span className="event-seq">{e.seq}</span>
             <time dateTime={e.at} title={full(e.at)}>
-              {clock(e.at)}
+              {moment(e.at)}
             </time>
             <span className={`event-kind noun-${e.kind.split('.')[0]}`}>{e.kind}</span>
             <span className="event-actor">{party(e.actor)}</span>
             <span className="event-text">
               {e.text}
-              {e.run && (
+              {links && e.run && (
                 <>
                   {' '}
                   <Link href={`/runs/${encodeURIComponent(e.run)}`} className="small">

@@ -1,5 +1,5 @@
-import { Alert, Tabs } from '@mantine/core';
-import { useMediaQuery } from '@mantine/hooks';
+import { Tabs } from '@mantine/core';
+import { useDocumentTitle, useMediaQuery } from '@mantine/hooks';
 import { IconAlertTriangle, IconArrowLeft, IconCloudOff, IconFileText, IconFolder, IconGitBranch, IconUser } from '@tabler/icons-react';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { lazy, Suspense, useMemo, useState } from 'react';
@@ -11,6 +11,7 @@ import { ApprovalCard } from '../parts/approval';
 import { Copy, Empty, Failure, Mono, Panel, Waiting } from '../parts/panel';
 import { State } from '../parts/state';
 import { Ago, Duration } from '../parts/time';
+import { useStrip } from '../parts/strip';
 import { Conversation } from '../run/conversation';
 import { EvidenceView } from '../run/evidence';
 import { MotionCard } from '../run/motion';
@@ -31,18 +32,23 @@ export function RunPage({ id, tab }: { id: string; tab: string | undefined }) {
   const said = useQuery({ queryKey: ['messages', id], queryFn: () => readMessages(id, cache.getQueryData<Message[]>(['messages', id]) ?? []) });
   const votes = useQuery({ queryKey: ['motions', id], queryFn: () => list<MotionStatus>('/motions', { run: id, limit: 500 }) });
 
+  useDocumentTitle(detail.data ? `${detail.data.run.task} · Conclave` : 'Conclave');
+  const strip = useStrip(detail.data && (tab ?? ''), '[data-active]');
   const steps = useMemo(() => detail.data?.steps ?? [], [detail.data]);
   const messages = useMemo(() => said.data ?? [], [said.data]);
   const motions = useMemo(() => votes.data ?? [], [votes.data]);
   const found = useMemo(() => collect(steps, messages, motions), [steps, messages, motions]);
 
-  if (detail.error) return <Failure error={detail.error} />;
-  if (!detail.data) return <Waiting />;
+  if (!detail.data) return detail.error ? <Failure error={detail.error} /> : <Waiting />;
   const { run } = detail.data;
   const ended = run.status !== 'running' && run.status !== 'waiting';
   const open_ = (detail.data.approvals ?? []).filter((a) => !a.decision);
   const closed = (detail.data.approvals ?? []).filter((a) => a.decision);
   const shown = tab ?? (wide ? 'live' : 'talk');
+  const votingSince = motions
+    .filter((m) => m.motion.state === 'open')
+    .map((m) => m.motion.created)
+    .sort()[0];
   const current = step && (steps.find((s) => s.key === step.key) ?? step);
 
   const graph = (
@@ -50,11 +56,15 @@ export function RunPage({ id, tab }: { id: string; tab: string | undefined }) {
       <Graph steps={steps} open={open} />
     </Suspense>
   );
-  const talk = said.error ? <Failure error={said.error} /> : said.data ? <Conversation messages={messages} ended={ended} scrolls={wide} /> : <Waiting />;
-  const ballots = votes.error ? (
-    <Failure error={votes.error} />
+  const talk = said.data ? <Conversation messages={messages} ended={ended} votingSince={votingSince} scrolls={wide} /> : said.error ? <Failure error={said.error} /> : <Waiting />;
+  const ballots = !votes.data ? (
+    votes.error ? (
+      <Failure error={votes.error} />
+    ) : (
+      <Waiting />
+    )
   ) : motions.length === 0 ? (
-    <Empty title="No votes yet">Agents vote on the plan's hash and on each reviewed tree; ballots appear as the council counts them.</Empty>
+    <Empty title={ended ? 'Nothing was put to a vote' : 'No votes yet'}>Agents vote on the plan's hash and on each reviewed tree; ballots appear as the council counts them.</Empty>
   ) : (
     <div className="stack">
       {motions.map((m) => (
@@ -62,7 +72,7 @@ export function RunPage({ id, tab }: { id: string; tab: string | undefined }) {
       ))}
     </div>
   );
-  const noSteps = <Empty title="No steps yet">The run's steps appear once intake has looked at the repository.</Empty>;
+  const noSteps = <Empty title={ended ? 'The run had no steps' : 'No steps yet'}>Steps appear once intake has looked at the repository.</Empty>;
 
   return (
     <div className="page page-wide">
@@ -72,7 +82,7 @@ export function RunPage({ id, tab }: { id: string; tab: string | undefined }) {
         <ApprovalCard key={a.id} approval={a} />
       ))}
       <Tabs value={shown} onChange={(value) => go(`/runs/${encodeURIComponent(id)}/${value ?? 'live'}`, { replace: true })} keepMounted={false} className="run-tabs">
-        <Tabs.List>
+        <Tabs.List ref={strip}>
           {wide && <Tabs.Tab value="live">Live</Tabs.Tab>}
           {!wide && <Tabs.Tab value="talk">Talk {messages.length > 0 && <i className="n">{messages.length}</i>}</Tabs.Tab>}
           <Tabs.Tab value="steps">Steps {steps.length > 0 && <i className="n">{steps.length}</i>}</Tabs.Tab>
@@ -131,6 +141,7 @@ export function RunPage({ id, tab }: { id: string; tab: string | undefined }) {
 }
 
 function progress(steps: Step[]): string {
+  if (steps.length === 0) return '';
   return `${steps.filter((s) => s.state === 'done').length} of ${plural(steps.length, 'step')} done`;
 }
 
@@ -194,7 +205,7 @@ function RunHeader({ run }: { run: Run }) {
             <dd>{compact(run.usage.input_tokens)}</dd>
           </div>
           <div>
-            <dt>out</dt>
+            <dt>Tokens out</dt>
             <dd>{compact(run.usage.output_tokens)}</dd>
           </div>
           <div>
@@ -203,18 +214,23 @@ function RunHeader({ run }: { run: Run }) {
           </div>
         </dl>
       </div>
-      {run.reason && <p className={`run-outcome run-${run.status}`}>{run.reason}</p>}
+      {run.reason && run.ended && <p className={`run-outcome run-${run.status}`}>{run.reason}</p>}
       {run.status === 'needs_model' && (
         <p className="small dim">
-          The plan is approved. To let a model do the rest, see <code>conclave doctor</code>.
+          To let a model do the rest, see <code>conclave doctor</code>.
         </p>
       )}
       {!!run.warnings?.length && (
-        <Alert color="yellow" icon={<IconAlertTriangle size={18} />} title={plural(run.warnings.length, 'warning')}>
-          {run.warnings.map((w) => (
-            <div key={w}>{w}</div>
-          ))}
-        </Alert>
+        <div className="dissent">
+          <strong>
+            <IconAlertTriangle size={15} aria-hidden /> {plural(run.warnings.length, 'warning')}
+          </strong>
+          <ul>
+            {run.warnings.map((w) => (
+              <li key={w}>{w}</li>
+            ))}
+          </ul>
+        </div>
       )}
     </header>
   );

@@ -1,4 +1,5 @@
 import { Button, SegmentedControl } from '@mantine/core';
+import { useDocumentTitle } from '@mantine/hooks';
 import { IconCloudOff, IconGitBranch } from '@tabler/icons-react';
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { useState } from 'react';
@@ -9,13 +10,14 @@ import { Command, Empty, Failure, Waiting } from '../parts/panel';
 import { State, StateIcon } from '../parts/state';
 import { Ago, Duration } from '../parts/time';
 import { useAgents } from '../parts/who';
-import { usage } from '../totals';
-import type { Run } from '../types';
+import { total, usage } from '../totals';
+import type { Run, Usage } from '../types';
 
 const page = 50;
 const ended = (run: Run) => run.status !== 'running' && run.status !== 'waiting';
 
 export function Runs() {
+  useDocumentTitle('Runs · Conclave');
   const [which, choose] = useState('all');
   const query = useInfiniteQuery({
     queryKey: ['runs'],
@@ -23,8 +25,7 @@ export function Runs() {
     initialPageParam: '',
     getNextPageParam: (last) => (last.length < page ? undefined : last.at(-1)?.id),
   });
-  if (query.error) return <Failure error={query.error} />;
-  if (query.isPending) return <Waiting />;
+  if (!query.data) return query.error ? <Failure error={query.error} /> : <Waiting />;
   const runs = query.data.pages.flat();
   const shown = runs.filter((r) => which === 'all' || (which === 'active') !== ended(r));
   return (
@@ -41,6 +42,7 @@ export function Runs() {
           <div className="bar">
             <SegmentedControl
               size="xs"
+              withItemsBorders={false}
               value={which}
               onChange={choose}
               aria-label="Which runs"
@@ -73,19 +75,20 @@ function Counters({ runs, more }: { runs: Run[]; more: boolean }) {
   const live = agents.data?.filter((a) => a.state === 'live');
   const busy = live?.reduce((n, a) => n + a.active, 0);
   const sum = usage(runs);
-  const scope = more ? `newest ${plural(runs.length, 'run')}` : plural(runs.length, 'run');
+  const scope = more ? `of the newest ${runs.length}` : `of ${plural(runs.length, 'run')}`;
+  const measured = (of: (u: Usage) => number | null) => {
+    const n = runs.filter((r) => of(r.usage) !== null).length;
+    return n === 0 ? 'not measured' : `in ${n} ${scope}`;
+  };
+  const tokens = total([sum.input_tokens, sum.output_tokens]);
   return (
     <dl className="counters">
       <Counter label="Running" value={count(runs.filter((r) => r.status === 'running').length)} hint={scope} />
-      <Counter label="Wait for you" value={count(runs.filter((r) => r.status === 'waiting').length)} hint="an approval" tone="waiting" />
+      <Counter label="Wait for you" value={count(runs.filter((r) => r.status === 'waiting').length)} hint={scope} tone="waiting" />
       <Counter label="Agents live" value={live ? count(live.length) : none} hint={busy === undefined ? none : `${plural(busy, 'task')} in hand`} />
-      <Counter label="Model calls" value={compact(sum.model_calls)} hint={sum.model_calls === null ? 'none measured' : scope} />
-      <Counter
-        label="Tokens"
-        value={compact(sum.input_tokens === null && sum.output_tokens === null ? null : (sum.input_tokens ?? 0) + (sum.output_tokens ?? 0))}
-        hint={sum.output_tokens === null ? 'none measured' : `${compact(sum.output_tokens)} written`}
-      />
-      <Counter label="Cost" value={dollars(sum.cost_usd)} hint={sum.cost_usd === null ? 'not measured' : scope} />
+      <Counter label="Model calls" value={compact(sum.model_calls)} hint={measured((u) => u.model_calls)} />
+      <Counter label="Tokens" value={compact(tokens)} hint={tokens === null ? 'not measured' : `${compact(sum.output_tokens)} out`} />
+      <Counter label="Cost" value={dollars(sum.cost_usd)} hint={measured((u) => u.cost_usd)} />
     </dl>
   );
 }

@@ -48,7 +48,7 @@ export function ApprovalCard({ approval, runLink }: { approval: Approval; runLin
           <Button color="teal" onClick={() => ask('approve')} disabled={!may} title={may ? undefined : 'Your token lacks the permission "approve"'}>
             Approve
           </Button>
-          <Button color="red" variant="light" onClick={() => ask('reject')} disabled={!may} title={may ? undefined : 'Your token lacks the permission "approve"'}>
+          <Button color="red" variant="outline" onClick={() => ask('reject')} disabled={!may} title={may ? undefined : 'Your token lacks the permission "approve"'}>
             Reject
           </Button>
         </Group>

@@ -26,7 +26,7 @@ function Mark({ result }: { result: Result | undefined }) {
   const r = result ?? { state: 'checking', why: 'checking the signature' };
   const [tone, Glyph, label] =
     r.state === 'ok'
-      ? (['done', IconShieldCheckFilled, 'signature ok'] as const)
+      ? (['done', IconShieldCheckFilled, 'signed'] as const)
       : r.state === 'bad'
         ? (['failed', IconShieldExclamation, 'bad signature'] as const)
         : (['idle', IconShieldQuestion, r.state === 'checking' ? 'checking' : 'not checked'] as const);

@@ -36,8 +36,9 @@ const icons: Record<string, Icon> = {
   'a2a-hub': IconBuildingBridge,
 };
 
-export function useAgents() {
-  return useQuery({ queryKey: ['agents'], queryFn: () => list<Agent>('/agents') });
+/** The agents. Each beat of theirs is no event, so whoever shows when they were seen asks again from time to time. */
+export function useAgents(every?: number) {
+  return useQuery({ queryKey: ['agents'], queryFn: () => list<Agent>('/agents'), refetchInterval: every ?? false });
 }
 
 function useRole(name: string, role: string | undefined): string {

@@ -1,6 +1,6 @@
 import { Button } from '@mantine/core';
 import { IconArrowDown, IconArrowRight } from '@tabler/icons-react';
-import { useEffect, useMemo, useRef, useState } from 'react';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
 import { asReview, asVote } from '../evidence';
 import { clock, full, party, plural } from '../format';
 import { Empty } from '../parts/panel';
@@ -9,41 +9,48 @@ import { Avatar, Name } from '../parts/who';
 import { threads, type Thread } from '../thread';
 import type { Message } from '../types';
 
-export function Conversation({ messages, ended, scrolls }: { messages: Message[]; ended: boolean; scrolls: boolean }) {
+interface Props {
+  messages: Message[];
+  ended: boolean;
+  votingSince: string | undefined; // when the oldest open vote was called
+  scrolls: boolean; // in a frame of its own, rather than with the page
+}
+
+export function Conversation({ messages, ended, votingSince, scrolls }: Props) {
   const all = useMemo(() => threads(messages), [messages]);
   const list = useRef<HTMLDivElement>(null);
+  const end = useRef<HTMLDivElement>(null);
   const [atEnd, setAtEnd] = useState(true);
   // What was here when the page opened does not announce itself.
   const [opened] = useState(() => messages.length);
   const fresh = useMemo(() => new Set(messages.slice(opened).map((m) => m.id)), [messages, opened]);
+  const spoken = all.length > 0;
 
-  const toEnd = () => list.current?.scrollTo({ top: list.current.scrollHeight });
   useEffect(() => {
-    if (scrolls && atEnd) toEnd();
+    if (!end.current) return;
+    const observer = new IntersectionObserver(([entry]) => setAtEnd(entry?.isIntersecting ?? true), { root: scrolls ? list.current : null, rootMargin: '0px 0px 80px' });
+    observer.observe(end.current);
+    return () => observer.disconnect();
+  }, [scrolls, spoken]);
+  // A layout effect, so that the end is in view again before the observer looks.
+  useLayoutEffect(() => {
+    if (scrolls && atEnd) list.current?.scrollTo({ top: list.current.scrollHeight });
   }, [messages, scrolls, atEnd]);
 
-  if (all.length === 0) {
-    return <Empty title="Nobody has spoken yet">{ended ? 'The run ended before any agent was asked.' : 'What agents say to each other appears here as the hub accepts it.'}</Empty>;
+  if (!spoken) {
+    return <Empty title="Nobody has spoken">{ended ? 'The run ended before any agent was asked.' : 'What agents say to each other appears here as the hub accepts it.'}</Empty>;
   }
+  const pending = (thread: Thread) => !ended && (thread.kind !== 'vote' || (votingSince !== undefined && thread.sent >= votingSince));
   return (
     <div className="conversation">
-      <div
-        ref={list}
-        className={scrolls ? 'thread-list scrolls' : 'thread-list'}
-        tabIndex={scrolls ? 0 : undefined}
-        role="log"
-        aria-label="Conversation"
-        onScroll={(e) => {
-          const { scrollTop, scrollHeight, clientHeight } = e.currentTarget;
-          setAtEnd(scrollHeight - scrollTop - clientHeight < 40);
-        }}
-      >
+      <div ref={list} className={scrolls ? 'thread-list scrolls' : 'thread-list'} tabIndex={scrolls ? 0 : undefined} role="log" aria-label="Conversation">
         {all.map((thread) => (
-          <ThreadItem key={thread.id} thread={thread} ended={ended} fresh={fresh} />
+          <ThreadItem key={thread.id} thread={thread} pending={pending(thread)} fresh={fresh} />
         ))}
+        <div ref={end} className="thread-end" />
       </div>
-      {scrolls && !atEnd && (
-        <Button className="to-end" size="compact-sm" radius="xl" leftSection={<IconArrowDown size={14} />} onClick={toEnd}>
+      {!atEnd && (
+        <Button className={scrolls ? 'to-end' : 'to-end on-page'} size="compact-sm" radius="xl" leftSection={<IconArrowDown size={14} />} onClick={() => end.current?.scrollIntoView({ block: 'end' })}>
           Newest
         </Button>
       )}
@@ -51,7 +58,7 @@ export function Conversation({ messages, ended, scrolls }: { messages: Message[]
   );
 }
 
-function ThreadItem({ thread, ended, fresh }: { thread: Thread; ended: boolean; fresh: ReadonlySet<string> }) {
+function ThreadItem({ thread, pending, fresh }: { thread: Thread; pending: boolean; fresh: ReadonlySet<string> }) {
   return (
     <article className={`thread${fresh.has(thread.id) ? ' fresh' : ''}`} data-message={thread.id}>
       <Said from={thread.from} to={thread.to} kind={thread.kind} text={thread.text} sent={thread.sent} />
@@ -63,10 +70,9 @@ function ThreadItem({ thread, ended, fresh }: { thread: Thread; ended: boolean; 
             </div>
           ))}
           {thread.silent.length > 0 && (
-            <p className={ended ? 'silent' : 'silent thinking'}>
-              {ended ? 'No reply from ' : ''}
+            <p className={pending ? 'silent thinking' : 'silent'}>
+              {pending ? 'waiting for ' : 'no reply from '}
               {thread.silent.map(party).join(', ')}
-              {ended ? '.' : thread.silent.length === 1 ? ' is at work' : ' are at work'}
             </p>
           )}
         </div>

@@ -6,16 +6,15 @@ import { Name } from '../parts/who';
 import type { Check, Finding, ReviewFinding } from '../types';
 
 export function EvidenceView({ found }: { found: Found }) {
-  const newest = found.evidence.at(-1);
-  if (!newest && found.findings.length === 0) {
+  if (found.evidence.length === 0 && found.findings.length === 0) {
     return <Empty title="No evidence yet">Analysers and tests run when a step is verified. What they measure, and what reviewers find, is kept here.</Empty>;
   }
   return (
     <div className="stack">
-      {[...found.evidence].reverse().map((e) => (
+      {[...found.evidence].reverse().map(({ evidence: e, of }) => (
         <Panel
           key={e.hash}
-          title={e === newest ? 'Checks' : 'Earlier checks'}
+          title={of ? `Checks: ${of}` : 'Checks'}
           aside={
             <span className="small dim">
               tree <Mono title={e.tree}>{hash(e.tree)}</Mono> evidence <Mono title={e.hash}>{hash(e.hash)}</Mono>

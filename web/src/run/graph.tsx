@@ -1,7 +1,7 @@
 import { useComputedColorScheme } from '@mantine/core';
-import { Controls, Handle, MarkerType, Position, ReactFlow, ReactFlowProvider, useReactFlow, type Edge, type Node, type NodeProps } from '@xyflow/react';
-import { useEffect, useMemo, useRef } from 'react';
-import { layout, nodeHeight, nodeWidth } from '../graph';
+import { Controls, Handle, MarkerType, Position, ReactFlow, ReactFlowProvider, useReactFlow, useStore, type Edge, type Node, type NodeProps } from '@xyflow/react';
+import { useEffect, useMemo, useRef, type RefObject } from 'react';
+import { layout, nodeHeight, nodeWidth, type Layout } from '../graph';
 import { look, StateIcon } from '../parts/state';
 import { Duration } from '../parts/time';
 import type { Step } from '../types';
@@ -24,7 +24,7 @@ function StepBox({ data: { step, open } }: NodeProps<StepNode>) {
                 <Duration from={step.started} to={step.ended} />
               </>
             )}
-            {step.attempt > 1 && ` · try ${step.attempt}`}
+            {step.attempt > 0 && ` · try ${step.attempt + 1}`}
           </span>
         </span>
       </button>
@@ -45,6 +45,7 @@ export function Graph({ steps, open }: { steps: Step[]; open: (step: Step) => vo
 
 function Flow({ steps, open }: { steps: Step[]; open: (step: Step) => void }) {
   const scheme = useComputedColorScheme('dark');
+  const moved = useRef(false);
   // The layout depends on the shape alone, so that a step that only changed its state stays in place.
   const shape = steps.map((s) => `${s.key}<${(s.depends_on ?? []).join()}`).join(';');
   const placed = useMemo(() => layout(steps), [shape]);
@@ -88,42 +89,47 @@ function Flow({ steps, open }: { steps: Step[]; open: (step: Step) => void }) {
       elementsSelectable={false}
       zoomOnScroll={false}
       preventScrolling={false}
+      onMoveStart={(event) => {
+        if (event) moved.current = true;
+      }}
       minZoom={0.2}
       maxZoom={1.4}
       proOptions={{ hideAttribution: true }}
     >
-      <Follow steps={steps} shape={shape} />
-      <Controls showInteractive={false} position="bottom-right" />
+      <Follow steps={steps} placed={placed} moved={moved} />
+      <Controls showInteractive={false} position="bottom-left" orientation="horizontal" />
     </ReactFlow>
   );
 }
 
-/** Keeps what runs in view, until the reader moves the picture. */
-function Follow({ steps, shape }: { steps: Step[]; shape: string }) {
+const margin = 12;
+const smallest = 0.62; // below this, the words in a box can't be read
+
+/** Fits the picture to its frame and keeps what runs in view, until the reader moves it. */
+function Follow({ steps, placed, moved }: { steps: Step[]; placed: Layout; moved: RefObject<boolean> }) {
   const flow = useReactFlow();
-  const frame = useRef<HTMLDivElement>(null);
-  useEffect(() => {
-    const element = frame.current?.parentElement;
-    if (!element) return;
-    const fit = () => void flow.fitView({ padding: 0.04, minZoom: 0.62, maxZoom: 1.1 });
-    const observer = new ResizeObserver(fit);
-    observer.observe(element);
-    return () => observer.disconnect();
-  }, [flow, shape]);
+  const first = useRef(true);
+  const width = useStore((s) => s.width);
+  const height = useStore((s) => s.height);
   const active = steps
     .filter((s) => s.state === 'running' || s.state === 'waiting')
     .map((s) => s.key)
     .join();
   useEffect(() => {
-    if (!active) return;
-    const element = frame.current?.parentElement;
-    const bounds = flow.getNodesBounds(active.split(','));
-    const { x, y, zoom } = flow.getViewport();
-    if (!element || !bounds.width) return;
-    const top = bounds.y * zoom + y;
-    const bottom = (bounds.y + bounds.height) * zoom + y;
-    if (top >= 0 && bottom <= element.clientHeight) return;
-    void flow.setViewport({ x, y: element.clientHeight / 2 - (bounds.y + bounds.height / 2) * zoom, zoom }, { duration: 400 });
-  }, [flow, active]);
-  return <div ref={frame} hidden />;
+    if (moved.current || !width || !height || !placed.width) return;
+    const zoom = Math.max(smallest, Math.min(1, (width - 2 * margin) / placed.width));
+    const x = (width - placed.width * zoom) / 2;
+    const spare = height - placed.height * zoom;
+    let y = spare / 2;
+    if (spare < 0) {
+      const keys = active.split(',');
+      const boxes = placed.nodes.filter((n) => keys.includes(n.step.key));
+      const middle = boxes.reduce((sum, n) => sum + n.y + nodeHeight / 2, 0) / boxes.length;
+      const last = steps.every((s) => s.state === 'done') ? placed.height : 0;
+      y = Math.max(spare - margin, Math.min(margin, height / 2 - (boxes.length ? middle : last) * zoom));
+    }
+    void flow.setViewport({ x, y, zoom }, { duration: first.current ? 0 : 300 });
+    first.current = false;
+  }, [flow, width, height, placed, active, steps, moved]);
+  return null;
 }

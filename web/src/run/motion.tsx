@@ -65,18 +65,13 @@ export function MotionCard({ status, runLink }: { status: MotionStatus; runLink?
         ))}
       </ul>
       {!decision && ballots.length === 0 && <p className="dim small">No ballot yet. Asked: {(motion.voters ?? []).map(party).join(', ')}.</p>}
+      {!decision && motion.ladder && <Ladder rungs={motion.ladder} />}
       {decision && (
         <footer className="verdict">
           <IconGavel size={16} aria-hidden />
           <div>
             <p>{decision.reason}</p>
-            {(decision.ladder?.length ?? 0) > 1 && (
-              <ol className="ladder">
-                {decision.ladder?.map((rung) => (
-                  <li key={rung}>{rung}</li>
-                ))}
-              </ol>
-            )}
+            {(decision.ladder?.length ?? 0) > 1 && <Ladder rungs={decision.ladder ?? []} />}
             <p className="dim small">
               Decided by {decision.decided_by} · <DecisionSigned decision={decision} />
             </p>
@@ -84,6 +79,17 @@ export function MotionCard({ status, runLink }: { status: MotionStatus; runLink?
         </footer>
       )}
     </article>
+  );
+}
+
+/** What each round and escalation came to. */
+function Ladder({ rungs }: { rungs: string[] }) {
+  return (
+    <ol className="ladder">
+      {rungs.map((rung) => (
+        <li key={rung}>{rung}</li>
+      ))}
+    </ol>
   );
 }
 

@@ -32,11 +32,9 @@ export function PlanView({ run, decisions }: { run: string; decisions: Decision[
     enabled: version > 1,
   });
 
-  if (newest.error) return <Failure error={newest.error} />;
-  if (newest.isPending) return <Waiting />;
+  if (!newest.data) return newest.error ? <Failure error={newest.error} /> : <Waiting />;
   if (!latest) return <Empty title="No plan yet">The planner drafts one after intake; agents comment on it and vote on its hash.</Empty>;
-  if (plan.error) return <Failure error={plan.error} />;
-  if (!plan.data) return <Waiting />;
+  if (!plan.data) return plan.error ? <Failure error={plan.error} /> : <Waiting />;
   const p = plan.data;
   const comments = p.comments ?? [];
   const changes = version > 1 ? diff.data : undefined;
@@ -48,6 +46,7 @@ export function PlanView({ run, decisions }: { run: string; decisions: Decision[
           latest.version > 1 && (
             <SegmentedControl
               size="xs"
+              withItemsBorders={false}
               value={String(version)}
               onChange={(v) => choose(Number(v))}
               data={Array.from({ length: latest.version }, (_, i) => ({ value: String(i + 1), label: `v${i + 1}` }))}
@@ -95,7 +94,7 @@ export function PlanView({ run, decisions }: { run: string; decisions: Decision[
         <Comments all={comments.filter((c) => !c.step)} />
       </Panel>
       {(p.questions ?? []).map((q) => (
-        <QuestionCard key={q.key} question={q} decision={decisions.find((d) => d.motion.subject.kind === 'options' && q.options?.some((o) => o.key === d.option))} />
+        <QuestionCard key={q.key} question={q} decision={decisions.find(({ motion: { subject } }) => subject.kind === 'options' && (subject.id === q.key || subject.id.endsWith(`/${q.key}`)))} />
       ))}
       <div className="plan-steps">
         {(p.steps ?? []).map((step) => (

@@ -1,6 +1,6 @@
 import { Code, Drawer } from '@mantine/core';
 import { sequence } from '../graph';
-import { plural } from '../format';
+import { none, plural } from '../format';
 import { State, StateIcon } from '../parts/state';
 import { Duration } from '../parts/time';
 import type { Step } from '../types';
@@ -17,7 +17,7 @@ export function StepList({ steps, open }: { steps: Step[]; open: (step: Step) =>
               <span className="step-title">{step.title}</span>
               <span className="step-meta">
                 {step.kind}
-                {step.attempt > 1 && ` · try ${step.attempt}`}
+                {step.attempt > 0 && ` · try ${step.attempt + 1}`}
                 {step.reason && ` · ${step.reason}`}
               </span>
             </span>
@@ -48,8 +48,8 @@ export function StepDrawer({ step, close }: { step: Step | undefined; close: () 
             </dd>
             <dt>Claimed</dt>
             <dd>{plural(step.epoch, 'time')}</dd>
-            <dt>Attempt</dt>
-            <dd>{step.attempt}</dd>
+            <dt>Tries</dt>
+            <dd>{step.started ? step.attempt + 1 : none}</dd>
             <dt>Depends on</dt>
             <dd>{step.depends_on?.length ? step.depends_on.map((key) => <code key={key} className="mono">{key}</code>) : 'nothing'}</dd>
           </dl>

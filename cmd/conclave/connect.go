@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"conclave"
+	"conclave/internal/app"
+	"conclave/internal/restwire"
+)
+
+// session is a way to the services: those that run on this machine, or some of
+// this process's own.
+type session struct {
+	*restwire.Client
+	urls  map[conclave.Service]string
+	close func() error
+}
+
+// connect finds the running services. ErrUnavailable when there are none.
+func (c *cli) connect(ctx context.Context) (*session, error) {
+	home, err := app.Home(c.getenv)
+	if err != nil {
+		return nil, err
+	}
+	token := c.getenv("CONCLAVE_TOKEN")
+	if base := c.getenv("CONCLAVE_URL"); base != "" { // somewhere else
+		return c.dial(map[conclave.Service]string{conclave.ServiceGateway: base}, token), nil
+	}
+	urls, err := app.ReadAddresses(home)
+	if err != nil {
+		return nil, conclave.Errorf(conclave.ErrUnavailable, "%w", err)
+	}
+	if token == "" {
+		if token, err = app.ReadToken(home); err != nil {
+			return nil, err
+		}
+	}
+	if _, ok := urls[conclave.ServiceGateway]; !ok {
+		return nil, conclave.Errorf(conclave.ErrUnavailable, "the gateway does not run; start it with: conclave serve gateway")
+	}
+	if err := answers(ctx, urls[conclave.ServiceGateway]); err != nil {
+		return nil, conclave.Errorf(conclave.ErrUnavailable, "Conclave does not answer at %s; start it with: conclave serve", urls[conclave.ServiceGateway])
+	}
+	return c.dial(urls, token), nil
+}
+
+func (c *cli) dial(urls map[conclave.Service]string, token string) *session {
+	client := restwire.Dial(restwire.DialOptions{Base: urls[conclave.ServiceGateway], Prefix: "/api",
+		Token: func(context.Context) (string, error) { return token, nil }})
+	return &session{Client: client, urls: urls, close: func() error { client.Close(); return nil }}
+}
+
+func answers(ctx context.Context, base string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/healthz", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
+// connectOrStart finds the running services, or starts all of them in this
+// process, on free ports, until the session is closed.
+func (c *cli) connectOrStart(ctx context.Context) (*session, error) {
+	s, err := c.connect(ctx)
+	if err == nil || !errors.Is(err, conclave.ErrUnavailable) || c.getenv("CONCLAVE_URL") != "" {
+		return s, err
+	}
+	config, err := c.config()
+	if err != nil {
+		return nil, err
+	}
+	config.AutoPorts = true
+	level := c.getenv("CONCLAVE_LOG")
+	if level == "" {
+		level = "warn"
+	}
+	a, err := app.New(ctx, app.Options{Config: config, Getenv: c.getenv, Logger: app.Logger(c.stderr, level)})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	up, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- a.Run(ctx, func() { close(up) }) }()
+	select {
+	case <-up:
+	case err := <-done:
+		cancel()
+		return nil, fmt.Errorf("start the services: %w", err)
+	}
+	token, err := app.ReadToken(config.Home)
+	if err != nil {
+		cancel()
+		return nil, errors.Join(err, <-done)
+	}
+	s = c.dial(a.URLs(), token)
+	client := s.Client
+	s.close = func() error {
+		client.Close()
+		cancel()
+		return <-done
+	}
+	return s, nil
+}
+
+// with runs f in a session with the running services.
+func (c *cli) with(ctx context.Context, f func(*session) error) error {
+	s, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(s), s.close())
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"conclave"
+	"conclave/internal/council"
+	"conclave/internal/identity"
+
+	"github.com/spf13/cobra"
+)
+
+func (c *cli) decideCommand() *cobra.Command {
+	var options, voters []string
+	var threshold float64
+	var wait time.Duration
+	cmd := &cobra.Command{Use: "decide QUESTION", Short: "Put a question to the agents and print their signed decision", Args: cobra.ExactArgs(1),
+		Example: `  conclave decide "Which store should the service use?" --option postgres --option sqlite`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			m, err := motion(args[0], options, voters, threshold, wait)
+			if err != nil {
+				return err
+			}
+			return c.withOrStart(cmd.Context(), func(s *session) error { return c.decide(cmd.Context(), s, m) })
+		}}
+	cmd.Flags().StringArrayVar(&options, "option", nil, "an answer to rank, KEY or KEY=DESCRIPTION; without options the vote is yes or no")
+	cmd.Flags().StringArrayVar(&voters, "voter", nil, "who votes: roles/ROLE or agents/NAME (default: architect, security, qa, developer)")
+	cmd.Flags().Float64Var(&threshold, "threshold", 0.75, "the share of yes that approves")
+	cmd.Flags().DurationVar(&wait, "deadline", 10*time.Minute, "how long voters have")
+	c.jsonFlag(cmd)
+	cmd.AddCommand(&cobra.Command{Use: "verify FILE", Short: "Check a signed decision without a server", Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			data, err := os.ReadFile(args[0])
+			if err != nil {
+				return conclave.Errorf(conclave.ErrInvalid, "read the decision: %w", err)
+			}
+			var d conclave.Decision
+			if err := json.Unmarshal(data, &d); err != nil {
+				return conclave.Errorf(conclave.ErrInvalid, "%s is no decision: %w", args[0], err)
+			}
+			if err := council.Verify(d); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(c.stdout, "good: %s, %s %s, with %d signed ballots, signed by %s\n", d.Motion.Title, d.Outcome, d.Option, len(d.Ballots), d.PublicKey)
+			return err
+		}})
+	return cmd
+}
+
+func motion(question string, options, voters []string, threshold float64, wait time.Duration) (conclave.Motion, error) {
+	if strings.TrimSpace(question) == "" {
+		return conclave.Motion{}, conclave.Errorf(conclave.ErrInvalid, "the question is empty")
+	}
+	if len(voters) == 0 {
+		voters = []string{"roles/architect", "roles/security", "roles/qa", "roles/developer"}
+	}
+	q := conclave.Question{Key: "question", Text: question}
+	m := conclave.Motion{Kind: conclave.MotionApprove, Title: question, Voters: voters, Deadline: time.Now().Add(wait).UTC(), Rounds: 2,
+		Rule: conclave.Rule{Name: "threshold", Threshold: threshold, Quorum: min(2, len(voters))}}
+	for _, o := range options {
+		key, description, _ := strings.Cut(o, "=")
+		q.Options = append(q.Options, conclave.Option{Key: key, Title: key, Description: description})
+		m.Options = append(m.Options, key)
+	}
+	m.Subject.Kind, m.Subject.ID = "question", question
+	if len(options) > 0 {
+		m.Kind, m.Rule, m.Subject.Kind = conclave.MotionRank, conclave.Rule{Name: "condorcet", Quorum: min(2, len(voters))}, "options"
+	}
+	var err error
+	if m.Subject.Hash, err = identity.Hash(q); err != nil {
+		return m, err
+	}
+	m.Material, err = json.Marshal(conclave.Assignment{Task: question, Question: &q})
+	return m, err
+}
+
+func (c *cli) decide(ctx context.Context, s *session, m conclave.Motion) error {
+	m, err := s.Council().Convene(ctx, conclave.ConveneMotion{Key: conclave.NewID("cli"), Motion: m})
+	if err != nil {
+		return err
+	}
+	for {
+		st, err := s.Council().Get(ctx, conclave.GetMotion{ID: m.ID, Wait: 5000})
+		if err != nil {
+			return err
+		}
+		switch {
+		case st.Decision != nil:
+			return c.showDecision(*st.Decision)
+		case st.Motion.State == conclave.MotionWaiting:
+			c.exit = exitWaits
+			if c.asJSON {
+				return c.printJSON(st)
+			}
+			_, err := fmt.Fprintf(c.stdout, "the agents did not decide: %s\nmotion %s waits for a human\n", strings.Join(st.Motion.Ladder, "; "), m.ID)
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return errors.Join(err, fmt.Errorf("motion %s goes on", m.ID))
+		}
+	}
+}
+
+func (c *cli) showDecision(d conclave.Decision) error {
+	if d.Outcome == conclave.OutcomeRejected {
+		c.exit = exitRejected
+	}
+	if c.asJSON {
+		return c.printJSON(d)
+	}
+	v := newView(c.stdout)
+	v.line("%s: %s %s", d.Motion.Title, v.bold(string(d.Outcome)), v.bold(d.Option))
+	v.line("  %s, decided by %s", d.Reason, d.DecidedBy)
+	for _, b := range d.Ballots {
+		said := string(b.Verdict)
+		if len(b.Ranking) > 0 {
+			said = strings.Join(b.Ranking, " > ")
+		}
+		v.line("  round %d  %s: %s – %s", b.Round, v.who(string(b.Voter)), said, strings.Join(b.Reasons, "; "))
+	}
+	if len(d.Absent) > 0 {
+		v.line("  absent: %s", strings.Join(d.Absent, ", "))
+	}
+	return nil
+}

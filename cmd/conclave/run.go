@@ -1,0 +1,303 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"conclave"
+
+	"github.com/spf13/cobra"
+)
+
+// job is what the commands that start a run have in common.
+type job struct {
+	repo, brain, workflow string
+	detach, quiet         bool
+	format                string
+}
+
+func (c *cli) jobFlags(cmd *cobra.Command, j *job) *cobra.Command {
+	cmd.Flags().StringVar(&j.repo, "repo", ".", "folder of the git repository")
+	cmd.Flags().StringVar(&j.brain, "brain", "", "what thinks: auto, offline, model or claude (default: the configuration's)")
+	cmd.Flags().BoolVarP(&j.quiet, "quiet", "q", false, "show only the result")
+	cmd.Flags().BoolVarP(&j.detach, "detach", "d", false, "start it on the running services and return")
+	return c.jsonFlag(cmd)
+}
+
+func (c *cli) runCommand() *cobra.Command {
+	j := &job{}
+	cmd := &cobra.Command{Use: "run TASK", Short: "Plan, vote, build, review and merge onto a branch", Args: cobra.ExactArgs(1),
+		Example: `  conclave run "Create a secure REST API for user management" --repo .`,
+		RunE:    func(cmd *cobra.Command, args []string) error { return c.job(cmd.Context(), args[0], j) }}
+	cmd.Flags().StringVar(&j.workflow, "workflow", "collaborative", "collaborative, consensus-planning or multi-review")
+	return c.jobFlags(cmd, j)
+}
+
+func (c *cli) planCommand() *cobra.Command {
+	j := &job{workflow: "consensus-planning"}
+	return c.jobFlags(&cobra.Command{Use: "plan TASK", Short: "Have a plan drafted, discussed and voted on", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return c.job(cmd.Context(), args[0], j) }}, j)
+}
+
+func (c *cli) reviewCommand() *cobra.Command {
+	j := &job{workflow: "multi-review"}
+	cmd := &cobra.Command{Use: "review [FOCUS]", Short: "Have the repository's HEAD reviewed with evidence and voted on", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch j.format {
+			case "text", "markdown", "sarif":
+			default:
+				return conclave.Errorf(conclave.ErrInvalid, "--format is %q; it must be text, markdown or sarif", j.format)
+			}
+			focus := "Review the repository"
+			if len(args) == 1 {
+				focus = args[0]
+			}
+			return c.job(cmd.Context(), focus, j)
+		}}
+	cmd.Flags().StringVar(&j.format, "format", "text", "text, markdown or sarif; the last two write the report to standard output and nothing else")
+	return c.jobFlags(cmd, j)
+}
+
+// job starts a run, shows it live, and ends with its result and exit code.
+func (c *cli) job(ctx context.Context, task string, j *job) (err error) {
+	repo, err := filepath.Abs(j.repo)
+	if err != nil {
+		return conclave.Errorf(conclave.ErrInvalid, "repository %q: %w", j.repo, err)
+	}
+	connect := c.connectOrStart
+	if j.detach {
+		connect = c.connect
+	}
+	s, err := connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	run, err := s.Workflows().Start(ctx, conclave.StartRun{Task: task, Repo: repo, Workflow: j.workflow, Brain: j.brain, Key: conclave.NewID("cli")})
+	if err != nil {
+		return err
+	}
+	if j.detach {
+		if c.asJSON {
+			return c.printJSON(run)
+		}
+		_, err := fmt.Fprintf(c.stdout, "%s runs; follow it with: conclave watch %s\n", run.ID, run.ID)
+		return err
+	}
+	plainReport := j.format == "sarif" || j.format == "markdown"
+	out := c.stdout
+	if c.asJSON || plainReport {
+		out = c.stderr // standard output is for the result
+	}
+	v := newView(out)
+	if !j.quiet && !plainReport {
+		if err := v.follow(ctx, s, run.ID); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	detail, err := c.end(ctx, s, run.ID)
+	if ctx.Err() != nil {
+		return c.interrupted(s, run.ID)
+	}
+	if err != nil {
+		return err
+	}
+	run = detail.Run
+	c.exit = exitCode(run.Status)
+	switch {
+	case c.asJSON:
+		return c.printJSON(run)
+	case plainReport:
+		path := run.Report.SARIF
+		if j.format == "markdown" {
+			path = run.Report.Markdown
+		}
+		if path == "" {
+			return conclave.Errorf(conclave.ErrUnavailable, "the review ended without a report: %s", run.Reason)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		_, err = c.stdout.Write(data)
+		return err
+	}
+	v.result(detail)
+	return nil
+}
+
+// interrupted says what becomes of the run: it goes on where it stopped when
+// the services start again.
+func (c *cli) interrupted(s *session, id conclave.RunID) error {
+	return fmt.Errorf("interrupted; %s goes on with the services (conclave serve), or end it with: conclave cancel %s", id, id)
+}
+
+// end waits for the end of a run, or for a wait that only a human can end.
+func (c *cli) end(ctx context.Context, s *session, id conclave.RunID) (conclave.RunDetail, error) {
+	for {
+		d, err := s.Workflows().Get(ctx, conclave.GetRun{ID: id, Wait: 1000})
+		if err != nil || d.Run.Status.Ended() || d.Run.Status == conclave.RunWaiting {
+			return d, err
+		}
+	}
+}
+
+func exitCode(s conclave.RunStatus) int {
+	switch s {
+	case conclave.RunDone:
+		return exitDone
+	case conclave.RunNeedsModel:
+		return exitNeedsModel
+	case conclave.RunWaiting:
+		return exitWaits
+	case conclave.RunRejected:
+		return exitRejected
+	}
+	return exitFailed
+}
+
+func (c *cli) runsCommand() *cobra.Command {
+	var status string
+	cmd := &cobra.Command{Use: "runs [RUN]", Short: "List runs, newest first, or show one", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withOrStart(cmd.Context(), func(s *session) error {
+				if len(args) == 1 {
+					d, err := s.Workflows().Get(cmd.Context(), conclave.GetRun{ID: conclave.RunID(args[0])})
+					if err != nil {
+						return err
+					}
+					if c.asJSON {
+						return c.printJSON(d)
+					}
+					newView(c.stdout).result(d)
+					return nil
+				}
+				runs, err := s.Workflows().List(cmd.Context(), conclave.ListRuns{Status: conclave.RunStatus(status)})
+				if err != nil {
+					return err
+				}
+				if c.asJSON {
+					return c.printJSON(runs)
+				}
+				rows := [][]string{{"RUN", "STATUS", "BRANCH", "TASK"}}
+				for _, r := range runs {
+					rows = append(rows, []string{string(r.ID), string(r.Status), dash(r.Branch), short(r.Task, 60)})
+				}
+				return table(c.stdout, rows, "no runs yet; start one with: conclave run \"…\" --repo .")
+			})
+		}}
+	cmd.Flags().StringVar(&status, "status", "", "only runs with this status")
+	return c.jsonFlag(cmd)
+}
+
+func (c *cli) approveCommand() *cobra.Command {
+	var reject bool
+	var reason string
+	cmd := &cobra.Command{Use: "approve [RUN|APPROVAL]", Short: "Approve or reject what waits for you; without a name, list it", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withOrStart(cmd.Context(), func(s *session) error {
+				if len(args) == 0 {
+					return c.listApprovals(cmd.Context(), s)
+				}
+				in := conclave.Approve{ID: conclave.ApprovalID(args[0]), Decision: conclave.VerdictApprove, Reason: reason, Key: conclave.NewID("cli")}
+				if reject {
+					in.Decision = conclave.VerdictReject
+				}
+				a, err := s.Workflows().Approve(cmd.Context(), in)
+				if err != nil {
+					return err
+				}
+				if a.Kind == "deliver" && !reject {
+					if err := c.landed(cmd.Context(), s, a); err != nil {
+						return err
+					}
+				}
+				if c.asJSON {
+					return c.printJSON(a)
+				}
+				_, err = fmt.Fprintf(c.stdout, "%s: %s\n", a.Title, a.Decision)
+				return err
+			})
+		}}
+	cmd.Flags().BoolVar(&reject, "reject", false, "reject it")
+	cmd.Flags().StringVar(&reason, "reason", "", "why")
+	return c.jsonFlag(cmd)
+}
+
+// landed waits until the user's branch has moved, so that the command's end
+// means what it says.
+func (c *cli) landed(ctx context.Context, s *session, a conclave.Approval) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var after int64
+	for {
+		d, err := s.Workflows().Get(ctx, conclave.GetRun{ID: a.Run})
+		if err != nil {
+			return err
+		}
+		for _, step := range d.Steps {
+			if step.Key == "land" && step.State == conclave.StepFailed {
+				return conclave.Errorf(conclave.ErrConflict, "%s", step.Reason)
+			}
+			if step.Key == "land" && step.State == conclave.StepDone {
+				return nil
+			}
+		}
+		for e, err := range s.Events().Watch(ctx, conclave.EventFilter{Run: a.Run, After: after, Kinds: []conclave.EventKind{conclave.EventStepEnded}}) {
+			if err != nil {
+				return err
+			}
+			after = e.Seq
+			break
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+func (c *cli) listApprovals(ctx context.Context, s *session) error {
+	list, err := s.Workflows().Approvals(ctx, conclave.ListRuns{})
+	if err != nil {
+		return err
+	}
+	if c.asJSON {
+		return c.printJSON(list)
+	}
+	rows := [][]string{{"RUN", "WHAT", "DETAIL"}}
+	for _, a := range list {
+		rows = append(rows, []string{string(a.Run), a.Title, short(strings.ReplaceAll(a.Detail, "\n", " "), 90)})
+	}
+	return table(c.stdout, rows, "nothing waits for you")
+}
+
+func (c *cli) cancelCommand() *cobra.Command {
+	return c.jsonFlag(&cobra.Command{Use: "cancel RUN", Short: "End a run and save what was not merged", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withOrStart(cmd.Context(), func(s *session) error {
+				run, err := s.Workflows().Cancel(cmd.Context(), conclave.NameRun{ID: conclave.RunID(args[0]), Key: conclave.NewID("cli")})
+				if err != nil {
+					return err
+				}
+				if c.asJSON {
+					return c.printJSON(run)
+				}
+				_, err = fmt.Fprintf(c.stdout, "%s: %s\n", run.ID, run.Status)
+				return err
+			})
+		}})
+}
+
+// withOrStart is with, on services of its own when none run: what a command
+// reads or decides is in the data directory either way.
+func (c *cli) withOrStart(ctx context.Context, f func(*session) error) error {
+	s, err := c.connectOrStart(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(s), s.close())
+}

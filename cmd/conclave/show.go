@@ -1,0 +1,353 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+
+	"conclave"
+	"conclave/internal/app"
+	"conclave/internal/git"
+	"conclave/internal/identity"
+	"conclave/internal/mcpwire"
+	"conclave/internal/sandbox"
+	"conclave/web"
+
+	"github.com/spf13/cobra"
+)
+
+func (c *cli) watchCommand() *cobra.Command {
+	var open bool
+	cmd := &cobra.Command{Use: "watch [RUN]", Short: "Show live what agents say; of all runs, or of one", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.with(cmd.Context(), func(s *session) error {
+				if open {
+					return c.pageLink(cmd.Context(), s)
+				}
+				f := conclave.EventFilter{}
+				if len(args) == 1 {
+					f.Run = conclave.RunID(args[0])
+					if _, err := s.Workflows().Get(cmd.Context(), conclave.GetRun{ID: f.Run}); err != nil {
+						return err
+					}
+				}
+				v := newView(c.stdout)
+				for e, err := range s.Events().Watch(cmd.Context(), f) {
+					if err != nil {
+						return err
+					}
+					if c.asJSON {
+						if err := json.NewEncoder(c.stdout).Encode(e); err != nil {
+							return err
+						}
+					} else {
+						v.event(e)
+					}
+					if f.Run != "" && e.Kind == conclave.EventRunEnded {
+						return nil
+					}
+				}
+				return nil
+			})
+		}}
+	cmd.Flags().BoolVar(&open, "open", false, "print a link that opens the page, once")
+	return c.jsonFlag(cmd)
+}
+
+// pageLink asks the monitor for a one-time link.
+func (c *cli) pageLink(ctx context.Context, s *session) error {
+	base := s.urls[conclave.ServiceMonitor]
+	if base == "" {
+		base = s.urls[conclave.ServiceGateway]
+	}
+	home, err := app.Home(c.getenv)
+	if err != nil {
+		return err
+	}
+	token := c.getenv("CONCLAVE_TOKEN")
+	if token == "" {
+		if token, err = app.ReadToken(home); err != nil {
+			return err
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/login/tickets", nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return conclave.Errorf(conclave.ErrUnavailable, "ask the monitor for a link: %w", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusCreated {
+		return conclave.Errorf(conclave.ErrUnavailable, "the monitor answers %s: %s", resp.Status, bytes.TrimSpace(body))
+	}
+	var ticket struct{ Path string }
+	if err := json.Unmarshal(body, &ticket); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(c.stdout, base+ticket.Path)
+	return err
+}
+
+func (c *cli) agentsCommand() *cobra.Command {
+	var role string
+	cmd := &cobra.Command{Use: "agents", Short: "List agents with role, brain, state and load", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.with(cmd.Context(), func(s *session) error {
+				agents, err := s.Hub().Agents(cmd.Context(), conclave.ListAgents{Role: conclave.Role(role)})
+				if err != nil {
+					return err
+				}
+				if c.asJSON {
+					return c.printJSON(agents)
+				}
+				rows := [][]string{{"AGENT", "ROLE", "BRAIN", "STATE", "LOAD", "SERVICE"}}
+				for _, a := range agents {
+					rows = append(rows, []string{string(a.Name), string(a.Role), dash(a.Brain), string(a.State), fmt.Sprintf("%d/%d", a.Active, a.Capacity), string(a.Service)})
+				}
+				return table(c.stdout, rows, "no agents")
+			})
+		}}
+	cmd.Flags().StringVar(&role, "role", "", "only agents of this role")
+	return c.jsonFlag(cmd)
+}
+
+func (c *cli) worktreesCommand() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{Use: "worktrees", Short: "List worktrees with the step that holds each", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.withOrStart(cmd.Context(), func(s *session) error {
+				list, err := s.Worktrees().List(cmd.Context(), conclave.ListWorktrees{Leased: !all})
+				if err != nil {
+					return err
+				}
+				if c.asJSON {
+					return c.printJSON(list)
+				}
+				rows := [][]string{{"RUN", "STEP", "STATE", "HEAD", "PATH"}}
+				for _, w := range list {
+					rows = append(rows, []string{string(w.Run), w.Step, string(w.State), fmt.Sprintf("%.12s", w.Head), w.Path})
+				}
+				return table(c.stdout, rows, "no worktrees are in use")
+			})
+		}}
+	cmd.Flags().BoolVar(&all, "all", false, "also those that were released")
+	return c.jsonFlag(cmd)
+}
+
+func (c *cli) routeCommand() *cobra.Command {
+	route := &cobra.Command{Use: "route", Short: "Ask the model router"}
+	var role, kind string
+	explain := &cobra.Command{Use: "explain [TASK]", Short: "Tell which model a request would get, and why", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q := conclave.RouteQuery{Role: conclave.Role(role), Kind: conclave.AssignmentKind(kind)}
+			if len(args) == 1 {
+				q.Task = args[0]
+			}
+			return c.withOrStart(cmd.Context(), func(s *session) error {
+				r, err := s.Models().Route(cmd.Context(), q)
+				if err != nil {
+					return err
+				}
+				if c.asJSON {
+					return c.printJSON(r)
+				}
+				_, err = fmt.Fprintf(c.stdout, "%s (%s tier, %s wire): %s\n", r.Model, r.Tier, r.Wire, r.Reason)
+				return err
+			})
+		}}
+	explain.Flags().StringVar(&role, "role", "", "as which role")
+	explain.Flags().StringVar(&kind, "kind", "", "for which kind of assignment, such as plan.draft")
+	route.AddCommand(c.jsonFlag(explain))
+	return route
+}
+
+// serviceStatus is one row of conclave status.
+type serviceStatus struct {
+	Service conclave.Service `json:"service"`
+	Address string           `json:"address"`
+	Health  string           `json:"health"` // ready, not ready, no answer
+	Reason  string           `json:"reason,omitempty"`
+}
+
+func (c *cli) statusCommand() *cobra.Command {
+	var config bool
+	cmd := &cobra.Command{Use: "status", Short: "List services with address and health", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if config {
+				return c.showConfig()
+			}
+			home, err := app.Home(c.getenv)
+			if err != nil {
+				return err
+			}
+			urls, err := app.ReadAddresses(home)
+			if err != nil {
+				return err
+			}
+			list := []serviceStatus{}
+			for _, s := range conclave.AllServices() {
+				if url, ok := urls[s]; ok {
+					st := probe(cmd.Context(), s, url)
+					if st.Health != "ready" {
+						c.exit = exitFailed
+					}
+					list = append(list, st)
+				}
+			}
+			if c.asJSON {
+				return c.printJSON(list)
+			}
+			rows := [][]string{{"SERVICE", "ADDRESS", "HEALTH"}}
+			for _, st := range list {
+				health := st.Health
+				if st.Reason != "" {
+					health += " (" + st.Reason + ")"
+				}
+				rows = append(rows, []string{string(st.Service), st.Address, health})
+			}
+			return table(c.stdout, rows, "nothing runs")
+		}}
+	cmd.Flags().BoolVar(&config, "config", false, "show the settings that differ from the defaults, and where they came from")
+	return c.jsonFlag(cmd)
+}
+
+func probe(ctx context.Context, s conclave.Service, url string) serviceStatus {
+	st := serviceStatus{Service: s, Address: url, Health: "no answer"}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz", nil)
+	if err != nil {
+		return st
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return st
+	}
+	defer resp.Body.Close()
+	var body struct{ Reason string }
+	if json.NewDecoder(io.LimitReader(resp.Body, 1<<16)).Decode(&body) == nil {
+		st.Reason = body.Reason
+	}
+	st.Health = "not ready"
+	if resp.StatusCode == http.StatusOK {
+		st.Health = "ready"
+	}
+	return st
+}
+
+func (c *cli) showConfig() error {
+	config, err := c.config()
+	if err != nil {
+		return err
+	}
+	if c.asJSON {
+		return c.printJSON(config.Sources)
+	}
+	rows := [][]string{{"SETTING", "FROM"}}
+	for _, name := range config.Changed() {
+		rows = append(rows, []string{name, config.Sources[name]})
+	}
+	return table(c.stdout, rows, "every setting has its default")
+}
+
+func (c *cli) doctorCommand() *cobra.Command {
+	return &cobra.Command{Use: "doctor", Short: "Tell what is here, what is missing, and what that means", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			rows := [][]string{{"WHAT", "FINDING"}}
+			add := func(what, finding string) { rows = append(rows, []string{what, finding}) }
+			add("conclave", app.Version+" on "+runtime.GOOS+"/"+runtime.GOARCH)
+			if v, err := git.Version(ctx); err != nil {
+				add("git", "MISSING: "+err.Error())
+				c.exit = exitFailed
+			} else {
+				add("git", v)
+			}
+			if path, err := exec.LookPath("go"); err != nil {
+				add("go", "not installed: Go repositories are planned and reviewed, but not built or tested")
+			} else {
+				add("go", path)
+			}
+			box, err := sandbox.New(sandbox.Options{Switch: c.getenv(sandbox.SwitchVariable)})
+			if err != nil {
+				return err
+			}
+			add("sandbox", box.Describe())
+			if _, built := web.Files(); built {
+				add("page", "built")
+			} else {
+				add("page", "not built (make web needs Node); everything else works")
+			}
+			config, err := c.config()
+			if err != nil {
+				return err
+			}
+			for _, line := range app.Brains(ctx, config, c.getenv) {
+				add(line[0], line[1])
+			}
+			add("data", config.Home)
+			add("database", redacted(config.Database))
+			return table(c.stdout, rows, "")
+		}}
+}
+
+// redacted leaves the password out of a database's URL.
+func redacted(url string) string {
+	before, rest, ok := strings.Cut(url, "://")
+	user, host, has := strings.Cut(rest, "@")
+	if !ok || !has {
+		return url
+	}
+	name, _, _ := strings.Cut(user, ":")
+	return before + "://" + name + "@" + host
+}
+
+func (c *cli) tokenCommand() *cobra.Command {
+	return &cobra.Command{Use: "token", Short: "Print the local token", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			home, err := app.Home(c.getenv)
+			if err != nil {
+				return err
+			}
+			token, err := app.ReadToken(home)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(c.stdout, token)
+			return err
+		}}
+}
+
+func (c *cli) mcpCommand() *cobra.Command {
+	return &cobra.Command{Use: "mcp", Short: "Serve the tools over MCP on standard input and output", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			s, err := c.connectOrStart(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, s.close()) }()
+			server, err := mcpwire.NewServer(mcpwire.Options{Version: app.Version, Tables: app.Tables(s.Client), Logger: app.Logger(c.stderr, "warn")})
+			if err != nil {
+				return err
+			}
+			caller := app.LocalCaller(os.Getenv)
+			caller.Permissions = identity.HumanPermissions("admin")
+			return mcpwire.ServeStdio(cmd.Context(), server, caller)
+		}}
+}

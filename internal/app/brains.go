@@ -1,0 +1,199 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"conclave"
+	"conclave/internal/agent"
+	"conclave/internal/evidence"
+	"conclave/internal/identity"
+	"conclave/internal/llm"
+	"conclave/internal/modelrouter"
+	"conclave/internal/plan"
+)
+
+// The names of brains, as a run shows them.
+const (
+	brainOffline = "offline"
+	brainModel   = "model"
+	brainClaude  = "claude"
+)
+
+// chooseBrain turns a run's wish into the brain that it gets: a model through
+// the router, else the claude binary, else playbooks. ErrUnavailable when what
+// was asked for by name is not there.
+func (a *App) chooseBrain(ctx context.Context, choice string) (string, error) {
+	if choice == "" {
+		choice = a.config.Brain
+	}
+	switch choice {
+	case brainOffline:
+		return brainOffline, nil
+	case brainModel:
+		if _, err := a.models.Route(ctx, conclave.RouteQuery{}); err != nil {
+			return "", err
+		}
+		return brainModel, nil
+	case brainClaude:
+		if st := a.claude(ctx, "").Probe(ctx); st.Problem != "" {
+			return "", conclave.Errorf(conclave.ErrUnavailable, "%s", st.Problem)
+		}
+		return brainClaude, nil
+	case "auto":
+		if _, err := a.models.Route(ctx, conclave.RouteQuery{}); err == nil {
+			return brainModel, nil
+		}
+		if st := a.claude(ctx, "").Probe(ctx); st.Problem == "" && st.LoggedIn {
+			return brainClaude, nil
+		}
+		return brainOffline, nil
+	}
+	return "", conclave.Errorf(conclave.ErrInvalid, "no brain %q; there are auto, offline, model and claude", choice)
+}
+
+// brains gives an agent the brain that each assignment's run has.
+func (a *App) brains(_ conclave.AgentSpec, name conclave.AgentName) func(context.Context, conclave.Assignment) (agent.Brain, error) {
+	return func(ctx context.Context, in conclave.Assignment) (agent.Brain, error) {
+		choice, err := a.chooseBrain(ctx, in.Brain)
+		if err != nil {
+			return nil, err
+		}
+		switch choice {
+		case brainModel:
+			return a.modelBrain(ctx, in, name)
+		case brainClaude:
+			return a.claude(ctx, name), nil
+		}
+		return agent.NewPlaybookBrain(agent.PlaybookOptions{Repair: a.repair}), nil
+	}
+}
+
+// brainName is how an agent's brain is shown when a run does not choose.
+func (a *App) brainName(ctx context.Context, _ conclave.AgentSpec) string {
+	choice, err := a.chooseBrain(ctx, "")
+	if err != nil || choice == brainOffline {
+		return "playbook"
+	}
+	return choice
+}
+
+// agentToken lets an agent call the router, and nothing that changes anything.
+func (a *App) agentToken(name conclave.AgentName) (string, error) {
+	return a.tokens.Mint(conclave.Caller{Tenant: conclave.DefaultTenant, Human: a.caller.Human, Agent: name, Permissions: identity.AgentPermissions()}, 12*time.Hour)
+}
+
+func (a *App) modelBrain(ctx context.Context, in conclave.Assignment, name conclave.AgentName) (agent.Brain, error) {
+	route, err := a.models.Route(ctx, conclave.RouteQuery{Kind: in.Kind, Task: in.Task})
+	if err != nil {
+		return nil, err
+	}
+	base, err := a.resolve(conclave.ServiceModels)
+	if err != nil {
+		return nil, err
+	}
+	token, err := a.agentToken(name)
+	if err != nil {
+		return nil, err
+	}
+	options := llm.Options{BaseURL: base, Key: token, Logger: a.log}
+	var client agent.Completer
+	if route.Wire == modelrouter.WireOpenAI {
+		options.BaseURL += "/v1"
+		client, err = llm.NewOpenAI(options)
+	} else {
+		client, err = llm.NewAnthropic(options)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return agent.NewModelBrain(agent.ModelOptions{Client: client, Model: route.Tier, Runner: a.box, GoCache: filepath.Join(a.config.Home, "cache", "go-build"),
+		CheckPlan: plan.Validate, Logger: a.log})
+}
+
+// claude is the claude binary: behind the router when that has a key, else with
+// the user's own login.
+func (a *App) claude(ctx context.Context, name conclave.AgentName) *agent.ClaudeBrain {
+	o := agent.ClaudeOptions{Path: a.getenv("CONCLAVE_CLAUDE"), CheckPlan: plan.Validate, Logger: a.log}
+	if route, err := a.models.Route(ctx, conclave.RouteQuery{}); err == nil && route.Wire == modelrouter.WireAnthropic {
+		base, err := a.resolve(conclave.ServiceModels)
+		if err == nil {
+			o.BaseURL, o.Home, o.Model = base, filepath.Join(a.config.Home, "claude"), route.Tier
+			if token, err := a.agentToken(name); err == nil {
+				o.Key = token
+			}
+		}
+	}
+	b, err := agent.NewClaudeBrain(o)
+	if err != nil {
+		a.log.Error("make the claude brain", "error", err) // only for a home that is no absolute path, and ours is
+	}
+	return b
+}
+
+// repair has the analysers' own fixes applied in a worktree.
+func (a *App) repair(ctx context.Context, in conclave.Assignment) (conclave.BuildReply, error) {
+	all := in.Step == nil || !strings.HasPrefix(in.Step.Key, "repair-")
+	class := func(name string) bool { return all || in.Step.Key == "repair-"+name }
+	report, err := a.meter.Fix(ctx, in.Worktree, evidence.FixClasses{Findings: class("findings"), Format: class("format"), Dependencies: class("dependencies")})
+	if err != nil {
+		return conclave.BuildReply{}, err
+	}
+	reply := conclave.BuildReply{Files: report.Files}
+	var lines []string
+	for _, f := range report.Applied {
+		lines = append(lines, fmt.Sprintf("%s:%d: %s %s", f.Path, f.Line, f.Rule, f.Message))
+	}
+	for _, f := range report.Left {
+		lines = append(lines, fmt.Sprintf("left %s:%d: %s: %s", f.Path, f.Line, f.Rule, f.Why))
+	}
+	for _, u := range report.Unchecked {
+		lines = append(lines, "not checked: "+u)
+	}
+	reply.Summary = fmt.Sprintf("Mended %d findings in %d files; %d are left.\n\n%s", len(report.Applied), len(report.Files), len(report.Left), strings.Join(lines, "\n"))
+	if len(report.Files) == 0 {
+		reply.NeedsModel = "nothing that can be mended without judgement was found: " + reply.Summary
+	}
+	return reply, nil
+}
+
+// Brains tells for doctor which brains there are, and why the others are not.
+func Brains(ctx context.Context, c Config, getenv func(string) string) [][2]string {
+	var lines [][2]string
+	upstreams, err := modelrouter.UpstreamsFromEnv(getenv)
+	switch {
+	case err != nil:
+		lines = append(lines, [2]string{"model", err.Error()})
+	case len(upstreams) == 0:
+		lines = append(lines, [2]string{"model", "none: set ANTHROPIC_API_KEY, or OPENAI_BASE_URL and CONCLAVE_MODEL"})
+	default:
+		for _, u := range upstreams {
+			lines = append(lines, [2]string{"model", u.Name + " at " + u.URL})
+		}
+	}
+	b, err := agent.NewClaudeBrain(agent.ClaudeOptions{Path: getenv("CONCLAVE_CLAUDE")})
+	if err == nil {
+		st := b.Probe(ctx)
+		finding := st.Path + " " + st.Version
+		if st.Problem != "" {
+			finding = st.Problem
+		}
+		lines = append(lines, [2]string{"claude", finding})
+	}
+	lines = append(lines, [2]string{"offline", "playbooks for services, command lines, libraries and repair"})
+	chosen := c.Brain
+	if chosen == "auto" {
+		switch {
+		case len(upstreams) > 0:
+			chosen = "auto: a model through the router"
+		case b != nil && b.Probe(ctx).LoggedIn:
+			chosen = "auto: claude"
+		default:
+			chosen = "auto: offline, because there is neither a model nor a logged-in claude"
+		}
+	}
+	return append(lines, [2]string{"brain", chosen})
+}
