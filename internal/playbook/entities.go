@@ -176,12 +176,12 @@ func (p *reader) connect(toks []lexeme) {
 			}
 			p.append(toks[skip:])
 			return
-		case managing.MatchString(text):
+		case p.manages(toks):
 			drop(managing)
 			toks = p.list(toks)
 		case listStart.MatchString(text):
 			drop(listStart)
-			if len(toks) > 1 && managing.MatchString(join(toks)+" ") || inGo.MatchString(join(toks)+" ") {
+			if p.manages(toks) || inGo.MatchString(join(toks)+" ") {
 				continue
 			}
 			toks = p.list(toks)
@@ -190,6 +190,13 @@ func (p *reader) connect(toks []lexeme) {
 			return
 		}
 	}
+}
+
+// manages reports whether a verb such as "stores" begins the words, with what
+// is stored after it.
+func (p *reader) manages(toks []lexeme) bool {
+	verb := managing.FindString(join(toks) + " ")
+	return verb != "" && len(strings.Fields(verb)) < len(toks)
 }
 
 // append adds the words as a clause of their own, to be understood later.
