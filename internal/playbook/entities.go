@@ -374,6 +374,11 @@ func (p *reader) nounItem(item []lexeme, last string) string {
 		p.spec.Name = noun // "for a library": where it is used, not what it keeps
 		return last
 	}
+	if !isPlural(words[len(words)-1].text) && plain && strings.HasSuffix(before, "a ") && declared && rest[0].text != "(" && len(rest) > 1 && isPlural(rest[1].text) && guessType(snake(rest[1].text)) != List {
+		p.spec.Name = noun // "for a bookstore with authors"
+		p.nounList(rest[1:])
+		return last
+	}
 	if strings.HasSuffix(words[0].text, "ing") && len(words) > 1 && !isKnown && !declared && (len(rest) > 0 || p.nouns[singular(join(words[1:]))] != "") {
 		p.uncovered(raw)
 		return last

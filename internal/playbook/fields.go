@@ -360,6 +360,7 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 var statusMoves = regexp.MustCompile(`^(?:status|state) (?:that|which) (?:can )?(?:only )?(?:goes|go|moves|move|changes|transitions|progresses|can go|can move) (?:only )?from (\w+(?: (?:to|then|->|and then|or) (?:to )?\w+)+)$`)
 
 func goodName(s string) bool {
+	s = strings.TrimPrefix(s, "number of ")
 	return fieldName.MatchString(s) && !slices.ContainsFunc(strings.Fields(s), func(w string) bool {
 		return suspicious[w] || breaks[w] || known().beyond[w] && w != "c" || determiners[w]
 	})
