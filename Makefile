@@ -18,7 +18,7 @@ build: web-if-node $(BIN) ## Build bin/conclave, with the page when Node is ther
 # Go's own cache knows what is up to date.
 .PHONY: $(BIN)
 $(BIN):
-	@$(GO) build -trimpath -buildvcs=false -ldflags '-s -w' -o $(BIN) ./cmd/conclave
+	@$(GO) build -buildvcs=false -ldflags '-s -w' -o $(BIN) ./cmd/conclave
 
 web-if-node:
 	@if ! command -v npm >/dev/null; then echo "npm is not installed: the page is left out; everything else works"; \

@@ -321,12 +321,9 @@ func (a *App) makeRouter() (conclave.Models, error) {
 
 func (a *App) makeHub() (conclave.Hub, error) {
 	h, err := hub.New(hub.Options{Store: a.db.Hub(), Transport: a.local, URL: a.urls[conclave.ServiceHub], Instance: a.owner(), Logger: a.log,
-		Token: func(conclave.Agent) string {
-			token, err := a.tokens.Mint(conclave.ServiceCaller(conclave.ServiceHub, conclave.DefaultTenant, ""), 5*time.Minute)
-			if err != nil {
-				a.log.Error("mint the hub's token", "error", err)
-			}
-			return token
+		Token: func(ctx context.Context, _ conclave.Agent) (string, error) {
+			c := conclave.CallerFrom(ctx)
+			return a.tokens.Mint(conclave.ServiceCaller(conclave.ServiceHub, conclave.DefaultTenant, c.Human), 5*time.Minute)
 		}})
 	if err != nil {
 		return nil, err

@@ -138,12 +138,15 @@ func (p *reader) operations(e *Entity, text string) ([]string, bool) {
 			case "manage", "administer":
 				add("create", "update", "delete")
 			default:
-				for _, v := range append(slices.Clone(p.statesOf(e)), "") {
-					if v != "" && base(v) == verb {
+				for _, f := range e.Fields {
+					if i := slices.IndexFunc(f.Values, func(v string) bool { return base(v) == verb }); i >= 0 && f.Type == Enum {
+						e.addAction(Action{Verb: verb, Field: f.Name, State: f.Values[i]})
 						add(verb)
+						break
 					}
 				}
-				if hint := known().nouns[e.Noun]; hint.Act == verb {
+				if hint := known().nouns[e.Noun]; hint.Act == verb && e.field(hint.Done) != nil {
+					e.addAction(Action{Verb: verb, Field: hint.Done})
 					add(verb)
 				}
 				if !slices.Contains(ops, verb) {
@@ -153,16 +156,6 @@ func (p *reader) operations(e *Entity, text string) ([]string, bool) {
 		}
 	}
 	return ops, len(ops) > 0
-}
-
-func (p *reader) statesOf(e *Entity) []string {
-	var out []string
-	for _, f := range e.Fields {
-		if f.Type == Enum {
-			out = append(out, f.Values...)
-		}
-	}
-	return out
 }
 
 // access: only some roles may do something with a resource.
@@ -257,6 +250,20 @@ func (p *reader) own(c *clause, who, verbs, noun string) bool {
 		p.spec.Auth.Account = owner.Noun
 	}
 	return p.addRule(Rule{Kind: RuleOwn, Clause: c.raw, Entity: e.Noun, Verbs: ops})
+}
+
+// mixed reports rules that the generator can't hold together: a role that
+// guards an action of rows that have owners.
+func (p *reader) mixed() {
+	for i, r := range p.spec.Rules {
+		if r.Kind != RuleAccess || len(p.spec.RulesOf(r.Entity, RuleOwn)) == 0 {
+			continue
+		}
+		e := p.entity(r.Entity)
+		if slices.ContainsFunc(e.Actions, func(a Action) bool { return a.Verb == r.Verb }) {
+			p.uncovered(p.spec.Rules[i].Clause)
+		}
+	}
 }
 
 // finishAuth gives the service its accounts, once it is known that it has any.

@@ -78,6 +78,10 @@ func (p *reader) statements(task string) []clause {
 				label = listLabel
 				continue
 			}
+			if n := len(current); n > 1 && enumNames[current[n-1].text] {
+				current = append(current, lexeme{text: "one", start: t.start, end: t.end}, lexeme{text: "of", start: t.start, end: t.end})
+				continue // "a status: open, closed"
+			}
 			if len(current) > 0 && len(current) <= 3 && !slices.ContainsFunc(current, func(t lexeme) bool { return verbs[t.text] || breaks[t.text] }) {
 				label = task[current[0].start:current[len(current)-1].end]
 				current = nil
@@ -142,7 +146,7 @@ func (p *reader) split(task, label string, toks []lexeme, out []clause) []clause
 			}
 			cut(i)
 			start = next
-		case n == 0 && hasVerb && t.text != ",":
+		case n == 0 && hasVerb && (t.text != "," || next == i+2):
 			// "… and has a price": the subject is the one before.
 			subject := subjectLength(toks[start:])
 			if subject <= 0 || subordinators[toks[start].text] {

@@ -176,12 +176,12 @@ func (p *reader) connect(toks []lexeme) {
 			}
 			p.append(toks[skip:])
 			return
-		case managing.MatchString(text):
+		case p.manages(toks):
 			drop(managing)
 			toks = p.list(toks)
 		case listStart.MatchString(text):
 			drop(listStart)
-			if len(toks) > 1 && managing.MatchString(join(toks)+" ") || inGo.MatchString(join(toks)+" ") {
+			if p.manages(toks) || inGo.MatchString(join(toks)+" ") {
 				continue
 			}
 			toks = p.list(toks)
@@ -190,6 +190,13 @@ func (p *reader) connect(toks []lexeme) {
 			return
 		}
 	}
+}
+
+// manages reports whether a verb such as "stores" begins the words, with what
+// is stored after it.
+func (p *reader) manages(toks []lexeme) bool {
+	verb := managing.FindString(join(toks) + " ")
+	return verb != "" && len(strings.Fields(verb)) < len(toks)
 }
 
 // append adds the words as a clause of their own, to be understood later.
@@ -365,6 +372,11 @@ func (p *reader) nounItem(item []lexeme, last string) string {
 	before := p.task[:item[0].start]
 	if !isPlural(words[len(words)-1].text) && isKnown && plain && len(rest) == 0 && (strings.HasSuffix(before, "for a ") || strings.HasSuffix(before, "for an ") || strings.HasSuffix(before, "for my ") || strings.HasSuffix(before, "for our ")) {
 		p.spec.Name = noun // "for a library": where it is used, not what it keeps
+		return last
+	}
+	if !isPlural(words[len(words)-1].text) && plain && strings.HasSuffix(before, "a ") && declared && rest[0].text != "(" && len(rest) > 1 && isPlural(rest[1].text) && guessType(snake(rest[1].text)) != List {
+		p.spec.Name = noun // "for a bookstore with authors"
+		p.nounList(rest[1:])
 		return last
 	}
 	if strings.HasSuffix(words[0].text, "ing") && len(words) > 1 && !isKnown && !declared && (len(rest) > 0 || p.nouns[singular(join(words[1:]))] != "") {

@@ -119,9 +119,45 @@ func (e *genEntity) Policy() string {
 			c.add("actions: map[string]need{\n%s\n},", strings.Join(actions, "\n"))
 		}
 		e.ownPolicy(&c)
+		e.statePolicy(&c)
 	}
 	c.add("},")
 	return c.String()
+}
+
+// statePolicy holds the role that an action needs against PATCH and POST,
+// which could set the same state.
+func (e *genEntity) statePolicy(c *code) {
+	var guards code
+	for _, a := range e.Actions {
+		for _, r := range e.service.RulesOf(e.Noun, RuleAccess) {
+			if r.Verb != a.Verb {
+				continue
+			}
+			f := e.gen(a.Field)
+			is := fmt.Sprintf("in.%s != nil", f.Go)
+			was := fmt.Sprintf("old.%s != nil", f.Go)
+			if a.State != "" {
+				is += fmt.Sprintf(" && *in.%s == %s", f.Go, stateLiteral(f, a.State))
+				was = fmt.Sprintf("old.%s == %s", f.Go, stateLiteral(f, a.State))
+			}
+			var roles []string
+			for _, role := range withAdmin(r.Fields) {
+				roles = append(roles, fmt.Sprintf("%s.Role%s", e.Pkg, goName(role)))
+			}
+			guards.add("if %s && !(%s) {\nif err := among(who, %s); err != nil {\nreturn err\n}\n}", is, was, strings.Join(roles, ", "))
+		}
+	}
+	if guards.Len() == 0 {
+		return
+	}
+	if len(e.service.RulesOf(e.Noun, RuleOwn)) > 0 {
+		return // refused when the task is read
+	}
+	account := e.Pkg + "." + e.service.Account.Name
+	row := e.Pkg + "." + e.Name
+	c.add("admit: func(who %s, in *%sInput) error {\nvar old %s\n%sreturn nil\n},", account, row, row, guards.String())
+	c.add("admitChange: func(who %s, old %s, in *%sInput) error {\n%sreturn nil\n},", account, row, row, guards.String())
 }
 
 // accountPolicy: anyone registers; only admins list accounts and give roles;
@@ -315,4 +351,13 @@ func (f genField) schema() map[string]any {
 		s["maxLength"] = f.MaxLen
 	}
 	return s
+}
+
+// StateRoles reports whether a role guards an action that sets a state.
+func (g *genService) StateRoles() bool {
+	return slices.ContainsFunc(g.Entities, func(e *genEntity) bool {
+		var c code
+		e.statePolicy(&c)
+		return c.Len() > 0
+	})
 }

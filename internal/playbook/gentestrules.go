@@ -442,6 +442,14 @@ func (e *genEntity) accessTest(c *code, r Rule) {
 	if e.Account {
 		return
 	}
+	for _, a := range e.Actions { // PATCH must not be a way around
+		if a.Verb == r.Verb && a.State != "" {
+			c.add("c.wantAs(\"\", http.StatusUnauthorized, http.MethodPatch, path(%q, one), object{%q: %s})", e.Path, a.Field, stateLiteral(e.gen(a.Field), a.State))
+			if plain != "" {
+				c.add("c.wantAs(other, http.StatusForbidden, http.MethodPatch, path(%q, one), object{%q: %s})", e.Path, a.Field, stateLiteral(e.gen(a.Field), a.State))
+			}
+		}
+	}
 	status := map[string]string{"create": "http.StatusCreated", "delete": "http.StatusNoContent"}[r.Verb]
 	if status == "" {
 		status = "http.StatusOK"

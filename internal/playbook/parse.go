@@ -206,7 +206,7 @@ func (p *reader) declares(rest string) bool {
 
 func (p *reader) useKnown(noun string) {
 	e := p.entity(noun)
-	if e.Declared || len(e.Fields) > 0 {
+	if e.Declared || slices.ContainsFunc(e.Fields, func(f Field) bool { return f.Type != Reference }) {
 		return
 	}
 	hint, ok := known().nouns[noun]
@@ -343,6 +343,7 @@ func (p *reader) finish(facts Facts) {
 	}
 	p.finishAuth()
 	p.finishStates()
+	p.mixed()
 	for i := range s.Rules {
 		s.Rules[i].ID = fmt.Sprintf("R%d", i+1)
 	}

@@ -60,7 +60,7 @@ var patterns = func() []rulePattern {
 		{`(?:no )?#2 @X (?:can|cannot) HOLD same @XONCE`, func(p *reader, c *clause, m []string) bool { return p.exclusive(c, m[2], m[1], 1, m[0]) }},
 		{`@X cannot be (?:LENT)(?: again)? WHENIT (?:LENT|not available|unavailable)`, func(p *reader, c *clause, m []string) bool { return p.exclusive(c, m[1], "", 1, "at_once") }},
 		{`@X (?:that is|which is|that are|already) (?:already )?(?:LENT) cannot be LENT(?: again)?`, func(p *reader, c *clause, m []string) bool { return p.exclusive(c, m[1], "", 1, "at_once") }},
-		{`@X cannot be (?:double-booked|double booked|overbooked twice)|@X cannot be LENT (?:twice|for overlapping (?:times|periods|dates|slots|intervals|time slots))(?: (?:at_once|for same (?:time|period|slot|dates|time slot)|at overlapping times))?`, func(p *reader, c *clause, m []string) bool { return p.exclusive(c, m[1]+m[2], "", 1, "at_once") }},
+		{`@X cannot be (?:double-booked|double booked|overbooked twice)|@X cannot be LENT (?:twice|(?:twice )?for overlapping (?:times|periods|dates|slots|intervals|time slots))(?: (?:at_once|for same (?:time|period|slot|dates|time slot)|at overlapping times))?`, func(p *reader, c *clause, m []string) bool { return p.exclusive(c, m[1]+m[2], "", 1, "at_once") }},
 		{`(?:(?:no )?#2 |no )?(?:overlapping )?@X (?:cannot|can|must not|that) ?(?:overlap|be at_once|be allowed|allowed)?(?: in time)?(?: (?:for|of|in|with|on) (?:same )?@X(?: (?:or|and|nor) (?:for |of |in |with )?(?:same )?@X)?)?`, func(p *reader, c *clause, m []string) bool {
 			return strings.Contains(strings.ToLower(c.raw), "overlap") && p.overlap(c, m[1], m[2], m[3])
 		}},

@@ -63,9 +63,6 @@ func finishOutputs(r huma.Registry) {
 					AnyOf:       []*huma.Schema{{Ref: p.Ref}, {Type: "null"}},
 				}
 			}
-			if f.typ.Kind() == reflect.Map {
-				p.Nullable = true
-			}
 		}
 	}
 }

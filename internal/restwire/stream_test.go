@@ -198,6 +198,7 @@ func TestWatchSurvives(t *testing.T) {
 		defer stop()
 		w := &wire{handler: handler(t, &breaking{memEvents: record, after: 1})}
 		var seqs []int64
+		start := time.Now()
 		for event, err := range dialWire(w, goodToken).Events().Watch(ctx, conclave.EventFilter{}) {
 			if err != nil {
 				t.Fatal(err)
@@ -222,6 +223,9 @@ func TestWatchSurvives(t *testing.T) {
 		}
 		if !slices.Equal(seqs, []int64{1, 2, 3}) {
 			t.Errorf("saw %v", seqs)
+		}
+		if took := time.Since(start); took > 22*time.Minute {
+			t.Errorf("it took %s to see what was there after 20 minutes", took)
 		}
 		if n := len(w.tries); n < 20 || n > 400 {
 			t.Errorf("tried %d times in 20 minutes", n)

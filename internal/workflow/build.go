@@ -123,6 +123,8 @@ func commitMessage(style string, ps conclave.PlanStep, in buildInput, reply conc
 	title := ps.Title
 	if in.Why != "" {
 		title = "Mend " + lowerFirst(title)
+	} else if !startsWithVerb(title) {
+		title = "Add " + lowerFirst(title)
 	}
 	if style == "conventional" {
 		kind := "feat"
@@ -136,6 +138,13 @@ func commitMessage(style string, ps conclave.PlanStep, in buildInput, reply conc
 	}
 	body := reply.Summary
 	return fmt.Sprintf("%s\n\n%s\n\nConclave-Run: %s\nConclave-Step: %s\n", title, strings.TrimSpace(body), run.ID, ps.Key)
+}
+
+// startsWithVerb reports whether a title reads as an order already.
+func startsWithVerb(title string) bool {
+	first, _, _ := strings.Cut(title, " ")
+	return slices.Contains([]string{"Add", "Analyse", "Apply", "Build", "Change", "Create", "Fix", "Format", "Implement", "Make", "Mend", "Move",
+		"Port", "Refactor", "Remove", "Rename", "Repair", "Replace", "Test", "Update", "Upgrade", "Write"}, first)
 }
 
 func lowerFirst(s string) string {

@@ -1,9 +1,9 @@
 import { ActionIcon, Menu, useComputedColorScheme, useMantineColorScheme } from '@mantine/core';
 import { IconActivity, IconHandStop, IconLogout, IconMoon, IconRefreshAlert, IconScale, IconSun, IconTimelineEvent, IconUserCircle, IconUsersGroup, type Icon } from '@tabler/icons-react';
-import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { useQueryClient } from '@tanstack/react-query';
 import { useEffect, useReducer, type ReactNode } from 'react';
 import { Link, Route, Switch, useLocation } from 'wouter';
-import { ApiError, list, signOut } from './api';
+import { ApiError, signOut } from './api';
 import { follow, reduce, type Live } from './live';
 import { Agents } from './pages/agents';
 import { Approvals } from './pages/approvals';
@@ -12,9 +12,8 @@ import { Events } from './pages/events';
 import { RunPage } from './pages/run';
 import { Runs } from './pages/runs';
 import { SignIn } from './pages/signin';
-import { useSession } from './parts/approval';
+import { useApprovals, useSession } from './parts/approval';
 import { Empty } from './parts/panel';
-import type { Approval } from './types';
 
 export function App() {
   const cache = useQueryClient();
@@ -65,7 +64,7 @@ export function App() {
 }
 
 function Header({ live }: { live: Live }) {
-  const approvals = useQuery({ queryKey: ['approvals'], queryFn: () => list<Approval>('/approvals') });
+  const approvals = useApprovals();
   const open = approvals.data?.filter((a) => !a.decision).length ?? 0;
   return (
     <header className="top">

@@ -50,6 +50,10 @@ describe('layout', () => {
     for (const { from, to } of placed.edges) expect(at(to.key).y).toBeGreaterThanOrEqual(at(from.key).y + nodeHeight);
     expect(placed.edges).toHaveLength(5);
   });
+  it('draws no line that another path says already', () => {
+    const all = [step('a', 'done'), step('b', 'done', ['a']), step('c', 'done', ['a', 'b']), step('d', 'done', ['a', 'c', 'b'])];
+    expect(layout(all).edges.map(({ from, to }) => from.key + to.key)).toEqual(['ab', 'bc', 'cd']);
+  });
   it('lets no two steps overlap', () => {
     placed.nodes.forEach((a, i) =>
       placed.nodes.slice(i + 1).forEach((b) => {

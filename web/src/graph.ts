@@ -79,6 +79,25 @@ export interface Layout {
   height: number;
 }
 
+/**
+ * What a step depends on, without what another of its dependencies waits for
+ * already: the transitive reduction, which says the same with fewer lines.
+ */
+function direct(step: Step, byKey: ReadonlyMap<string, Step>): Step[] {
+  const before = (step.depends_on ?? []).flatMap((key) => byKey.get(key) ?? []);
+  const implied = new Set<string>();
+  const visit = (s: Step) => {
+    for (const key of s.depends_on ?? []) {
+      if (implied.has(key)) continue;
+      implied.add(key);
+      const next = byKey.get(key);
+      if (next) visit(next);
+    }
+  };
+  before.forEach(visit);
+  return before.filter((s) => !implied.has(s.key));
+}
+
 /** Places steps from top to bottom, each below what it depends on. */
 export function layout(steps: readonly Step[]): Layout {
   const graph = new dagre.graphlib.Graph();
@@ -88,10 +107,8 @@ export function layout(steps: readonly Step[]): Layout {
   for (const step of steps) graph.setNode(step.key, { width: nodeWidth, height: nodeHeight });
   const edges: Layout['edges'] = [];
   for (const step of steps) {
-    for (const key of step.depends_on ?? []) {
-      const from = byKey.get(key);
-      if (!from) continue;
-      graph.setEdge(key, step.key);
+    for (const from of direct(step, byKey)) {
+      graph.setEdge(from.key, step.key);
       edges.push({ from, to: step });
     }
   }

@@ -1,14 +1,12 @@
 import { useDocumentTitle } from '@mantine/hooks';
-import { useQuery } from '@tanstack/react-query';
 import { Link } from 'wouter';
-import { list } from '../api';
-import { ApprovalCard } from '../parts/approval';
+import { ApprovalCard, useApprovals } from '../parts/approval';
 import { Empty, Failure, Waiting } from '../parts/panel';
 import type { Approval } from '../types';
 
 export function Approvals() {
   useDocumentTitle('Approvals · Conclave');
-  const { data: approvals, error } = useQuery({ queryKey: ['approvals'], queryFn: () => list<Approval>('/approvals') });
+  const { data: approvals, error } = useApprovals();
   if (!approvals) return error ? <Failure error={error} /> : <Waiting />;
   const open = approvals.filter((a) => !a.decision);
   const decided = approvals.filter((a) => a.decision);

@@ -6,6 +6,7 @@ import { useState } from 'react';
 import { Link } from 'wouter';
 import { list } from '../api';
 import { base, compact, count, dollars, none, plural } from '../format';
+import { useApprovals } from '../parts/approval';
 import { Command, Empty, Failure, Waiting } from '../parts/panel';
 import { State, StateIcon } from '../parts/state';
 import { Ago, Duration } from '../parts/time';
@@ -72,6 +73,7 @@ export function Runs() {
 
 function Counters({ runs, more }: { runs: Run[]; more: boolean }) {
   const agents = useAgents();
+  const approvals = useApprovals();
   const live = agents.data?.filter((a) => a.state === 'live');
   const busy = live?.reduce((n, a) => n + a.active, 0);
   const sum = usage(runs);
@@ -84,7 +86,7 @@ function Counters({ runs, more }: { runs: Run[]; more: boolean }) {
   return (
     <dl className="counters">
       <Counter label="Running" value={count(runs.filter((r) => r.status === 'running').length)} hint={scope} />
-      <Counter label="Wait for you" value={count(runs.filter((r) => r.status === 'waiting').length)} hint={scope} tone="waiting" />
+      <Counter label="Wait for you" value={count(approvals.data?.filter((a) => !a.decision).length)} hint="approvals" tone="waiting" />
       <Counter label="Agents live" value={live ? count(live.length) : none} hint={busy === undefined ? none : `${plural(busy, 'task')} in hand`} />
       <Counter label="Model calls" value={compact(sum.model_calls)} hint={measured((u) => u.model_calls)} />
       <Counter label="Tokens" value={compact(tokens)} hint={tokens === null ? 'not measured' : `${compact(sum.output_tokens)} out`} />
@@ -95,7 +97,7 @@ function Counters({ runs, more }: { runs: Run[]; more: boolean }) {
 
 function Counter({ label, value, hint, tone }: { label: string; value: string; hint: string; tone?: string }) {
   return (
-    <div className={tone && value !== '0' ? `counter counter-${tone}` : 'counter'}>
+    <div className={tone && value !== '0' && value !== none ? `counter counter-${tone}` : 'counter'}>
       <dt>{label}</dt>
       <dd>{value}</dd>
       <p>{hint}</p>

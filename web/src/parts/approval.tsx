@@ -2,10 +2,14 @@ import { Alert, Button, Group, Modal, Textarea } from '@mantine/core';
 import { IconHandStop } from '@tabler/icons-react';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState, type ReactNode } from 'react';
-import { decide, session } from '../api';
+import { decide, list, session } from '../api';
 import type { Approval, Approve } from '../types';
 import { State } from './state';
 import { Ago } from './time';
+
+export function useApprovals() {
+  return useQuery({ queryKey: ['approvals'], queryFn: () => list<Approval>('/approvals') });
+}
 
 export function useSession() {
   return useQuery({ queryKey: ['session'], queryFn: session, staleTime: 60_000 });

@@ -11,6 +11,7 @@ export function EvidenceView({ found }: { found: Found }) {
   }
   return (
     <div className="stack">
+      <div className="evidence">
       {[...found.evidence].reverse().map(({ evidence: e, of }) => (
         <Panel
           key={e.hash}
@@ -29,6 +30,7 @@ export function EvidenceView({ found }: { found: Found }) {
           {!!e.unchecked?.length && <p className="small dim">Not measured here: {e.unchecked.join('; ')}.</p>}
         </Panel>
       ))}
+      </div>
       <Panel title="Findings" aside={<span className="small dim">{plural(found.findings.length, 'finding')}, {found.findings.filter(blocks).length} blocking</span>}>
         {found.findings.length === 0 ? <p className="dim">Analysers and reviewers found nothing.</p> : found.findings.map((f) => <FindingRow key={f.tool + f.rule + f.fingerprint} finding={f} />)}
       </Panel>
@@ -46,7 +48,7 @@ function CheckRow({ check }: { check: Check }) {
           <strong>{check.name}</strong>
           <Mono>{check.command}</Mono>
           <span className="small dim">
-            {check.skipped ? `skipped: ${check.skipped}` : millis(check.ms)}
+            {check.skipped ? `skipped: ${check.skipped}` : millis(check.ms || null)}
             {!!check.tests && ` · ${plural(check.tests, 'test')}`}
             {!!check.failed && ` · ${check.failed} failed`}
             {check.baseline && ' · it failed in the same way before the run'}
@@ -67,7 +69,8 @@ function FindingRow({ finding }: { finding: Finding | ReviewFinding }) {
         {blocks(finding) && <span className="mark mark-removed">blocks</span>}
         {review?.refuted && <span className="mark">refuted</span>}
         <Mono>
-          {finding.path}:{finding.line}
+          {finding.path}
+          {finding.line > 0 && `:${finding.line}`}
         </Mono>
         <span className="small dim">
           {finding.tool} {finding.rule} · {finding.category}

@@ -147,12 +147,10 @@ function BallotRow({ ballot, motion, voter, showRound }: { ballot: Ballot; motio
           {elsewhere && <span className="kind tone-failed">void: another subject</span>}
           <BallotSigned ballot={ballot} voter={voter} />
         </div>
-        {(ballot.reasons ?? []).map((reason) => (
-          <p key={reason} className="ballot-reason">
-            {reason}
-          </p>
-        ))}
-        {ballot.evidence && <p className="dim small">rests on {plural(ballot.evidence.length, 'piece')} of evidence</p>}
+        <p className="ballot-reason">
+          {(ballot.reasons ?? []).join('; ')}
+          {ballot.evidence && <span className="dim small"> · rests on {plural(ballot.evidence.length, 'piece')} of evidence</span>}
+        </p>
       </div>
     </li>
   );
