@@ -65,3 +65,14 @@ func checkCommands(t *testing.T, keys ...string) {
 	generate(t, dir, s, facts, planCLI(s, facts), buildCLI)
 	checkTree(t, dir)
 }
+
+func TestRecordKeepersBuild(t *testing.T) {
+	for _, task := range []string{
+		"a todo list CLI with add/list/done",
+		"expense tracker CLI with add, list, delete and totals per category",
+		"a command line notes app: add, edit, search and remove notes with tags, stored in a JSON file",
+		"task manager CLI with due dates, priorities and tags, sorted by due date",
+	} {
+		t.Run(strings.NewReplacer(" ", "_", "/", "-").Replace(task), func(t *testing.T) { buildTask(t, task) })
+	}
+}

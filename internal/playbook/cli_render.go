@@ -269,6 +269,7 @@ func (c *CLISpec) files(facts Facts) []cliFile {
 	case c.Records != nil:
 		files = append(files,
 			cliFile{template: "records/command.go", path: cmd + "records.go", step: "cli"},
+			cliFile{template: "shared/buffer.go", path: cmd + "buffer.go", step: "cli"},
 			cliFile{template: "records/store.go", path: core + "store.go", step: "core"},
 			cliFile{template: "records/store_test.go", path: core + "store_test.go", step: "core"})
 	default:

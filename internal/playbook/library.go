@@ -126,6 +126,7 @@ func parseLibrary(task string, facts Facts) (*LibrarySpec, []string, bool) {
 	}
 	w.explain(libraryNouns...)
 	w.explain("generic|generics", "collection", "struct", "type", "algorithm", "interface", "class", "object", "implementation", "api")
+	w.explain(packagePhrases...)
 	w.explainFillers()
 	spec.settleNames(facts)
 	return spec, append(w.uncovered(), olderGo(facts)...), true
