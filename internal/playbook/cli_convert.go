@@ -167,7 +167,7 @@ func (s *ConvertSpec) findFeatures(w *wording) []featureKnowledge {
 // convertWords are the vocabulary of conversions; they ask for nothing that a
 // converter lacks.
 var convertWords = []string{
-	"file|files", "format|formats", "data", "document|documents", "record|records", "row|rows", "object|objects", "array|arrays of? objects|records?", "list",
+	"take|takes|taking", "file|files", "format|formats", "data", "document|documents", "record|records", "row|rows", "object|objects", "array|arrays of? objects|records?", "list",
 	"table|tables", "content|contents", "input|output", "text", "string", "result|results", "read|reads|reading", "print|prints|printing", "parse|parses|parsing|parser", "write|writes|writing", "load",
 	"field|fields", "column|columns", "cell", "value|values", "key|keys", "header row|line?", "first row|line", "each|every row|line|record|object", "back", "vice versa", "between", "quoted|quoting|quotes field|fields|value|values?", "escaped|escaping|escape|escapes", "embedded", "newline|newlines|comma|commas in|inside|within", "line break|breaks", "newline|newlines", "multiline|multi line", "utf 8", "utf8", "unicode", "bom", "byte order mark",
 	"path", "argument|parameter", "specify|specified|specifies|specifying|choose|choosing|configurable|custom|optional|optionally|configure|set|pass|passed|default|defaults",

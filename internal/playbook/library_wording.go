@@ -112,7 +112,8 @@ func wordStem(word string) string {
 }
 
 // find returns where phrase occurs. A phrase is a sequence of words; a|b is
-// either, a? may be missing, # is a number, * is any one word. Words are
+// either, a? may be missing, # is a number, #.# a
+// version, * any one word. Words are
 // compared by their stems, unless written 'exactly'.
 func (w *wording) find(phrase string) []wordSpan {
 	var spans []wordSpan
@@ -161,6 +162,7 @@ func (t taskWord) matches(part string) bool {
 		switch {
 		case alternative == "*",
 			alternative == "#" && t.isNumber(),
+			alternative == "#.#" && t.lower[0] <= '9' && strings.Trim(t.lower, "0123456789.x") == "",
 			exact != alternative && exact == t.lower,
 			exact == alternative && wordStem(alternative) == t.stem:
 			return true
@@ -296,7 +298,7 @@ modern proper good nice full complete reusable new common standard typical usual
 implements implemented creates creating builds building makes making provides providing offers offering writes allowing enabling
 well production ready high quality performance performant readable correct correctly properly useful helpful handy
 user users someone people etc operation operations feature features functionality capability capabilities
-able work works working handle handles handling flexible customizable own other another following e.g eg i.e / & but too`
+able work works working handle handles handling flexible customizable own other another following e.g eg i.e / & but too while mode respect respects respecting like such`
 
 // qualityPhrases are wishes that every generated program and package meets.
 var qualityPhrases = []string{
@@ -304,7 +306,7 @@ var qualityPhrases = []string{
 	"no|zero|without external|third? part? dependency|dependencies", "no|zero|without dependency|dependencies",
 	"without|no any? external|third-party dependency|dependencies|package|library|libraries", "dependency free", "standard|std library only?", "only? the? standard|std library",
 	"stdlib only?", "only stdlib",
-	"error handling", "clear|good|helpful|meaningful|useful|descriptive error message?", "best practice", "edge case", "gofmt", "go vet",
+	"error handling", "clear|good|proper|helpful|meaningful|useful|descriptive error message?", "best practice", "edge case", "gofmt", "go vet",
 }
 
 // packagePhrases are wishes that every generated package meets besides.
