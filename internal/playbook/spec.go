@@ -51,8 +51,12 @@ type Entity struct {
 	Fields   []Field
 	Declared bool // its fields are the task's, not the knowledge base's
 	Account  bool // who logs in
-	Search   bool // the task asks for text search
+	Actions  []Action
 }
+
+// Action is an operation of its own, POST /collection/{id}/Verb: it sets
+// Field to the time or to true, or to State.
+type Action struct{ Verb, Field, State string }
 
 // FieldType is the type of a field; its JSON form and checks follow from it.
 type FieldType string
@@ -96,7 +100,8 @@ type Field struct {
 	Values    []string
 	Ref       string // noun of the entity that a Reference names
 	Cascade   bool   // deleted with what it refers to
-	Target    string // of a derived field: what it is computed from
+	Target    string // future or past: the side of now that a time must be on
+	Owner     bool   // set to the caller when a client leaves it out
 }
 
 // RuleKind is a kind of rule that the generator can enforce.
@@ -121,6 +126,7 @@ const (
 	RuleParentFlag RuleKind = "parentflag" // no new Entity unless the parent's Other is Value
 	RuleDeleteKeep RuleKind = "keep"       // a parent with rows of Entity can't be deleted
 	RuleFuture     RuleKind = "future"     // Field is not in the past, or not in the future
+	RuleOverdue    RuleKind = "overdue"    // Field says that Other has passed and the row is active
 )
 
 // Rule is one rule of the task. Which members count depends on Kind.
@@ -163,15 +169,15 @@ type Auth struct {
 	Roles    []string // the first is what a new account gets
 	Required bool     // every operation needs a login, not only the limited ones
 	Self     bool     // accounts may change only themselves
+	Signed   bool     // the task asks for signed tokens (JWT)
 }
 
 // Features are abilities of the service as a whole.
 type Features struct {
 	RateLimit       int // requests in RateWindow per client; 0 for none
 	RateWindow      string
-	AuditLog        bool
-	CSV             bool
-	LoginLimited    bool
+	Memory          bool   // nothing is written to disk
+	Port            string // that the task asks for
 	PaginationLimit int
 }
 

@@ -1,0 +1,499 @@
+package playbook
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+var (
+	imperative = regexp.MustCompile(`^(?:please )?(?:can you |could you )?(?:build|create|make|write|implement|develop|design|generate|scaffold|set up|add|provide|bootstrap|produce|deliver|i need|i want|we need|we want|i would like|we would like|give|expose|offer|start)(?: me| us)?(?: to (?:build|create|make|write|have))? `)
+	generic    = set([]string{"entities", "entity", "resources", "models", "model", "rules", "requirements", "features", "constraints", "endpoints", "notes", "business rules", "data model", "validation",
+		"security", "storage", "auth", "authentication", "authorization", "domain", "resources and rules", "behaviour", "behavior", "details", "roles", "permissions", "access", "the rules", "task", "goal", "relations", "relationships"})
+	determiners = set([]string{"a", "an", "the", "their", "its", "each", "every", "all", "any", "some", "many", "several", "multiple", "various", "different", "my", "our", "his", "her", "own", "and", "also", "of", "registered", "basic", "simple", "following", "these", "two", "three", "four", "both", "plus"})
+	nobody      = set([]string{"it", "they", "api", "service", "system", "app", "application", "there", "server", "we", "you", "i", "this", "that", "response", "request", "each", "everyone", "anyone", "nobody", "one", "backend", "endpoint", "code", "project"})
+	connectors  = set([]string{"for", "to", "that", "which", "with", "where", "of", "in", "using", "on", "backed", "exposing", "supporting", "managing", "storing", "called", "named", "having", "tracking", "handling", "and", ",", "including", "by", "so", "whose", "via", "without", "keeping", "based", "featuring", "providing", "written", "containing"})
+)
+
+// findEntities reads the headline and every place where a resource is named.
+func (p *reader) findEntities() {
+	for i := 0; i < len(p.clauses); i++ {
+		c := p.clauses[i]
+		label := strings.ToLower(c.label)
+		switch {
+		case c.label != "" && c.label != listLabel && !generic[label] && !p.isHeadline(c.toks) && label != "fields" && p.isNoun(label):
+			p.add(singular(label)).Declared = true
+		case generic[label] && (label == "entities" || label == "resources" || label == "models" || label == "data model"):
+			if subjectLength(c.toks) < 0 {
+				p.clauses[i].done = p.nounList(c.toks)
+			}
+		case p.isHeadline(c.toks) && (i == 0 || imperative.MatchString(join(c.toks)+" ")):
+			p.clauses[i].done = true
+			p.headline(c)
+		case c.label == listLabel && subjectLength(c.toks) < 0:
+			p.clauses[i].done = p.nounList(c.toks) // "a library service: members and books"
+		case i == 0 && imperative.MatchString(join(c.toks)+" ") && !slices.ContainsFunc(c.toks, func(t lexeme) bool { return verbs[t.text] }):
+			p.clauses[i].done = true
+			p.nounList(c.toks[imperativeLength(c.toks):])
+		}
+	}
+	if len(p.spec.Entities) == 0 && p.fallback != "" {
+		p.add(p.fallback) // "a todo API", and nothing says what else it keeps
+	}
+	for i := range p.clauses {
+		if !p.clauses[i].done {
+			if loginWords.MatchString(join(p.clauses[i].toks)) && p.nouns["account"] == "" {
+				p.add("user")
+			}
+			p.subjects(p.clauses[i].toks)
+		}
+	}
+}
+
+func join(toks []lexeme) string {
+	words := make([]string, len(toks))
+	for i, t := range toks {
+		words[i] = t.text
+	}
+	return strings.Join(words, " ")
+}
+
+func imperativeLength(toks []lexeme) int {
+	return len(strings.Fields(imperative.FindString(join(toks) + " ")))
+}
+
+func (p *reader) isNoun(phrase string) bool {
+	words := strings.Fields(phrase)
+	return len(words) > 0 && len(words) <= 3 && !slices.ContainsFunc(words, func(w string) bool { return breaks[w] || verbs[w] || nobody[w] || determiners[w] })
+}
+
+// loginWords are clauses that speak of users as accounts.
+var loginWords = regexp.MustCompile(`\busers?\b.*\b(?:own|register|sign up|log in|login|other users?)\b`)
+
+// headline reads "Build a secure REST API for …": the words before the
+// connector say what kind of program, those after it what it is about.
+func (p *reader) headline(c clause) {
+	toks := c.toks[imperativeLength(c.toks):]
+	end := 0
+	for end < len(toks) && !connectors[toks[end].text] && toks[end].text != "(" {
+		end++
+	}
+	for end < len(toks) && toks[end].text == "and" && end+1 < len(toks) && known().products[toks[end+1].text] {
+		end += 2
+	}
+	p.productPhrase(c, toks[:end])
+	p.connections(toks[end:])
+}
+
+func (p *reader) productPhrase(c clause, toks []lexeme) {
+	k := known()
+	var domain []lexeme
+	for _, t := range toks {
+		switch {
+		case determiners[t.text], k.products[t.text], k.qualities[t.text], nobody[t.text]:
+		case t.text == "secure" || t.text == "secured" || t.text == "authenticated":
+			p.secure = true
+			p.cover(t.text, "every operation but registration and login needs a bearer token")
+		case k.beyond[t.text], strings.HasSuffix(t.text, "able") && len(t.text) > 6, !isWord(t.text):
+			p.uncovered(p.task[t.start:t.end])
+		default:
+			domain = append(domain, t)
+		}
+	}
+	if len(domain) > 0 && domain[len(domain)-1].text == "management" || len(domain) > 0 && (domain[len(domain)-1].text == "tracking" || domain[len(domain)-1].text == "tracker") {
+		domain = domain[:len(domain)-1]
+		if len(domain) > 0 {
+			p.add(join(domain))
+		}
+	}
+	if len(domain) > 3 {
+		p.uncovered(p.task[domain[0].start:domain[len(domain)-1].end])
+		return
+	}
+	if len(domain) > 0 {
+		p.spec.Name = join(domain)
+		noun := singular(join(domain))
+		// "a todo API" is about todos, unless the rest says what it is about.
+		if _, isKnown := k.nouns[noun]; isKnown && len(p.spec.Entities) == 0 && !strings.ContainsAny(c.raw, "(:") && len(p.clauses) == 1 {
+			p.nouns["?"] = noun
+		}
+	}
+	if len(p.spec.Entities) == 0 && len(domain) > 0 {
+		p.nouns["?"] = singular(join(domain))
+	}
+}
+
+func isWord(s string) bool { return s != "" && (s[0] >= 'a' && s[0] <= 'z') }
+
+// connections reads what follows the kind of program.
+func (p *reader) connections(toks []lexeme) {
+	fallback := p.nouns["?"]
+	delete(p.nouns, "?")
+	p.connect(toks)
+	if _, ok := known().nouns[fallback]; ok && len(p.spec.Entities) == 0 {
+		p.fallback = fallback
+	}
+}
+
+var (
+	lets      = regexp.MustCompile(`^(?:that|which|to|and) (?:lets?|allows?|allowing|enables?|letting) `)
+	managing  = regexp.MustCompile(`^(?:that |which |to |for )?(?:managing|manages?|tracking|tracks?|storing|stores?|handling|handles?|keeping track of|keeps? track of|keeping|keeps|maintains?|maintaining|organi[sz]es?|organi[sz]ing|serving|serves?|exposing|exposes?|supporting|supports?|has|have|provides?|providing|offers?|featuring|containing|contains?|includes?|including|records?|recording|administering|manage|store|track|handle) `)
+	inGo      = regexp.MustCompile(`^(?:written |implemented |built )?(?:in|using|with) (?:idiomatic |plain |pure )?(?:go|golang)(?: \d\S*)?(?: |$)`)
+	inMemory  = regexp.MustCompile(`^(?:in memory|in-memory)(?: storage| only)? `)
+	named     = regexp.MustCompile(`^(?:called|named) \S+(?: |$)`)
+	listStart = regexp.MustCompile(`^(?:for|with|of|to|having|using|and|,|by) `)
+	subject   = regexp.MustCompile(`^(?:where|so that|such that|in which) `)
+	perform   = regexp.MustCompile(`^(?:to |that can |that |which )(?:create|add|list|read|update|delete|crud|get|view|search|edit|remove|register|book|reserve|borrow|rent|order|record|log|schedule)\b`)
+)
+
+func (p *reader) connect(toks []lexeme) {
+	for len(toks) > 0 {
+		text := join(toks) + " "
+		drop := func(re *regexp.Regexp) { toks = toks[len(strings.Fields(re.FindString(text))):] }
+		switch {
+		case toks[0].text == ":" || toks[0].text == ",":
+			toks = toks[1:]
+		case inGo.MatchString(text):
+			drop(inGo)
+		case inMemory.MatchString(text):
+			p.feature(p.task[toks[0].start:toks[len(strings.Fields(inMemory.FindString(text)))-1].end], "in memory")
+			drop(inMemory)
+		case named.MatchString(text):
+			p.spec.Name = toks[1].text
+			drop(named)
+		case lets.MatchString(text):
+			drop(lets)
+			p.permission(toks)
+			return
+		case subject.MatchString(text):
+			drop(subject)
+			p.clauses = append(p.clauses, p.split(p.task, "", toks, nil)...)
+			return
+		case perform.MatchString(text) && !managing.MatchString(text):
+			skip := 1
+			if toks[1].text == "can" {
+				skip = 2
+			}
+			p.append(toks[skip:])
+			return
+		case p.manages(toks):
+			drop(managing)
+			toks = p.list(toks)
+		case listStart.MatchString(text):
+			drop(listStart)
+			if p.manages(toks) || inGo.MatchString(join(toks)+" ") {
+				continue
+			}
+			toks = p.list(toks)
+		default:
+			p.append(toks)
+			return
+		}
+	}
+}
+
+// manages reports whether a verb such as "stores" begins the words, with what
+// is stored after it.
+func (p *reader) manages(toks []lexeme) bool {
+	verb := managing.FindString(join(toks) + " ")
+	return verb != "" && len(strings.Fields(verb)) < len(toks)
+}
+
+// append adds the words as a clause of their own, to be understood later.
+func (p *reader) append(toks []lexeme) {
+	if len(toks) > 0 {
+		p.clauses = append(p.clauses, clause{raw: p.task[toks[0].start:toks[len(toks)-1].end], toks: toks})
+	}
+}
+
+// permission is "users (to) create tasks": it becomes "users can create tasks".
+func (p *reader) permission(toks []lexeme) {
+	for i, t := range toks {
+		if t.text == "to" {
+			toks = slices.Clone(toks)
+			toks[i].text = "can"
+			p.append(toks)
+			return
+		}
+	}
+	if len(toks) > 1 {
+		i := 1
+		if determiners[toks[0].text] {
+			i = 2
+		}
+		can := lexeme{text: "can", start: toks[i-1].end, end: toks[i-1].end}
+		p.append(slices.Concat(toks[:i], []lexeme{can}, toks[i:]))
+	}
+}
+
+// list reads nouns up to the next connector that is not part of the list.
+func (p *reader) list(toks []lexeme) []lexeme {
+	end, depth := 0, 0
+	for ; end < len(toks); end++ {
+		switch t := toks[end].text; t {
+		case "(":
+			depth++
+		case ")":
+			depth--
+		default:
+			if depth > 0 || end == 0 {
+				continue
+			}
+			rest := join(toks[end:]) + " "
+			if inGo.MatchString(rest) || named.MatchString(rest) || lets.MatchString(rest) || subject.MatchString(rest) || t == "using" || t == "via" {
+				p.nounList(toks[:end])
+				return toks[end:]
+			}
+		}
+	}
+	p.nounList(toks)
+	return nil
+}
+
+// nounList reads "products (sku unique, price) and suppliers with a name".
+// What it can't read is reported item by item.
+func (p *reader) nounList(toks []lexeme) bool {
+	last := ""
+	for _, item := range p.items(toks) {
+		last = p.nounItem(item, last)
+	}
+	return true
+}
+
+// items cuts a list at commas and "and" outside parentheses, and keeps fields
+// that follow "with" together with their noun.
+func (p *reader) items(toks []lexeme) [][]lexeme {
+	var out [][]lexeme
+	start, depth, fields := 0, 0, false
+	cut := func(end int) {
+		item := toks[start:end]
+		for len(item) > 0 && (determiners[item[0].text] || item[0].text == ",") && item[0].text != "(" {
+			item = item[1:]
+		}
+		if len(item) > 0 {
+			out = append(out, item)
+		}
+		start, fields = end+1, false
+	}
+	for i, t := range toks {
+		switch t.text {
+		case "(", "[":
+			depth++
+		case ")", "]":
+			depth--
+		case "with", "having", "containing", "including":
+			if depth == 0 && i > start && p.phraseIsNoun(toks[start:i]) {
+				fields = true
+			}
+		case ",", "and", "/", "plus":
+			if depth > 0 {
+				continue
+			}
+			if fields && !p.startsNoun(toks[i+1:]) {
+				continue
+			}
+			cut(i)
+		}
+	}
+	cut(len(toks))
+	return out
+}
+
+func (p *reader) phraseIsNoun(toks []lexeme) bool {
+	for len(toks) > 0 && determiners[toks[0].text] {
+		toks = toks[1:]
+	}
+	return len(toks) > 0 && len(toks) <= 3 && !known().given.MatchString(join(toks))
+}
+
+// startsNoun reports whether, within a list of fields, another resource begins.
+func (p *reader) startsNoun(toks []lexeme) bool {
+	for len(toks) > 0 && (determiners[toks[0].text] || toks[0].text == ",") {
+		toks = toks[1:]
+	}
+	for n := 1; n <= min(3, len(toks)); n++ {
+		phrase := join(toks[:n])
+		end := n == len(toks) || toks[n].text == "," || toks[n].text == "and" || toks[n].text == "(" || toks[n].text == "with" || toks[n].text == "having"
+		if !end || !isPlural(toks[n-1].text) {
+			continue
+		}
+		if n < len(toks) && (toks[n].text == "(" || toks[n].text == "with" || toks[n].text == "having") {
+			return true
+		}
+		if _, ok := known().nouns[singular(phrase)]; ok && guessType(snake(phrase)) != List {
+			return true
+		}
+	}
+	return false
+}
+
+// nounItem reads one item of a list; last is the noun of the item before.
+func (p *reader) nounItem(item []lexeme, last string) string {
+	raw := p.task[item[0].start:item[len(item)-1].end]
+	text := join(item)
+	if known().given.MatchString(text) {
+		p.cover(raw, "part of every generated service")
+		return last
+	}
+	if p.feature(raw, p.canonical(item)) {
+		return last
+	}
+	var owner string
+	if strings.HasPrefix(strings.TrimSpace(strings.ToLower(p.task[max(0, item[0].start-6):item[0].start])), "their") || strings.HasSuffix(strings.TrimSpace(strings.ToLower(p.task[:item[0].start])), " its") || strings.HasSuffix(strings.TrimSpace(strings.ToLower(p.task[:item[0].start])), " their") {
+		owner = last
+	}
+	head, rest := len(item), []lexeme(nil)
+	for i, t := range item {
+		if t.text == "(" || t.text == "with" || t.text == "having" || t.text == "containing" || t.text == "including" || t.text == "that" || t.text == "which" || t.text == "by" || t.text == "for" || t.text == "in" || t.text == "on" || t.text == "of" || t.text == "who" || verbs[t.text] {
+			head, rest = i, item[i:]
+			break
+		}
+	}
+	words := item[:head]
+	for _, suffix := range []string{"management", "data", "records", "tracking", "resource", "entity", "entities", "information", "crud"} {
+		if n := len(words); n > 1 && words[n-1].text == suffix {
+			words = words[:n-1]
+		}
+	}
+	noun := singular(join(words))
+	if modifier, head, two := strings.Cut(noun, " "); two && (modifier == "blog" || p.alone(head, item)) {
+		if _, ok := known().nouns[head]; ok {
+			noun = head
+		}
+	}
+	_, isKnown := known().nouns[noun]
+	declared := len(rest) > 0 && (rest[0].text == "(" || rest[0].text == "with" || rest[0].text == "having" || rest[0].text == "containing" || rest[0].text == "including")
+	beyond := slices.ContainsFunc(words, func(t lexeme) bool { return known().beyond[t.text] || known().products[t.text] && !declared })
+	if !p.isNoun(join(words)) || beyond || known().abilities[words[len(words)-1].text] && !declared {
+		p.uncovered(raw)
+		return last
+	}
+	plain := len(words) == head // no suffix such as "management"
+	before := p.task[:item[0].start]
+	if !isPlural(words[len(words)-1].text) && isKnown && plain && len(rest) == 0 && (strings.HasSuffix(before, "for a ") || strings.HasSuffix(before, "for an ") || strings.HasSuffix(before, "for my ") || strings.HasSuffix(before, "for our ")) {
+		p.spec.Name = noun // "for a library": where it is used, not what it keeps
+		return last
+	}
+	if !isPlural(words[len(words)-1].text) && plain && strings.HasSuffix(before, "a ") && declared && rest[0].text != "(" && len(rest) > 1 && isPlural(rest[1].text) && guessType(snake(rest[1].text)) != List {
+		p.spec.Name = noun // "for a bookstore with authors"
+		p.nounList(rest[1:])
+		return last
+	}
+	if strings.HasSuffix(words[0].text, "ing") && len(words) > 1 && !isKnown && !declared && (len(rest) > 0 || p.nouns[singular(join(words[1:]))] != "") {
+		p.uncovered(raw)
+		return last
+	}
+	if !isPlural(words[len(words)-1].text) && !isKnown && !declared && plain {
+		if len(rest) == 0 && item[0].start > 2 && (strings.HasSuffix(p.task[:item[0].start], "a ") || strings.HasSuffix(p.task[:item[0].start], "an ") || strings.HasSuffix(p.task[:item[0].start], "the ")) {
+			if p.spec.Name == "" {
+				p.spec.Name = noun
+			}
+			return last
+		}
+		if len(rest) > 0 && rest[0].text != "(" && item[0].start > 2 && strings.HasSuffix(p.task[:item[0].start], "a ") && (rest[0].text == "with" || rest[0].text == "having") {
+			p.spec.Name = noun
+			p.nounList(rest[1:])
+			return last
+		}
+		p.uncovered(raw)
+		return last
+	}
+	p.add(noun)
+	if owner != "" && owner != noun {
+		p.ensureRef(noun, owner)
+		p.cover(raw, "%s_id of a %s", snake(owner), noun)
+	}
+	if declared {
+		p.entity(noun).Declared = true
+		inner := rest[1:]
+		if rest[0].text == "(" {
+			closing := slices.IndexFunc(rest, func(t lexeme) bool { return t.text == ")" })
+			depth := 0
+			for i, t := range rest {
+				if t.text == "(" {
+					depth++
+				} else if t.text == ")" {
+					if depth--; depth == 0 {
+						closing = i
+						break
+					}
+				}
+			}
+			if closing < 0 {
+				closing = len(rest)
+			}
+			inner = rest[1:closing]
+			if closing+1 < len(rest) {
+				tail := rest[closing+1:]
+				p.append(append(slices.Clone(words), tail...))
+			}
+		}
+		p.clauses = append(p.clauses, clause{raw: raw, label: noun, toks: inner})
+	} else if len(rest) > 0 {
+		if rest[0].text == "that" || rest[0].text == "which" || rest[0].text == "who" {
+			rest = rest[1:]
+		}
+		p.append(slices.Concat(words, rest))
+	}
+	return noun
+}
+
+// alone reports whether the task elsewhere uses the head of a two-word noun
+// by itself: "blog posts … a post".
+func (p *reader) alone(head string, item []lexeme) bool {
+	toks := tokenize(p.task)
+	for i, t := range toks {
+		if singular(t.text) == head && t.start > item[len(item)-1].start && (i == 0 || determiners[toks[i-1].text] || verbs[toks[i-1].text] || !isWord(toks[i-1].text)) {
+			return true
+		}
+	}
+	return false
+}
+
+// subjects adds the resources that clauses talk about without announcing them.
+func (p *reader) subjects(toks []lexeme) {
+	n := subjectLength(toks)
+	if n <= 0 || n >= len(toks) || subordinators[toks[0].text] {
+		return
+	}
+	np := toks[:n]
+	for len(np) > 0 && (determiners[np[0].text] || np[0].text == "no" || np[0].text == "only" || np[0].text == "one") {
+		np = np[1:]
+	}
+	verb := toks[n].text
+	phrase := join(np)
+	noun := singular(phrase)
+	_, isKnown := known().nouns[noun]
+	_, isRole := known().words.Roles[noun]
+	inFields := slices.ContainsFunc(p.spec.Entities, func(e Entity) bool { return e.field(snake(phrase)) != nil })
+	if phrase != "" && p.isNoun(phrase) && p.nouns[noun] == "" && !isRole && !inFields {
+		declares := (verb == "has" || verb == "have" || verb == "belongs" || verb == "belong" || verb == "consists" || verb == "consist") && (isKnown || guessType(snake(phrase)) == String)
+		if declares && !p.containsKnown(phrase) || isKnown && noun != "user" && (verb == "can" || verb == "may" || verb == "cannot" || verb == "must") && (isPlural(np[len(np)-1].text) || len(toks) > 0 && determiners[toks[0].text]) {
+			p.add(noun)
+		}
+	}
+	rest := toks[n+1:]
+	for i := range rest {
+		noun := singular(rest[i].text)
+		if _, ok := p.nouns[noun]; ok || known().abilities[rest[i].text] {
+			continue
+		}
+		isTo := verb == "belongs" || verb == "belong"
+		counted := i > 0 && known().words.Numbers[rest[i-1].text] > 0 && isPlural(rest[i].text)
+		crud := (verb == "can" || verb == "may") && isPlural(rest[i].text)
+		if _, ok := known().nouns[noun]; ok && (counted || crud || isTo) {
+			p.add(noun)
+		} else if isTo && i == len(rest)-1 && i > 0 && determiners[rest[i-1].text] {
+			p.add(noun)
+		}
+	}
+}
+
+func (p *reader) containsKnown(phrase string) bool {
+	for _, w := range strings.Fields(phrase) {
+		if _, ok := p.nouns[singular(w)]; ok {
+			return true
+		}
+	}
+	return false
+}

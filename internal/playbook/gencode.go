@@ -1,0 +1,601 @@
+package playbook
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// code collects lines of Go.
+type code struct{ strings.Builder }
+
+func (c *code) add(format string, args ...any) { fmt.Fprintf(&c.Builder, format+"\n", args...) }
+
+// build writes the code that differs between entities.
+func (e *genEntity) build() {
+	g := e.service
+	var fill, checks, create, drop, view code
+	for _, f := range e.Inputs {
+		if f.Field.Type != Password {
+			e.fillField(&fill, f)
+		}
+	}
+	for _, r := range g.RulesOf(e.Noun, RuleDue) {
+		f, start := e.gen(r.Field), e.gen(r.Start)
+		fill.add("%s.%s = %s", e.Var, f.Go, dueExpr(e.Var+"."+start.Go, start.Field.Type, f.Field.Type, r))
+	}
+	for _, r := range g.RulesOf(e.Noun, RuleOrder) {
+		a, b := e.gen(r.Start), e.gen(r.End)
+		cond := before(e.Var+"."+b.Go, e.Var+"."+a.Go, a, b, e.Var)
+		fill.add("// %s: %s.\nif %s {\nv.add(%q, \"must be after %s\")\n}", r.ID, r.Describe(g.Spec), cond, r.End, r.Start)
+	}
+	for _, r := range g.RulesOf(e.Noun, RuleProduct) {
+		e.productRule(&fill, r)
+	}
+	e.stateChecks(&checks)
+	e.uniqueChecks(&checks)
+	for _, r := range g.Rules {
+		if r.Entity == e.Noun {
+			e.ruleCheck(&checks, r)
+		}
+		if r.Kind == RuleCapacity && g.entity(r.Entity).gen(r.Field).Ref == e.Noun {
+			e.shrinkCheck(&checks, r)
+		}
+	}
+	for _, r := range g.RulesOf(e.Noun, RuleStock) {
+		p := g.entity(r.Child)
+		level, q, ref := p.gen(r.Other), e.gen(r.Start), e.gen(r.Field)
+		create.add("// %s: %s.", r.ID, r.Describe(g.Spec))
+		create.add("parent, _ := s.%s.get(%s.%s)", p.List, e.Var, ref.Go)
+		create.add("parent.%s -= %s.%s\nparent.UpdatedAt = now", level.Go, e.Var, q.Go)
+		create.add("if c, err = put(%q, parent.ID, parent); err != nil {\nreturn %s{}, err\n}\nchanges = append(changes, c)", p.Kind, e.Name)
+	}
+	e.dropCode(&drop)
+	for _, r := range g.RulesOf(e.Noun, RuleTotal, RuleOverdue) {
+		e.viewRule(&view, r)
+	}
+	e.Fill, e.Checks, e.OnCreate, e.OnDrop, e.View = fill.String(), checks.String(), create.String(), drop.String(), view.String()
+	e.UsesNow = strings.Contains(e.Fill+e.Checks, "now")
+	for _, a := range e.Entity.Actions {
+		e.Actions = append(e.Actions, e.action(a))
+	}
+}
+
+// fillField sets one field from the input and checks it.
+func (e *genEntity) fillField(c *code, f genField) {
+	x, in := e.Var+"."+f.Go, "in."+f.Go
+	value := "*" + in
+	switch f.Field.Type {
+	case Timestamp:
+		value = in + ".Time"
+	case Reference:
+		value = "string(*" + in + ")"
+	case Email:
+		value = "strings.ToLower(" + value + ")"
+	case Enum:
+		if strings.Contains(strings.Join(f.Values, ""), "_") {
+			value = "underscored(" + value + ")"
+		}
+	}
+	local := goVar(f.Field.Name)
+	if entityKeywords[local] || local == e.Var || stdImports[local] != "" {
+		local += "Value"
+	}
+	var checks code
+	e.fieldChecks(&checks, f, map[bool]string{true: local, false: x}[f.Pointer])
+	if f.Immutable {
+		same := x + " != old." + f.Go
+		if f.Pointer {
+			same = "!equal(" + local + ", old." + f.Go + ")"
+		} else if f.Field.Type == Timestamp {
+			same = "!" + x + ".Equal(old." + f.Go + ")"
+		} else if f.Field.Type == List {
+			same = "!slices.Equal(" + x + ", old." + f.Go + ")"
+		}
+		checks.add("if old != nil && %s {\nv.add(%q, \"can't be changed\")\n}", same, f.Field.Name)
+	}
+	switch {
+	case f.Field.Type == List:
+		c.add("%s = []string{}\nif %s != nil {\n%s = %s\n%s}", x, in, x, value, checks.String())
+	case f.Pointer:
+		c.add("%s = nil\nif %s != nil {\n%s := %s\n%s%s = &%s\n}", x, in, local, value, checks.String(), x, local)
+		if f.Immutable {
+			c.add("if %s == nil && old != nil && old.%s != nil {\nv.add(%q, \"can't be changed\")\n}", x, f.Go, f.Field.Name)
+		}
+	case f.Now:
+		now := "now"
+		if f.Field.Type == Date {
+			now = "today(now)"
+		}
+		c.add("if %s != nil {\n%s = %s\n%s} else if old == nil {\n%s = %s\n}", in, x, value, checks.String(), x, now)
+	case f.Default != "":
+		c.add("%s = %s\nif %s != nil {\n%s = %s\n%s}", x, defaultExpr(f), in, x, value, checks.String())
+	default:
+		c.add("if %s == nil {\nv.add(%q, \"is required\")\n} else {\n%s = %s\n%s}", in, f.Field.Name, x, value, checks.String())
+	}
+}
+
+func defaultExpr(f genField) string {
+	switch f.Field.Type {
+	case Int, Bool:
+		return f.Default
+	case Decimal:
+		return decimalExpr(f.Default)
+	}
+	return strconv.Quote(f.Default)
+}
+
+// decimalExpr is a number as a constant of the generated type Decimal.
+func decimalExpr(n string) string {
+	whole, fraction, _ := strings.Cut(n, ".")
+	fraction = (fraction + "000000")[:6]
+	if digits := strings.TrimLeft(whole+fraction, "0"); digits != "" {
+		if v, err := strconv.ParseInt(digits, 10, 64); err == nil && v%1000000 == 0 {
+			return fmt.Sprintf("%d*one", v/1000000)
+		}
+		return digits
+	}
+	return "0"
+}
+
+func (e *genEntity) fieldChecks(c *code, f genField, x string) {
+	name := strconv.Quote(f.Field.Name)
+	switch f.Field.Type {
+	case String, Text:
+		least, most := f.MinLen, f.MaxLen
+		if least == 0 && !f.Pointer {
+			least = 1
+		}
+		if most == 0 {
+			most = 500
+		}
+		c.add("v.text(%s, %s, %d, %d)", name, x, least, max(most, least))
+	case Email:
+		c.add("v.email(%s, %s)", name, x)
+	case URL:
+		c.add("v.url(%s, %s)", name, x)
+	case Phone, ISBN, Slug, UUID, Color, Currency:
+		c.add("v.%s(%s, %s)", f.Field.Type, name, x)
+	case Enum:
+		quoted := make([]string, len(f.Values))
+		for i, v := range f.Values {
+			quoted[i] = strconv.Quote(v)
+		}
+		c.add("v.oneOf(%s, %s, %s)", name, x, strings.Join(quoted, ", "))
+	case Reference:
+		c.add("if _, ok := s.%s.get(%s); !ok {\nv.add(%s, \"names no %s\")\n}", e.service.entity(f.Ref).List, x, name, f.Ref)
+	case List:
+		c.add("for _, item := range %s {\nv.text(%s, item, 1, 500)\n}", x, name)
+	case Int, Decimal:
+		bound := func(n string) string {
+			if f.Field.Type == Decimal {
+				return decimalExpr(n)
+			}
+			return n
+		}
+		if f.Min != "" {
+			c.add("if %s < %s {\nv.add(%s, \"must be at least %s\")\n}", x, bound(f.Min), name, f.Min)
+		}
+		if f.Above != "" {
+			c.add("if %s <= %s {\nv.add(%s, \"must be above %s\")\n}", x, bound(f.Above), name, f.Above)
+		}
+		if f.Max != "" {
+			c.add("if %s > %s {\nv.add(%s, \"must be at most %s\")\n}", x, bound(f.Max), name, f.Max)
+		}
+	}
+	if (f.MinLen > 1 || f.MaxLen > 0) && f.Field.Type != String && f.Field.Type != Text && f.Field.Type != Password {
+		most := f.MaxLen
+		if most == 0 {
+			most = 2048
+		}
+		c.add("v.text(%s, %s, %d, %d)", name, x, f.MinLen, most)
+	}
+	if f.Target != "" {
+		past, future := x+".Before(now)", x+".After(now)"
+		changed := "!" + x + ".Equal(old." + f.Go + ")"
+		if f.Field.Type == Date {
+			past, future = x+" < today(now)", x+" > today(now)"
+			changed = x + " != old." + f.Go
+		}
+		if f.Pointer {
+			changed = "!equal(" + x + ", old." + f.Go + ")"
+		}
+		if f.Target == "future" {
+			c.add("if %s && (old == nil || %s) {\nv.add(%s, \"must not be in the past\")\n}", past, changed, name)
+		} else {
+			c.add("if %s {\nv.add(%s, \"must not be in the future\")\n}", future, name)
+		}
+	}
+}
+
+func dueExpr(start string, from, to FieldType, r Rule) string {
+	days := r.N
+	if r.Unit == "week" {
+		days *= 7
+	}
+	if from == Date {
+		return fmt.Sprintf("%s.addDays(%d)", start, days)
+	}
+	at := fmt.Sprintf("%s.AddDate(0, 0, %d)", start, days)
+	switch r.Unit {
+	case "hour":
+		at = fmt.Sprintf("%s.Add(%d * time.Hour)", start, r.N)
+	case "minute":
+		at = fmt.Sprintf("%s.Add(%d * time.Minute)", start, r.N)
+	}
+	if to == Date {
+		return "today(" + at + ")"
+	}
+	return at
+}
+
+// before is the condition that b is not after a.
+func before(b, a string, fa, fb genField, v string) string {
+	var guards []string
+	if fa.Pointer {
+		guards = append(guards, a+" != nil")
+		a = "*" + a
+	}
+	if fb.Pointer {
+		guards = append(guards, b+" != nil")
+		b = "*" + b
+	}
+	cond := b + " <= " + a
+	if fa.Field.Type == Timestamp {
+		cond = fmt.Sprintf("!%s.After(%s)", strings.TrimPrefix(b, "*"), a)
+	} else if !fa.Pointer && !fb.Pointer {
+		guards = append(guards, b+` != ""`)
+	}
+	if fa.Field.Type == Timestamp && !fa.Pointer && !fb.Pointer {
+		guards = append(guards, "!"+b+".IsZero()")
+	}
+	return strings.Join(append(guards, cond), " && ")
+}
+
+func (e *genEntity) productRule(c *code, r Rule) {
+	g := e.service
+	f, q := e.gen(r.Field), e.gen(r.Start)
+	c.add("// %s: %s.", r.ID, r.Describe(g.Spec))
+	price := e.Var + "." + e.gen(r.Other).Go
+	if r.Child != "" {
+		ref := e.gen(r.Child)
+		p := g.entity(ref.Ref)
+		c.add("if parent, ok := s.%s.get(%s.%s); ok {", p.List, e.Var, ref.Go)
+		price = "parent." + p.gen(r.Other).Go
+	} else {
+		c.add("{")
+	}
+	c.add("total, fits := %s.times(%s.%s)\nif !fits {\nv.add(%q, \"is too large\")\n}\n%s.%s = total\n}", price, e.Var, q.Go, r.Start, e.Var, f.Go)
+}
+
+// activeExpr is the condition that a row counts, "" when every row does.
+func (e *genEntity) activeExpr(v string, a Active) string {
+	switch {
+	case a.Empty != "":
+		return fmt.Sprintf("%s.%s == nil", v, e.gen(a.Empty).Go)
+	case a.Field != "":
+		f := e.gen(a.Field)
+		var parts []string
+		for _, not := range a.Not {
+			switch {
+			case f.Field.Type == Bool && not == "true":
+				parts = append(parts, fmt.Sprintf("!%s.%s", v, f.Go))
+			case f.Field.Type == Bool:
+				parts = append(parts, fmt.Sprintf("%s.%s", v, f.Go))
+			default:
+				parts = append(parts, fmt.Sprintf("%s.%s != %q", v, f.Go, not))
+			}
+		}
+		return strings.Join(parts, " && ")
+	}
+	return ""
+}
+
+// sameExpr is the condition that two rows agree in a field and that it is set.
+func sameExpr(f genField, a, b string) string {
+	x, y := a+"."+f.Go, b+"."+f.Go
+	switch {
+	case f.Pointer && f.Field.Type == Timestamp:
+		return fmt.Sprintf("%s != nil && %s != nil && %s.Equal(*%s)", x, y, x, y)
+	case f.Pointer:
+		return fmt.Sprintf("%s != nil && %s != nil && *%s == *%s", x, y, x, y)
+	case f.Field.Type == Timestamp:
+		return fmt.Sprintf("%s.Equal(%s)", x, y)
+	case f.Field.Type == String:
+		return fmt.Sprintf("%s == %s", x, y)
+	}
+	return fmt.Sprintf("%s == %s", x, y)
+}
+
+func and(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " && ")
+}
+
+func (e *genEntity) uniqueChecks(c *code) {
+	for _, f := range e.Inputs {
+		if f.Unique {
+			c.add("for other := range s.%s.all() {\nif other.ID != %s.ID && %s {\nreturn conflict(%q, \"another %s has this %s\")\n}\n}", e.List, e.Var, sameExpr(f, "other", e.Var), f.Field.Name, e.Noun, f.Field.Name)
+		}
+	}
+}
+
+func stateLiteral(f genField, value string) string {
+	if f.Field.Type == Bool {
+		return value
+	}
+	return strconv.Quote(value)
+}
+
+// stateChecks hold the state machine of an entity, and the states in which
+// it can't be changed.
+func (e *genEntity) stateChecks(c *code) {
+	g := e.service
+	for _, r := range g.RulesOf(e.Noun, RuleFrozen) {
+		if r.Verb != "update" {
+			continue
+		}
+		f := e.gen(r.Field)
+		c.add("// %s: %s.", r.ID, r.Describe(g.Spec))
+		c.add("if old != nil && old.%s == %s {", f.Go, stateLiteral(f, r.State))
+		if len(g.RulesOf(e.Noun, RuleStates)) > 0 {
+			c.add("moved := *%s\nmoved.%s, moved.UpdatedAt = old.%s, old.UpdatedAt\nif !equal(moved, *old) {", e.Var, f.Go, f.Go)
+			c.add("return conflict(%q, \"%s %s that is %s can't be changed\")\n}\n}", r.Field, article(e.Noun), e.Noun, describeState(f, r.State))
+		} else {
+			c.add("return conflict(%q, \"%s %s that is %s can't be changed\")\n}", r.Field, article(e.Noun), e.Noun, describeState(f, r.State))
+		}
+	}
+	for _, r := range g.RulesOf(e.Noun, RuleStates) {
+		f := e.gen(r.Field)
+		c.add("// %s: %s.", r.ID, r.Describe(g.Spec))
+		c.add("if old == nil && %s.%s != %q {\nreturn &Invalid{[]FieldError{{%q, \"must be %s at first\"}}}\n}", e.Var, f.Go, f.Default, r.Field, f.Default)
+		c.add("if old != nil && %s.%s != old.%s {\nswitch [2]string{old.%s, %s.%s} {", e.Var, f.Go, f.Go, f.Go, e.Var, f.Go)
+		var moves []string
+		for _, edge := range r.Edges {
+			moves = append(moves, fmt.Sprintf("{%q, %q}", edge.From, edge.To))
+		}
+		for i := range moves {
+			moves[i] = "[2]string" + moves[i]
+		}
+		c.add("case %s:\ndefault:\nreturn conflict(%q, \"%s can't go from %%s to %%s\", old.%s, %s.%s)\n}\n}", strings.Join(moves, ",\n"), r.Field, f.Field.Name, f.Go, e.Var, f.Go)
+	}
+}
+
+func describeState(f genField, value string) string {
+	if f.Field.Type == Bool {
+		if value == "true" {
+			return f.Field.Name
+		}
+		return "not " + f.Field.Name
+	}
+	return value
+}
+
+// ruleCheck writes the code of one rule that refuses a record.
+func (e *genEntity) ruleCheck(c *code, r Rule) {
+	g, v := e.service, e.Var
+	head := func() { c.add("// %s: %s.", r.ID, r.Describe(g.Spec)) }
+	f := e.gen(r.Field)
+	switch r.Kind {
+	case RuleLimit, RuleCapacity:
+		head()
+		active := e.activeExpr(v, r.Active)
+		was := "!(" + sameExpr(f, "old", v) + ")"
+		if a := e.activeExpr("old", r.Active); a != "" {
+			was += " || !(" + a + ")"
+		}
+		c.add("if %s {", and(active, "(old == nil || "+was+")"))
+		c.add("n := 0\nfor other := range s.%s.all() {\nif %s {\nn++\n}\n}", e.List, and("other.ID != "+v+".ID", sameExpr(f, "other", v), e.activeExpr("other", r.Active)))
+		if r.Kind == RuleLimit {
+			c.add("if n >= %d {\nreturn conflict(%q, \"the %s has %%d %s already, and %d is the limit\", n)\n}\n}", r.N, r.Field, f.Ref, e.Plural, r.N)
+			return
+		}
+		p := g.entity(f.Ref)
+		level := p.gen(r.Other)
+		id := v + "." + f.Go
+		if f.Pointer {
+			c.add("if %s != nil {", id)
+			id = "*" + id
+		}
+		c.add("if parent, _ := s.%s.get(%s); int64(n) >= parent.%s {\nreturn conflict(%q, \"the %s is full: its %s is %%d\", parent.%s)\n}\n}", p.List, id, level.Go, r.Field, f.Ref, r.Other, level.Go)
+		if f.Pointer {
+			c.add("}")
+		}
+	case RulePair:
+		head()
+		var same []string
+		for _, name := range r.Fields {
+			same = append(same, sameExpr(e.gen(name), "other", v))
+		}
+		c.add("for other := range s.%s.all() {\nif other.ID != %s.ID && %s {\nreturn conflict(%q, \"another %s has the same %s\")\n}\n}", e.List, v, and(same...), r.Fields[len(r.Fields)-1], e.Noun, strings.Join(r.Fields, " and "))
+	case RuleOverlap:
+		head()
+		start, end := e.gen(r.Start), e.gen(r.End)
+		ends := func(x string) string { return x + "." + end.Go }
+		if r.Unit != "" {
+			ends = func(x string) string {
+				return fmt.Sprintf("%s.%s.Add(time.Duration(%s.%s) * time.%s)", x, start.Go, x, end.Go, strings.ToUpper(r.Unit[:1])+r.Unit[1:])
+			}
+		}
+		disjoint := fmt.Sprintf("other.%s.Before(%s) && %s.%s.Before(%s)", start.Go, ends(v), v, start.Go, ends("other"))
+		if start.Field.Type == Date {
+			disjoint = fmt.Sprintf("other.%s < %s && %s.%s < %s", start.Go, ends(v), v, start.Go, ends("other"))
+		}
+		active := e.overlapActive()
+		c.add("for other := range s.%s.all() {\nif %s {\nreturn conflict(%q, \"the %s is taken from %%v to %%v\", other.%s, %s)\n}\n}", e.List,
+			and("other.ID != "+v+".ID", sameExpr(f, "other", v), e.activeExpr(v, active), e.activeExpr("other", active), disjoint), r.Start, f.Ref, start.Go, ends("other"))
+	case RuleStock:
+		p := g.entity(r.Child)
+		head()
+		c.add("if parent, _ := s.%s.get(%s.%s); old == nil && %s.%s > parent.%s {\nreturn conflict(%q, \"the %s has %%d left\", parent.%s)\n}", p.List, v, f.Go, v, e.gen(r.Start).Go, p.gen(r.Other).Go, r.Start, p.Noun, p.gen(r.Other).Go)
+	case RuleBlocked:
+		head()
+		due := e.gen(r.Other)
+		late := "other." + due.Go + ".Before(now)"
+		if due.Field.Type == Date {
+			late = "other." + due.Go + " < today(now)"
+			if due.Pointer {
+				late = "*" + late
+			}
+		}
+		if due.Pointer {
+			late = "other." + due.Go + " != nil && " + late
+		}
+		c.add("if old == nil {\nfor other := range s.%s.all() {\nif %s {\nreturn conflict(%q, \"the %s has an overdue %s\")\n}\n}\n}", e.List, and(sameExpr(f, "other", v), e.activeExpr("other", r.Active), late), r.Field, f.Ref, e.Noun)
+	case RuleParentFlag:
+		head()
+		p := g.entity(f.Ref)
+		flag := p.gen(r.Other)
+		op := map[string]string{"require": "!=", "refuse": "=="}[r.Verb]
+		id := v + "." + f.Go
+		guard := ""
+		if f.Pointer {
+			guard, id = id+" != nil", "*"+id
+			c.add("if %s {", guard)
+		}
+		cond := fmt.Sprintf("parent.%s %s %s", flag.Go, op, stateLiteral(flag, r.Value))
+		if flag.Field.Type == Bool {
+			cond = map[bool]string{true: "parent." + flag.Go, false: "!parent." + flag.Go}[(r.Value == "true") == (r.Verb == "refuse")]
+		}
+		word := map[string]string{"require": "is not", "refuse": "is"}[r.Verb]
+		c.add("if parent, _ := s.%s.get(%s); old == nil && %s {\nreturn conflict(%q, \"the %s %s %s\")\n}", p.List, id, cond, r.Field, p.Noun, word, describeState(flag, r.Value))
+		if guard != "" {
+			c.add("}")
+		}
+	}
+}
+
+// overlapActive says which intervals take their place: a cancelled booking doesn't.
+func (e *genEntity) overlapActive() Active {
+	for _, f := range e.Stored {
+		if f.Field.Type == Enum && !f.Pointer {
+			var not []string
+			for _, v := range f.Values {
+				if slices.Contains([]string{"cancelled", "rejected", "declined", "withdrawn"}, v) {
+					not = append(not, v)
+				}
+			}
+			if len(not) > 0 {
+				return Active{Field: f.Field.Name, Not: not}
+			}
+		}
+		if f.Field.Type == Bool && f.Field.Name == "cancelled" && !f.Pointer {
+			return Active{Field: "cancelled", Not: []string{"true"}}
+		}
+	}
+	if f := e.gen("cancelled_at"); f.Pointer {
+		return Active{Empty: "cancelled_at"}
+	}
+	return Active{}
+}
+
+// shrinkCheck refuses a capacity below what is taken.
+func (e *genEntity) shrinkCheck(c *code, r Rule) {
+	child := e.service.entity(r.Entity)
+	ref := child.gen(r.Field)
+	level := e.gen(r.Other)
+	same := fmt.Sprintf("other.%s == %s.ID", ref.Go, e.Var)
+	if ref.Pointer {
+		same = fmt.Sprintf("other.%s != nil && *other.%s == %s.ID", ref.Go, ref.Go, e.Var)
+	}
+	c.add("// %s also holds when the %s shrinks.\nif old != nil && %s.%s < old.%s {\ntaken := int64(0)\nfor other := range s.%s.all() {\nif %s {\ntaken++\n}\n}", r.ID, r.Other, e.Var, level.Go, level.Go, child.List, and(same, child.activeExpr("other", r.Active)))
+	c.add("if %s.%s < taken {\nreturn conflict(%q, \"%%d %s are there already\", taken)\n}\n}", e.Var, level.Go, r.Other, child.Plural)
+}
+
+func (e *genEntity) dropCode(c *code) {
+	g := e.service
+	for _, r := range g.RulesOf(e.Noun, RuleFrozen) {
+		if r.Verb == "delete" {
+			f := e.gen(r.Field)
+			c.add("// %s: %s.\nif gone, _ := s.%s.get(id); gone.%s == %s {\nreturn nil, conflict(%q, \"%s %s that is %s can't be deleted\")\n}", r.ID, r.Describe(g.Spec), e.List, f.Go, stateLiteral(f, r.State), r.Field, article(e.Noun), e.Noun, describeState(f, r.State))
+		}
+	}
+	var body code
+	for _, child := range g.Entities {
+		for _, f := range child.Stored {
+			if f.Field.Type != Reference || f.Ref != e.Noun {
+				continue
+			}
+			e.HasChildren = true
+			same := "other." + f.Go + " == id"
+			if f.Pointer {
+				same = "other." + f.Go + " != nil && *" + same
+			}
+			if child == e {
+				same = "other.ID != id && " + same
+			}
+			if f.Cascade {
+				body.add("for other := range s.%s.all() {\nif !(%s) {\ncontinue\n}\nmore, err := s.drop%s(other.ID)\nif err != nil {\nreturn nil, err\n}\nchanges = append(changes, more...)\n}", child.List, same, child.Name)
+				continue
+			}
+			body.add("for other := range s.%s.all() {\nif %s {\nreturn nil, conflict(\"\", \"%s %s refers to it: %%s\", other.ID)\n}\n}", child.List, same, article(child.Noun), child.Noun)
+		}
+	}
+	if e.Account {
+		body.add("changes = append(changes, s.forget(id)...)")
+	}
+	if body.Len() == 0 {
+		c.add("return []change{{Kind: %q, ID: id}}, nil", e.Kind)
+		return
+	}
+	c.add("changes := []change{{Kind: %q, ID: id}}\n%sreturn changes, nil", e.Kind, body.String())
+}
+
+// viewRule computes what is not stored.
+func (e *genEntity) viewRule(c *code, r Rule) {
+	g := e.service
+	f := e.gen(r.Field)
+	c.add("// %s: %s.", r.ID, r.Describe(g.Spec))
+	if r.Kind == RuleOverdue {
+		due := e.gen(r.Other)
+		late := e.Var + "." + due.Go + ".Before(s.now())"
+		if due.Field.Type == Date {
+			late = e.Var + "." + due.Go + " < today(s.now())"
+			if due.Pointer {
+				late = "*" + late
+			}
+		}
+		if due.Pointer {
+			late = e.Var + "." + due.Go + " != nil && " + late
+		}
+		c.add("%s.%s = %s", e.Var, f.Go, and(e.activeExpr(e.Var, r.Active), late))
+		return
+	}
+	child := g.entity(r.Child)
+	var ref genField
+	for _, cf := range child.Stored {
+		if cf.Field.Type == Reference && cf.Ref == e.Noun {
+			ref = cf
+		}
+	}
+	same := fmt.Sprintf("part.%s == %s.ID", ref.Go, e.Var)
+	if ref.Pointer {
+		same = fmt.Sprintf("part.%s != nil && *part.%s == %s.ID", ref.Go, ref.Go, e.Var)
+	}
+	c.add("%s.%s = 0\nfor part := range s.%s.all() {\nif !(%s) {\ncontinue\n}", e.Var, f.Go, child.List, same)
+	price := "part." + child.gen(r.Other).Go
+	if r.End != "" {
+		pf := child.gen(r.End)
+		p := g.entity(pf.Ref)
+		id := "part." + pf.Go
+		c.add("parent, _ := s.%s.get(%s)", p.List, id)
+		price = "parent." + p.gen(r.Other).Go
+	}
+	c.add("if amount, fits := %s.times(part.%s); fits {\n%s.%s += amount\n}\n}", price, child.gen(r.Start).Go, e.Var, f.Go)
+}
+
+func (e *genEntity) action(a Action) genAction {
+	f := e.gen(a.Field)
+	out := genAction{Action: a, Go: goName(a.Verb), Path: "/" + kebab(a.Verb)}
+	var c code
+	switch {
+	case a.State == "" && f.Field.Type == Timestamp:
+		c.add("if in.%s != nil {\nreturn conflict(%q, \"%s is set already\")\n}\nin.%s = &Timestamp{s.now()}", f.Go, a.Field, a.Field, f.Go)
+	case a.State == "":
+		c.add("if in.%s != nil {\nreturn conflict(%q, \"%s is set already\")\n}\nin.%s = ptr(today(s.now()))", f.Go, a.Field, a.Field, f.Go)
+	default:
+		c.add("if in.%s != nil && *in.%s == %s {\nreturn conflict(%q, \"it is %s already\")\n}\nin.%s = ptr(%s)", f.Go, f.Go, stateLiteral(f, a.State), a.Field, describeState(f, a.State), f.Go, stateLiteral(f, a.State))
+	}
+	out.Code = c.String()
+	return out
+}

@@ -1,0 +1,208 @@
+package playbook
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// summary is what a specification says, one fact a line.
+func summary(s Spec) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "task: %s\n", s.Task)
+	fmt.Fprintf(&b, "  archetype: %q, name: %s\n", s.Archetype, s.Name)
+	if s.Auth != nil {
+		fmt.Fprintf(&b, "  accounts: %s, roles %s, required %v, signed %v\n", s.Auth.Account, strings.Join(s.Auth.Roles, " "), s.Auth.Required, s.Auth.Signed)
+	}
+	if s.Features.RateLimit > 0 {
+		fmt.Fprintf(&b, "  rate limit: %d per %s\n", s.Features.RateLimit, s.Features.RateWindow)
+	}
+	for _, c := range s.Repair {
+		fmt.Fprintf(&b, "  repair: %s\n", c)
+	}
+	for _, e := range s.Entities {
+		fmt.Fprintf(&b, "  /%s\n", kebab(e.Plural))
+		for _, f := range e.Fields {
+			fmt.Fprintf(&b, "    %s: %s\n", f.Name, f.Describe())
+		}
+		for _, a := range e.Actions {
+			fmt.Fprintf(&b, "    action %s\n", a.Verb)
+		}
+	}
+	for _, r := range s.Rules {
+		fmt.Fprintf(&b, "  %s %q: %s\n", r.ID, r.Clause, r.Describe(s))
+	}
+	for _, u := range s.Uncovered {
+		fmt.Fprintf(&b, "  uncovered: %s\n", u)
+	}
+	return b.String()
+}
+
+func corpus(t *testing.T) []string {
+	t.Helper()
+	data, err := os.ReadFile("testdata/tasks.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSpace(string(data)), "\n")
+}
+
+func TestParse(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("# What each task of tasks.txt is read as. It guards against a change of the parser that\n# drops a field or a rule of another task without a word.\n")
+	for _, task := range corpus(t) {
+		b.WriteString("\n" + summary(Parse(task, Facts{Name: "repo", Empty: true})))
+	}
+	if *update {
+		if err := os.WriteFile("testdata/specs.golden", []byte(b.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("testdata/specs.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, wanted := strings.Split(b.String(), "\n\n"), strings.Split(string(want), "\n\n")
+	for i := range max(len(got), len(wanted)) {
+		if i >= len(got) || i >= len(wanted) || got[i] != wanted[i] {
+			t.Fatalf("case %d differs; run with -update and look at the diff\ngot:\n%s", i, got[min(i, len(got)-1)])
+		}
+	}
+}
+
+// What the playbook can't do must be in Uncovered in the task's own words.
+func TestUncoveredIsQuoted(t *testing.T) {
+	base := "Build a library API with books (title, price), members (name) and loans; "
+	for _, clause := range []string{
+		"a loan may be renewed twice",
+		"send the member an email when a loan is late",
+		"a late return costs 50 cents per day",
+		"books are recommended by what similar members read",
+		"members younger than 18 can't borrow books rated mature",
+		"a book has at least one author",
+		"a member can reserve a book that is on loan",
+		"loans of the same author count double",
+		"the title is translated to English",
+		"books are synchronised with an external catalogue",
+		"prices are shown in the currency of the member",
+		"a member may hold at most three loans per week",
+		"the price drops by 10% every month",
+		"export all loans as CSV",
+		"archive loans older than a year",
+		"every change is kept in an audit log",
+		"a book can be borrowed only on weekdays",
+		"store everything in PostgreSQL",
+		"use GraphQL",
+		"the front end is written in React",
+		"a member with a fine above 10 can't borrow",
+		"the oldest waiting member gets the next copy",
+		"a book weighs between one and three kilos",
+		"loans can be extended by 7 days",
+		"books must be approved by two librarians",
+	} {
+		s := Parse(base+clause, Facts{Empty: true})
+		if !slices.Contains(s.Uncovered, clause) {
+			t.Errorf("%q is not uncovered: %q\n%s", clause, s.Uncovered, summary(s))
+		}
+	}
+}
+
+// Each way to say a rule gives the rule, and leaves nothing over.
+func TestRulesAreUnderstood(t *testing.T) {
+	base := "Build an API with members (name, active boolean), books (title, stock integer), rooms (name, capacity integer) and bookings (room, member, starts at, ends at) and loans (book, member, quantity); "
+	for _, test := range []struct {
+		clause string
+		kind   RuleKind
+	}{
+		{"a member may hold at most three loans", RuleLimit},
+		{"members can't have more than 3 loans at a time", RuleLimit},
+		{"no more than three loans per member", RuleLimit},
+		{"each member is limited to 3 loans", RuleLimit},
+		{"a member can have up to 3 loans", RuleLimit},
+		{"a book can be on loan to one member at a time", RuleLimit},
+		{"a book can only be lent to one member at a time", RuleLimit},
+		{"only one member can borrow a book at a time", RuleLimit},
+		{"a book can't be borrowed while it is already on loan", RuleLimit},
+		{"bookings of the same room can't overlap", RuleOverlap},
+		{"a room can't be double-booked", RuleOverlap},
+		{"no overlapping bookings for the same room", RuleOverlap},
+		{"a room cannot have overlapping bookings", RuleOverlap},
+		{"a booking must end after it starts", RuleOrder},
+		{"ends at must be after starts at", RuleOrder},
+		{"a loan is due 14 days after it starts", RuleDue},
+		{"loans are due after two weeks", RuleDue},
+		{"a loan goes from open to returned to archived", RuleStates},
+		{"inactive members can't borrow books", RuleParentFlag},
+		{"only active members can borrow books", RuleParentFlag},
+		{"a room can't have more bookings than its capacity", RuleCapacity},
+		{"only admins can delete books", RuleAccess},
+		{"only librarians and admins can create, update and delete books", RuleAccess},
+		{"deleting books is restricted to admins", RuleAccess},
+		{"books can only be deleted by admins", RuleAccess},
+		{"a loan reduces the stock of the book", RuleStock},
+		{"books with loans can't be deleted", RuleDeleteKeep},
+		{"the combination of member and book must be unique", RulePair},
+	} {
+		s := Parse(base+test.clause, Facts{Empty: true})
+		if len(s.Uncovered) > 0 || !slices.ContainsFunc(s.Rules, func(r Rule) bool { return r.Kind == test.kind }) {
+			t.Errorf("%q: want %s\n%s", test.clause, test.kind, summary(s))
+		}
+	}
+}
+
+// Each way to say something about a field is in the field.
+func TestFieldsAreUnderstood(t *testing.T) {
+	for _, test := range []struct{ words, name, want string }{
+		{"a unique sku", "sku", "string, required, unique"},
+		{"an optional description", "description", "text, at most 10000 characters"},
+		{"a price", "price", "decimal, required"},
+		{"a price that must be positive", "price", "decimal, required, above 0"},
+		{"a non-negative quantity", "quantity", "int, required, at least 0"},
+		{"a rating between 1 and 5", "rating", "int, required, at least 1, at most 5"},
+		{"a rating from one to five", "rating", "int, required, at least 1, at most 5"},
+		{"a title of at most 80 characters", "title", "string, required, at most 80 characters"},
+		{"a code (exactly 6 characters, unique)", "code", "string, required, unique, at least 6 characters, at most 6 characters"},
+		{"a status (open, closed)", "status", "enum, one of open, closed, default open"},
+		{"a status of open, closed or lost", "status", "enum, one of open, closed, lost, default open"},
+		{"a status which is one of draft, live, defaulting to live", "status", "enum, one of draft, live, default live"},
+		{"a color that is either red or blue", "color", "enum, one of red, blue, default red"},
+		{"a due date", "due_date", "date, required"},
+		{"a start time", "start_time", "timestamp, required"},
+		{"an active flag", "active", "bool, default true"},
+		{"a website url", "website_url", "url, required"},
+		{"tags", "tags", "list, required"},
+		{"an isbn (unique, optional)", "isbn", "isbn, unique"},
+		{"a weight of at least 0.5", "weight", "decimal, required, at least 0.5"},
+		{"an immutable serial number", "serial_number", "string, required, set once"},
+		{"a birth date in the past", "birth_date", "date, required, not in the future"},
+		{"a quantity (integer, default 1)", "quantity", "int, default 1"},
+		{"a count that can't exceed 100", "count", "int, required, at most 100"},
+		{"an age of at least 18", "age", "int, required, at least 18"},
+	} {
+		s := Parse("Build an API for gadgets. A gadget has "+test.words+".", Facts{Empty: true})
+		e, ok := s.Entity("gadget")
+		f, found := e.Field(test.name)
+		if !ok || !found || len(s.Uncovered) > 0 || strings.TrimSuffix(f.Describe(), ", required") != strings.TrimSuffix(test.want, ", required") {
+			t.Errorf("%q: %q, want %q\n%s", test.words, f.Describe(), test.want, summary(s))
+		}
+	}
+}
+
+func TestKnowledgeIsSound(t *testing.T) {
+	if _, err := loadKnowledge(); err != nil {
+		t.Fatal(err)
+	}
+	for noun := range known().nouns {
+		if s := singular(plural(noun)); s != noun {
+			t.Errorf("%s → %s → %s", noun, plural(noun), s)
+		}
+		if s := Parse("Build an API for "+plural(noun), Facts{Empty: true}); len(s.Entities) == 0 || len(s.Uncovered) > 0 && noun != "order" && noun != "like" && noun != "vote" {
+			t.Errorf("%s: %s", noun, summary(s))
+		}
+	}
+}

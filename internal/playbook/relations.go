@@ -1,0 +1,249 @@
+package playbook
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+var (
+	manyOf     = regexp.MustCompile(`^@(\w+) (?:can )?(?:has|have|contains?|includes?|owns?|consists? of|can own|can contain|can include) (?:many|multiple|several|#0 or (?:more|above)|any number of|list of|collection of|number of|more than #1)? ?@(\w+)$`)
+	belongsTo  = regexp.MustCompile(`^@(\w+) (?:must |can |always )?(?:belongs?|is (?:written|made|placed|created|owned|posted|submitted|taught|given|assigned|linked|attached|associated|related|tied|booked|issued|recorded|left|authored|supplied|published|sold|held)|are (?:written|made|placed|created|owned|posted|submitted|taught|given|assigned|linked|attached|associated|related|tied|booked|issued|recorded|left|authored|supplied|published|sold|held)|is|are|be|references?|refers?|points?|links?|must be|be assigned|be linked)(?: (?:to|by|for|with|in|on|of|at|from))? (?:exactly )?(?:#1 )?((?:@\w+)(?: ?(?:,|and)(?: ?and)? ?(?:(?:to|by|for|with|in|on|of|at|from) )?(?:exactly )?(?:#1 )?@\w+)*)$`)
+	ofOther    = regexp.MustCompile(`^@(\w+) (?:for|of|by|in|at|on) ((?:@\w+)(?: ?(?:,|and)(?: ?and)? ?(?:(?:by|for|in|on|of|at) )?@\w+)*)$`)
+	counted    = regexp.MustCompile(`^(?:between|exactly|from|above|under|enough|no) | of its own`)
+	entityName = regexp.MustCompile(`@(\w+)`)
+	statusIs   = regexp.MustCompile(`^@(\w+) (?:is|are|can be|must be|has status)(?: either| one of)? (\w[\w-]*(?: ?(?:,|or) ?(?:or )?\w[\w-]*)* or \w[\w-]*)$`)
+	cascades   = regexp.MustCompile(`^(?:deleting|removing|when|if)? ?@(\w+)(?: is (?:deleted|removed))?,? ?(?:also )?(?:deletes|removes|delete|remove|cascades to|cascade to|cascades|takes with) (?:it |of |to )?@(\w+)$`)
+	cascaded   = regexp.MustCompile(`^(?:@(\w+) (?:is|are|must be|get|gets) (?:also )?(?:deleted|removed) (?:with|together with|along with|when|if) @(\w+)(?: (?:is|are|gets) (?:deleted|removed))?|(?:when|if) @(\w+) (?:is|are|gets) (?:deleted|removed) ,? ?(?:@\w+ )?@(\w+) (?:is|are|must be|get) (?:also )?(?:deleted|removed)(?: too| as well)?)$`)
+	kept       = regexp.MustCompile(`^(?:@(\w+) (?:with|that has|that have|having|which has|which have|who has|who have) (?:existing |any |open |active )?@(\w+) cannot be (?:deleted|removed)|@(\w+) cannot be (?:deleted|removed) (?:if|when|while|as long as) (?:it |they |@\w+ )?(?:still )?(?:has|have) (?:existing )?@(\w+))$`)
+)
+
+// structure reads what resources have and how they refer to each other.
+func (p *reader) structure(c *clause, s string) bool {
+	if noun, ok := p.nouns[singular(strings.ToLower(c.label))]; ok && subjectLength(c.toks) < 0 {
+		p.fields(noun, c.toks, c.raw)
+		return true
+	}
+	if m := manyOf.FindStringSubmatch(s); m != nil && isPlural(c.toks[len(c.toks)-1].text) {
+		parent, child := p.entity(m[1]), p.entity(m[2])
+		if parent == nil || child == nil || parent == child || parent.refTo(child.Noun) != nil {
+			return false
+		}
+		name := p.ensureRef(child.Noun, parent.Noun)
+		p.cover(c.raw, "%s of a %s names its %s; GET /%s/{id}/%s lists them", name, child.Noun, parent.Noun, kebab(parent.Plural), kebab(child.Plural))
+		return true
+	}
+	m := ofOther.FindStringSubmatch(s)
+	if m == nil {
+		m = belongsTo.FindStringSubmatch(s)
+	}
+	if m != nil && !strings.Contains(s, " is @") {
+		child := p.entity(m[1])
+		optional := strings.Contains(s, " can belong")
+		for _, t := range entityName.FindAllStringSubmatch(m[2], -1) {
+			target := p.entity(t[1])
+			if child == nil || target == nil || child.Noun == target.Noun {
+				return false
+			}
+			name := p.ensureRef(child.Noun, target.Noun)
+			child = p.entity(m[1])
+			child.field(name).Optional = optional
+			p.cover(c.raw, "%s of a %s must name an existing %s", name, child.Noun, target.Noun)
+		}
+		return true
+	}
+	if m := hasClause.FindStringSubmatch(s); m != nil && p.entity(m[1]) != nil {
+		rest := m[2]
+		if strings.HasPrefix(rest, "at most") || strings.HasPrefix(rest, "only") || strings.HasPrefix(rest, "#") || strings.HasPrefix(rest, "at least") || subordinators[strings.Fields(rest)[0]] || counted.MatchString(rest) {
+			return false
+		}
+		n := slices.IndexFunc(c.toks, func(t lexeme) bool {
+			return t.text == "has" || t.text == "have" || strings.HasPrefix(t.text, "consist") || strings.HasPrefix(t.text, "contain") || strings.HasPrefix(t.text, "include") || strings.HasPrefix(t.text, "store") || t.text == "by" || t.text == "of" || t.text == "with"
+		})
+		if n < 0 || n+1 >= len(c.toks) {
+			return false
+		}
+		toks := c.toks[n+1:]
+		if toks[0].text == "of" {
+			toks = toks[1:]
+		}
+		if len(toks) == 0 {
+			return false
+		}
+		p.fields(p.entity(m[1]).Noun, toks, c.raw)
+		return true
+	}
+	if rest, ok := strings.CutPrefix(s, "@"); ok && strings.Contains(s, " can have ") {
+		noun, list, _ := strings.Cut(rest, " can have ")
+		e := p.entity(noun)
+		if e == nil || strings.HasPrefix(list, "at most") || strings.HasPrefix(list, "only") || strings.HasPrefix(list, "#") || strings.Contains(list, "@") {
+			return false
+		}
+		n := slices.IndexFunc(c.toks, func(t lexeme) bool { return t.text == "have" })
+		before := len(e.Fields)
+		p.fields(e.Noun, c.toks[n+1:], c.raw)
+		for i := before; i < len(e.Fields); i++ {
+			e.Fields[i].Optional = true
+		}
+		return true
+	}
+	if m := statusIs.FindStringSubmatch(s); m != nil {
+		e := p.entity(m[1])
+		values := splitValues(m[2])
+		if e == nil || len(values) < 2 || slices.ContainsFunc(values, func(v string) bool { return guessType(v) == Bool && v == "deleted" }) {
+			return false
+		}
+		e.setStatus(values)
+		p.cover(c.raw, "status of a %s is one of %s", e.Noun, strings.Join(values, ", "))
+		return true
+	}
+	return false
+}
+
+// setStatus makes status an enumeration of at least these values.
+func (e *Entity) setStatus(values []string) *Field {
+	f := e.field("status")
+	if f == nil {
+		if f = e.field("state"); f == nil || f.Type != Enum {
+			e.Fields = append(e.Fields, Field{Name: "status"})
+			f = &e.Fields[len(e.Fields)-1]
+		}
+	}
+	f.Type = Enum
+	for _, v := range values {
+		if !slices.Contains(f.Values, v) {
+			f.Values = append(f.Values, v)
+		}
+	}
+	if f.Default == "" {
+		f.Default = f.Values[0]
+	}
+	return f
+}
+
+// constraint reads what is said about fields that exist, and about deletion.
+func (p *reader) constraint(c *clause, s string) bool {
+	if m := cascaded.FindStringSubmatch(s); m != nil {
+		return p.cascade(c, m[2]+m[3], m[1]+m[4])
+	}
+	if m := cascades.FindStringSubmatch(s); m != nil && (strings.HasPrefix(s, "deleting") || strings.HasPrefix(s, "removing")) {
+		return p.cascade(c, m[1], m[2])
+	}
+	if m := kept.FindStringSubmatch(s); m != nil {
+		parent, child := p.entity(m[1]+m[3]), p.entity(m[2]+m[4])
+		if parent == nil || child == nil || child.refTo(parent.Noun) == nil || strings.Contains(s, "open @") || strings.Contains(s, "active @") {
+			return false
+		}
+		p.spec.Rules = append(p.spec.Rules, Rule{Kind: RuleDeleteKeep, Clause: c.raw, Entity: child.Noun, Field: child.refTo(parent.Noun).Name, Other: parent.Noun})
+		return true
+	}
+	if m := negative.FindStringSubmatch(s); m != nil {
+		s = strings.TrimSpace(m[1]+" "+m[2]) + " non-negative"
+	}
+	if m := ofEntity.FindStringSubmatch(s); m != nil {
+		s = m[2] + " " + m[1] + " " + m[3]
+	}
+	noun := ""
+	if strings.HasPrefix(s, "@") {
+		noun, s, _ = strings.Cut(s[1:], " ")
+		if p.entity(noun) == nil {
+			return false
+		}
+	}
+	if strings.Contains(s, "@") && !scopedUnique.MatchString(s) || strings.Contains(s, " can have ") {
+		return false
+	}
+	r := p.readField(s)
+	if len(r.edits) == 0 && r.scoped == "" {
+		return false
+	}
+	var names []string
+	for _, name := range listSep.Split(r.name, -1) {
+		name = snake(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(name), " field")))
+		if name == "" {
+			return false
+		}
+		names = append(names, name)
+	}
+	type target struct{ e, f int }
+	var targets []target
+	for _, name := range names {
+		found := false
+		for _, only := range []string{noun, p.last, "*"} {
+			if only == "" {
+				continue
+			}
+			for i := range p.spec.Entities {
+				e := &p.spec.Entities[i]
+				if only != "*" && e.Noun != strings.ReplaceAll(only, "_", " ") {
+					continue
+				}
+				if f := e.named(name); f >= 0 {
+					targets = append(targets, target{i, f})
+					found = true
+				}
+			}
+			if found || noun != "" {
+				break
+			}
+		}
+		if !found {
+			return false
+		}
+	}
+	for _, t := range targets {
+		f := p.spec.Entities[t.e].Fields[t.f]
+		for _, edit := range r.edits {
+			edit(&f)
+		}
+		if f.Type == Enum && f.Default == "" && len(f.Values) > 0 {
+			f.Default = f.Values[0]
+		}
+		if !boundsFit(f) || f.Default != "" && !validDefault(f) {
+			return false
+		}
+		p.spec.Entities[t.e].Fields[t.f] = f
+		if r.scoped != "" && !p.scope(&p.spec.Entities[t.e], f.Name, r.scoped, c.raw) {
+			return false
+		}
+		p.cover(c.raw, "%s of a %s: %s", f.Name, p.spec.Entities[t.e].Noun, f.Describe())
+	}
+	return true
+}
+
+var (
+	negative = regexp.MustCompile(`^(?:no )?(@\w+)? ?(?:cannot|can) have negative (\w+(?: \w+)?)$`)
+	ofEntity = regexp.MustCompile(`^(\w+(?: \w+)?) of (@\w+) ((?:must|cannot|is|are|can|defaults) .+)$`)
+)
+
+// named is the index of the field that a task calls name, or -1.
+func (e *Entity) named(name string) int {
+	candidates := []string{name, singular(name)}
+	if i := strings.LastIndexByte(name, '_'); i >= 0 {
+		candidates = append(candidates, name[:i+1]+singular(name[i+1:]))
+	}
+	for _, n := range candidates {
+		for _, alias := range []string{n, n + "_at", n + "_date", n + "_time", n + "s_at", n + "_on", n + "_id"} {
+			for i := range e.Fields {
+				if e.Fields[i].Name == alias {
+					return i
+				}
+			}
+		}
+	}
+	return -1
+}
+
+func (p *reader) cascade(c *clause, parent, child string) bool {
+	a, b := p.entity(parent), p.entity(child)
+	if a == nil || b == nil {
+		return false
+	}
+	f := b.refTo(a.Noun)
+	if f == nil {
+		return false
+	}
+	f.Cascade = true
+	p.cover(c.raw, "deleting a %s deletes its %s", a.Noun, b.Plural)
+	return true
+}
