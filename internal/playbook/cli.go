@@ -118,9 +118,10 @@ func parseCLI(task string, facts Facts) (*CLISpec, []string, bool) {
 		return nil, nil, false
 	}
 	spec := &CLISpec{Name: w.named()}
-	understood := spec.parseRecords(w) || spec.parseConvert(w) || spec.parseCommands(w)
+	tool := w.has(toolNouns...)
+	understood := (cli || tool) && spec.parseRecords(w) || spec.parseConvert(w) || spec.parseCommands(w)
 	if !understood {
-		if !cli && !w.has("a|an|small|simple|go|golang tool|utility|program|script") {
+		if !cli {
 			return nil, nil, false
 		}
 		return &CLISpec{Name: "tool"}, []string{strings.TrimSpace(task)}, true
@@ -135,6 +136,9 @@ func parseCLI(task string, facts Facts) (*CLISpec, []string, bool) {
 		}
 	}
 	w.explainFillers()
+	if !cli && !w.claimed(tool) {
+		return nil, nil, false
+	}
 	spec.settleName(facts)
 	return spec, append(w.uncovered(), olderGo(facts)...), true
 }

@@ -142,7 +142,7 @@ func TestOtherTasksAreNotCLIs(t *testing.T) {
 // TestConverterByHand runs a built binary as a user would, on input that the
 // generated tests don't have.
 func TestConverterByHand(t *testing.T) {
-	dir := buildTask(t, "a CLI that converts between CSV, JSON and YAML output, with column selection, filtering, sorting, limit and type inference")
+	dir := buildTask(t, "a CLI that converts CSV or JSON to CSV, JSON or YAML, with column selection, filtering, sorting, limit and type inference")
 	binary := filepath.Join(dir, "tool.bin")
 	command := filepath.Join(dir, "cmd")
 	entries, err := os.ReadDir(command)

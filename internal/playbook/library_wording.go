@@ -268,6 +268,18 @@ func (w *wording) clauseOf(s wordSpan) string {
 	return w.quote(c)
 }
 
+// claimed reports whether a task that was understood in part is what it was
+// taken for: all of it is understood, or it says so and most of it is.
+func (w *wording) claimed(said bool) bool {
+	unexplained := 0
+	for _, t := range w.words {
+		if !t.used {
+			unexplained++
+		}
+	}
+	return unexplained == 0 || said && unexplained*2 <= len(w.words)
+}
+
 // uncovered quotes the clauses in which something is unexplained, in order.
 func (w *wording) uncovered() []string {
 	var out []string
