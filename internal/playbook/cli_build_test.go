@@ -27,6 +27,7 @@ func buildTask(t *testing.T, task string) string {
 }
 
 func TestConvertersBuild(t *testing.T) {
+	skipIfShort(t)
 	for _, task := range []string{
 		"a CLI that converts CSV to JSON",
 		"a command line tool that converts JSON to YAML",
@@ -42,6 +43,7 @@ func TestConvertersBuild(t *testing.T) {
 }
 
 func TestEveryCommandBuilds(t *testing.T) {
+	skipIfShort(t)
 	for _, k := range knownCLI().Commands {
 		t.Run(k.Key, func(t *testing.T) { checkCommands(t, k.Key) })
 	}
@@ -67,6 +69,7 @@ func checkCommands(t *testing.T, keys ...string) {
 }
 
 func TestRecordKeepersBuild(t *testing.T) {
+	skipIfShort(t)
 	for _, task := range []string{
 		"a todo list CLI with add/list/done",
 		"expense tracker CLI with add, list, delete and totals per category",
