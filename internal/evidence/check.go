@@ -196,7 +196,6 @@ func verdict(name, command string, findings []conclave.Finding, fails func(concl
 func (x *measurement) work(ctx context.Context) (report workerReport, why string, err error) {
 	c := x.goCommand(x.dir)
 	c.Args = []string{x.workerPath, Worker, "--json", "--cache", x.lintCache()}
-	c.Read = append(c.Read, filepath.Dir(x.workerPath))
 	c.Write = append(c.Write, x.lintCache())
 	c.OutputBytes = 64 << 20
 	db, isFile := fileURL(x.vulnDB)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -34,6 +35,9 @@ type Options struct {
 	// CacheDir keeps the Go build cache, the analysers' cache and scratch copies
 	// of trees. It is an absolute path, private to Conclave. Required.
 	CacheDir string
+	// GoCache is the user's own build cache: compiled packages are read from it,
+	// and never written. Empty: the one that go env names.
+	GoCache string
 	// Self is the binary that plays the worker (see [Worker]). Empty: this one.
 	Self string
 	// Timeout bounds each check. Zero: ten minutes.
@@ -74,6 +78,7 @@ type Meter struct {
 	goEnv   []string // without a build cache
 	goRead  []string
 	userMod string // the user's module cache
+	userGo  string // the user's build cache; empty: none
 }
 
 // New returns a meter. It fails with ErrInvalid for bad options.
@@ -111,7 +116,28 @@ func New(o Options) (*Meter, error) {
 			return nil, fmt.Errorf("making the cache: %w", err)
 		}
 	}
+	if err := trimGoCache(m.goCache(), time.Now()); err != nil {
+		return nil, err
+	}
+	m.userGo = userGoCache(o.GoCache)
 	return m, nil
+}
+
+// userGoCache returns the user's build cache, or nothing when there is none.
+func userGoCache(dir string) string {
+	if dir == "" {
+		cmd := exec.Command("go", "env", "GOCACHE")
+		cmd.Dir = "/" // no go.mod here may choose another toolchain
+		out, err := cmd.Output()
+		if err != nil {
+			return "" // without a go command nothing is compiled either
+		}
+		dir = strings.TrimSpace(string(out))
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() || !filepath.IsAbs(dir) {
+		return ""
+	}
+	return filepath.Clean(dir)
 }
 
 func (m *Meter) goCache() string   { return filepath.Join(m.cache, "go-build") }
@@ -220,28 +246,47 @@ func removeOld(base string, since time.Time) {
 func (x *measurement) goCommand(dir string, args ...string) sandbox.Command {
 	c := sandbox.Command{
 		Args: append([]string{"go"}, args...), Dir: dir, ReadOnlyDir: true,
-		Env:  append(slices.Clone(x.goEnv), "GOCACHE="+x.goCache()),
-		Read: append(slices.Clone(x.goRead), x.dir), Write: []string{x.goCache()}, Timeout: x.timeout,
+		Env:  append(slices.Clone(x.goEnv), x.cacheEnv("--over", x.goCache(), "--", x.userGo)...),
+		Read: append(slices.Clone(x.goRead), x.dir, filepath.Dir(x.workerPath)), Write: []string{x.goCache()}, Timeout: x.timeout,
 	}
 	return x.adapt(c)
 }
 
 // untrusted is a command that may execute the tree: it may write the copy of
-// the tree, and reads the build cache through the worker.
+// the tree, and reads the build caches through the worker.
 func (x *measurement) untrusted(dir string, args ...string) sandbox.Command {
 	c := sandbox.Command{
 		Args: args, Dir: dir,
-		Env: append(slices.Clone(x.goEnv), "GOCACHE=/tmp/gocache",
-			"GOCACHEPROG="+x.workerPath+" "+Worker+" --gocache "+x.goCache()),
+		Env:   append(slices.Clone(x.goEnv), x.cacheEnv("--", x.goCache(), x.userGo)...),
 		Read:  append(slices.Clone(x.goRead), x.goCache(), filepath.Dir(x.workerPath)),
 		Write: []string{x.dir}, Timeout: x.timeout,
 	}
 	return x.adapt(c)
 }
 
-// adapt makes a go command build a vendored module from its vendor directory,
+// cacheEnv makes a go command ask the worker for what is compiled already.
+// GOCACHE is then used for fuzzing only.
+func (x *measurement) cacheEnv(args ...string) []string {
+	prog := []string{x.workerPath, Worker, "--gocache"}
+	for _, a := range args {
+		if a != "" {
+			prog = append(prog, a)
+		}
+	}
+	for i, a := range prog {
+		if strings.Contains(a, " ") {
+			prog[i] = "'" + a + "'" // as the go command splits it
+		}
+	}
+	return []string{"GOCACHE=/tmp/gocache", "GOCACHEPROG=" + strings.Join(prog, " ")}
+}
+
+// adapt lets a go command read the user's build cache, and makes it build a vendored module from its vendor directory,
 // and upgraded modules from our own module cache.
 func (x *measurement) adapt(c sandbox.Command) sandbox.Command {
+	if x.userGo != "" {
+		c.Read = append(c.Read, x.userGo)
+	}
 	c.Env = append(c.Env, vendored(c.Dir)...)
 	if x.modCache != "" {
 		c.Env = append(c.Env, "GOMODCACHE="+x.modCache)
