@@ -132,9 +132,12 @@ func (c overlayCache) get(q cacheRequest, a *cacheResponse) {
 		if errors.Join(err1, err2, err3, err4) != nil || info.Size() != size {
 			continue
 		}
-		if i == 0 {
+		switch {
+		case i == 0:
 			used(index)
 			used(object)
+		case time.Since(info.ModTime()) > nearlyUnused:
+			continue // its owner may remove it while it is read
 		}
 		at := time.Unix(0, nanos)
 		a.OutputID, a.Size, a.Time, a.DiskPath = output, size, &at, object
@@ -196,8 +199,9 @@ func writeObject(name string, data []byte) error {
 // Objects are kept for as long as the go command keeps them in a cache of its
 // own; their times of use are written down no more often than it does.
 const (
-	keptUnused = 5 * 24 * time.Hour
-	useNoted   = time.Hour
+	keptUnused   = 5 * 24 * time.Hour
+	nearlyUnused = 4 * 24 * time.Hour
+	useNoted     = time.Hour
 )
 
 // used notes that a file was used.
