@@ -392,8 +392,7 @@ func (a *App) makeCouncil() (conclave.Council, error) {
 func (a *App) makeWorktrees() (conclave.Worktrees, error) {
 	return worktree.New(worktree.Options{Store: a.db.Worktrees(), Root: filepath.Join(a.config.Home, "worktrees"), Logger: a.log,
 		Check: func(ctx context.Context, dir, tree string, build, test []string) ([]conclave.Check, error) {
-			e, err := a.meter.Measure(ctx, evidence.Tree{Dir: dir, TreeHash: tree, Build: build, Test: test})
-			return e.Checks, err
+			return a.meter.Check(ctx, evidence.Tree{Dir: dir, TreeHash: tree, Build: build, Test: test})
 		}})
 }
 
