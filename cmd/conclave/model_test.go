@@ -226,3 +226,108 @@ func TestModelBuilds(t *testing.T) {
 		})
 	}
 }
+
+// fails answers as a team until the files of a build are written, and then as
+// the fault says: always, or for the first so many calls.
+func fails(w llmtest.Work, fault llmtest.Answer, times int) llmtest.Script {
+	team := llmtest.Team(w)
+	var mu sync.Mutex
+	return func(c llmtest.Call) llmtest.Answer {
+		mu.Lock()
+		defer mu.Unlock()
+		if c.Has("write_file") && len(c.Last().Results) > 0 && times != 0 {
+			times--
+			return fault
+		}
+		return team(c)
+	}
+}
+
+// modelFaults are ways in which a model is of no use, with what the run must say.
+func modelFaults() map[string]struct {
+	answer llmtest.Answer
+	says   string
+} {
+	return map[string]struct {
+		answer llmtest.Answer
+		says   string
+	}{
+		"nonsense": {llmtest.Say("Bananas."), "wrong twice"},
+		"refusal":  {llmtest.Answer{Text: "I won't write that.", Fault: llmtest.Refuse}, "refused: I won't write that."},
+		"silence":  {llmtest.Answer{Text: "Let me", Fault: llmtest.Stall}, "fell silent"},
+		"cut":      {llmtest.Answer{Text: "Let me", Fault: llmtest.Cut}, "broke off"},
+		"bad key":  {llmtest.Fail(401, "invalid x-api-key"), "answered 401: invalid x-api-key"},
+	}
+}
+
+// A model that fails, when nothing is done yet and when half of the files are
+// written, ends the run with its reason, and leaves the repository as it was.
+func TestModelFails(t *testing.T) {
+	for name, tt := range modelFaults() {
+		stages := map[string]llmtest.Script{"building": fails(page(), tt.answer, -1)}
+		if name != "cut" && name != "silence" { // each of their four tries takes its time
+			stages["planning"] = llmtest.Sequence(tt.answer)
+		}
+		for stage, script := range stages {
+			t.Run(name+" while "+stage, func(t *testing.T) {
+				t.Parallel() // most of the time is spent waiting before another try
+				endpoint := llmtest.New(t, script)
+				s := newSite(t, "ANTHROPIC_API_KEY=dummy", "ANTHROPIC_BASE_URL="+endpoint.URL, "CONCLAVE_MODEL_IDLE=300ms")
+				before := s.state()
+				stdout, stderr, code := s.conclave("run", "Write a page about us", "--repo", s.repo)
+				if code != exitFailed || !strings.Contains(stdout, tt.says) {
+					t.Errorf("exit code %d, want %d with %q\n%s%s", code, exitFailed, tt.says, stdout, stderr)
+				}
+				if after := s.state(); after != before {
+					t.Errorf("something of the user's has changed:\n%s\nbefore:\n%s", after, before)
+				}
+				s.noWorktrees()
+				run := s.runs()[0]
+				if run.Status != conclave.RunFailed || run.Branch != "" || !strings.Contains(run.Reason, tt.says) {
+					t.Errorf("the run is %s with branch %q: %s", run.Status, run.Branch, run.Reason)
+				}
+				if n := int64(len(endpoint.Calls())); run.Usage.ModelCalls == nil || *run.Usage.ModelCalls != n {
+					t.Errorf("the run says it cost %s; the endpoint was asked %d times", shown(run.Usage), n)
+				}
+				if branches := s.git("branch", "--list", "--format=%(refname:short)"); branches != "main" {
+					t.Errorf("branches: %s", branches)
+				}
+				left, err := filepath.Glob(filepath.Join(s.home, "worktrees", "*", "*"))
+				if err != nil || len(left) > 0 {
+					t.Errorf("left in the data directory: %v, %v", left, err)
+				}
+			})
+		}
+	}
+}
+
+// A model that comes back finishes the work, and what it had written before it
+// broke off is not in it.
+func TestModelComesBack(t *testing.T) {
+	first := page()
+	first.Files["about/half.md"] = "# Half\n"
+	broken, whole := fails(first, llmtest.Answer{Text: "Let me", Fault: llmtest.Cut}, 4), llmtest.Team(page())
+	cuts := 0
+	var mu sync.Mutex
+	endpoint := llmtest.New(t, func(c llmtest.Call) llmtest.Answer {
+		mu.Lock()
+		defer mu.Unlock()
+		if cuts == 4 {
+			return whole(c)
+		}
+		a := broken(c)
+		if a.Fault == llmtest.Cut {
+			cuts++
+		}
+		return a
+	})
+	s := newSite(t, "ANTHROPIC_API_KEY=dummy", "ANTHROPIC_BASE_URL="+endpoint.URL)
+	if stdout, stderr, code := s.conclave("run", "Write a page about us", "--repo", s.repo); code != exitDone {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	run := s.runs()[0]
+	if got := s.git("diff", "--name-only", "main", run.Branch); got != "about/team.md\nabout/us.md" {
+		t.Errorf("the branch changes %s", got)
+	}
+	s.noWorktrees()
+}
