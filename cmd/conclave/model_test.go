@@ -331,3 +331,27 @@ func TestModelComesBack(t *testing.T) {
 	}
 	s.noWorktrees()
 }
+
+// The claude binary does the same work, behind the router.
+func TestClaudeBuilds(t *testing.T) {
+	claude := needs(t, "CONCLAVE_TEST_CLAUDE", "the claude binary")
+	script, bill := priced(llmtest.Team(page()))
+	endpoint := llmtest.New(t, script)
+	s := newSite(t, "ANTHROPIC_API_KEY=dummy", "ANTHROPIC_BASE_URL="+endpoint.URL, "CONCLAVE_CLAUDE="+claude)
+	before := s.state()
+	stdout, stderr, code := s.conclave("run", "Write a page about us", "--repo", s.repo, "--brain", "claude")
+	if code != exitDone {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if run := s.built(page(), bill); run.Brain != "claude" {
+		t.Errorf("the run says that %s thought", run.Brain)
+	}
+	if after := s.state(); after != before {
+		t.Errorf("something of the user's has changed:\n%s\nbefore:\n%s", after, before)
+	}
+	for _, c := range endpoint.Calls() {
+		if !strings.HasPrefix(c.Header.Get("User-Agent"), "claude-cli/") || c.Header.Get("X-Api-Key") != "dummy" {
+			t.Errorf("call %d came from %s with the key %s", c.N, c.Header.Get("User-Agent"), c.Header.Get("X-Api-Key"))
+		}
+	}
+}
