@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,22 +113,26 @@ func TestClaudeCodeStartsARun(t *testing.T) {
 	}
 }
 
-// The official JavaScript SDK of A2A meets an agent through the hub.
+// The official JavaScript SDK of A2A meets an agent through the hub, on both of
+// its bindings: it reads the card, sends, streams, and cancels.
 func TestJavaScriptA2A(t *testing.T) {
 	modules := needs(t, "CONCLAVE_TEST_A2AJS", "a folder in which @a2a-js/sdk is installed")
+	endpoint := llmtest.New(t, func(c llmtest.Call) llmtest.Answer {
+		if strings.Contains(c.Last().Text, "Wait for me.") {
+			return llmtest.Answer{Text: "I wait.", Fault: llmtest.Stall}
+		}
+		return llmtest.Say("One step after the other.")
+	})
 	i := newInstallation(t)
+	maps.Copy(i.env, map[string]string{"CONCLAVE_BRAIN": "model", "ANTHROPIC_API_KEY": "dummy", "ANTHROPIC_BASE_URL": endpoint.URL})
 	i.serve()
 	urls, err := app.ReadAddresses(i.home)
 	if err != nil {
 		t.Fatal(err)
 	}
 	token, _, _ := i.conclave("token")
-	script, err := filepath.Abs("testdata/a2a.mjs")
-	if err != nil {
-		t.Fatal(err)
-	}
-	// A module is looked for beside the script that wants it.
-	text, err := os.ReadFile(script)
+	// Node looks for modules beside the script that wants them.
+	text, err := os.ReadFile("testdata/a2a.mjs")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,9 +151,26 @@ func TestJavaScriptA2A(t *testing.T) {
 	if err != nil {
 		t.Fatalf("node a2a.mjs: %v\n%s%s", err, out, errs.String())
 	}
-	var saw map[string]any
+	var saw map[string]struct {
+		Name, Version, State, Answer, Streamed, Canceled, Later string
+		Skills, Events                                          []string
+	}
 	if err := json.Unmarshal(out, &saw); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	t.Logf("%s", out)
+	for _, binding := range []string{"JSONRPC", "HTTP+JSON"} {
+		s := saw[binding]
+		if s.Name != "planner-1" || !strings.HasPrefix(s.Version, "1.") || !slices.Contains(s.Skills, string(conclave.AssignDraft)) {
+			t.Errorf("%s: card of %q, version %q, skills %v", binding, s.Name, s.Version, s.Skills)
+		}
+		if s.State != "TASK_STATE_COMPLETED" || !strings.Contains(s.Answer, "One step after the other.") {
+			t.Errorf("%s: sent: %s, %q", binding, s.State, s.Answer)
+		}
+		if len(s.Events) < 2 || !strings.Contains(s.Streamed, "One step after the other.") {
+			t.Errorf("%s: streamed %v, %q", binding, s.Events, s.Streamed)
+		}
+		if s.Canceled != "TASK_STATE_CANCELED" || s.Later != s.Canceled {
+			t.Errorf("%s: cancelled: %s, then %s", binding, s.Canceled, s.Later)
+		}
+	}
 }
