@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,7 +32,7 @@ func (c *cli) jobFlags(cmd *cobra.Command, j *job) *cobra.Command {
 
 func (c *cli) runCommand() *cobra.Command {
 	j := &job{}
-	cmd := &cobra.Command{Use: "run TASK", Short: "Plan, vote, build, review and merge onto a branch", Args: cobra.ExactArgs(1),
+	cmd := &cobra.Command{Use: "run TASK", Short: "Plan, vote, build, review and merge onto a branch; with -, the task is read from standard input", Args: cobra.ExactArgs(1),
 		Example: `  conclave run "Create a secure REST API for user management" --repo .`,
 		RunE:    func(cmd *cobra.Command, args []string) error { return c.job(cmd.Context(), args[0], j) }}
 	cmd.Flags().StringVar(&j.workflow, "workflow", "collaborative", "collaborative, consensus-planning or multi-review")
@@ -65,6 +66,13 @@ func (c *cli) reviewCommand() *cobra.Command {
 
 // job starts a run, shows it live, and ends with its result and exit code.
 func (c *cli) job(ctx context.Context, task string, j *job) (err error) {
+	if task == "-" { // longer than a command line may be
+		text, err := io.ReadAll(io.LimitReader(os.Stdin, 1<<20))
+		if err != nil {
+			return conclave.Errorf(conclave.ErrInvalid, "read the task from standard input: %w", err)
+		}
+		task = string(text)
+	}
 	repo, err := filepath.Abs(j.repo)
 	if err != nil {
 		return conclave.Errorf(conclave.ErrInvalid, "repository %q: %w", j.repo, err)

@@ -339,9 +339,9 @@ func (a *App) makeHub() (conclave.Hub, error) {
 func (a *App) makePools(ctx context.Context) error {
 	sources := []agent.Source{}
 	if a.config.Files != "" {
-		sources = append(sources, agent.Source{Dir: filepath.Join(a.config.Files, "agents")})
+		sources = append(sources, agent.Source{Dir: filepath.Join(a.config.Files, "agents"), Replace: true})
 	}
-	sources = append(sources, agent.Source{Dir: filepath.Join(a.config.Home, "agents")})
+	sources = append(sources, agent.Source{Dir: filepath.Join(a.config.Home, "agents"), Replace: true})
 	specs, warnings, err := agent.Load(sources...)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -165,8 +166,10 @@ func (a *App) claude(ctx context.Context, name conclave.AgentName) *agent.Claude
 
 // repair has the analysers' own fixes applied in a worktree.
 func (a *App) repair(ctx context.Context, in conclave.Assignment) (conclave.BuildReply, error) {
-	all := in.Step == nil || !strings.HasPrefix(in.Step.Key, "repair-")
-	class := func(name string) bool { return all || in.Step.Key == "repair-"+name }
+	// The playbook has a step for each class; any other step, such as one that
+	// mends what a review found, gets all of them.
+	all := in.Step == nil || !slices.Contains([]string{"findings", "format", "dependencies"}, in.Step.Key)
+	class := func(name string) bool { return all || in.Step.Key == name }
 	report, err := a.meter.Fix(ctx, in.Worktree, evidence.FixClasses{Findings: class("findings"), Format: class("format"), Dependencies: class("dependencies")})
 	if err != nil {
 		return conclave.BuildReply{}, err
