@@ -314,7 +314,7 @@ func (a *App) makeRouter() (conclave.Models, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.router, err = modelrouter.New(modelrouter.Options{Upstreams: upstreams, Rules: a.config.Routing, Store: a.db.ModelCalls(), Logger: a.log,
+	a.router, err = modelrouter.New(modelrouter.Options{Upstreams: upstreams, Rules: a.config.Routing, Store: a.db.ModelCalls(), Idle: a.config.ModelIdle, Logger: a.log,
 		Authenticate: func(_ context.Context, token string) (conclave.Caller, error) { return a.tokens.Verify(token) }})
 	return a.router, err
 }
@@ -363,6 +363,7 @@ func (a *App) makePools(ctx context.Context) error {
 				return identity.LoadOrCreate(keys, "agent-"+string(name))
 			},
 			Brains:    a.brains,
+			Clean:     a.cleanWorktree,
 			BrainName: func(spec conclave.AgentSpec) string { return a.brainName(ctx, spec) },
 			Receipts:  a.db.Receipts(), Capacity: poolCapacity})
 		if err != nil {

@@ -69,7 +69,7 @@ func build(ctx context.Context, w *work) (Transition, error) {
 	var lease conclave.Worktree
 	if in.Lease != nil {
 		lease = *in.Lease
-	} else if lease, err = w.s.o.Worktrees.Lease(ctx, conclave.LeaseWorktree{Key: w.key("lease"), Run: w.Run.ID, Step: ps.Key,
+	} else if lease, err = w.s.o.Worktrees.Lease(ctx, conclave.LeaseWorktree{Key: string(w.step.ID) + "/lease", Run: w.Run.ID, Step: ps.Key, // the same when it is tried again
 		Repo: w.Run.Repo, Base: w.Run.Base, Writes: ps.Writes}); err != nil {
 		return Transition{}, fmt.Errorf("lease a worktree: %w", err)
 	}
