@@ -30,6 +30,7 @@ func findSecrets(ctx context.Context, dir string, files listing) ([]draft, error
 			continue
 		}
 		seen := map[string]int{}
+		//lint:ignore SA1019 what replaces it comes with version 9, which is not out
 		for _, found := range detector.DetectContext(ctx, detect.Fragment{Raw: string(text), FilePath: name}) {
 			// The text around the secret tells one finding of a rule from another.
 			around := strings.ReplaceAll(found.Match, found.Secret, "")

@@ -197,7 +197,7 @@ func (a *addressTasks) mine(ctx context.Context, id conclave.TaskID) (Task, erro
 // show adds what was said to a task.
 func (a *addressTasks) show(ctx context.Context, t Task) (a2awire.Task, error) {
 	out := a2awire.Task{Task: t.Task, History: []conclave.Message{t.Request}}
-	out.ErrorKind, out.Error = splitError(t.Error)
+	out.Error, out.ErrorKind = splitError(t.Error)
 	if t.State.Ended() {
 		msgs, err := a.hub.opts.Store.Messages(ctx, MessageFilter{Tenant: t.Tenant, Task: t.ID})
 		if err != nil {

@@ -161,13 +161,13 @@ func (h *Hub) fail(ctx context.Context, t Task, why error) error {
 func shownError(err error) string { return conclave.KindOf(err).Error() + ": " + conclave.Text(err) }
 
 // splitError takes apart what shownError made. A text without a kind has none.
-func splitError(shown string) (kind error, text string) {
+func splitError(shown string) (text string, kind error) {
 	for _, k := range conclave.Kinds() {
 		if text, ok := strings.CutPrefix(shown, k.Error()+": "); ok {
-			return k, text
+			return text, k
 		}
 	}
-	return nil, shown
+	return shown, nil
 }
 
 // settle writes the end of a delivery, even when this hub is being stopped. A

@@ -224,7 +224,6 @@ type reading struct {
 	edits  []func(*Field)
 	scoped string // the noun within which it is unique
 	said   bool   // that it is required
-	entity string // the item is a relation
 }
 
 // gap stands where something was cut out, so that words on its two sides are
