@@ -260,6 +260,7 @@ func (c *Config) readEnvironment(getenv func(string) string) error {
 		}),
 		set("CONCLAVE_SANDBOX", "sandbox", func(v string) error { c.Sandbox = v; return nil }),
 		set("GATEWAY_PORT", "gateway_port", whole(&c.GatewayPort)),
+		set("MAX_CONCURRENT_COLLABORATIONS", "max_concurrent_collaborations", whole(&c.Rules.MaxRuns)),
 		set("AGENT_POOL_SIZE", "agent_pool.size", whole(&c.Pool.Size)),
 		set("VERIFICATION_CONSENSUS_THRESHOLD", "collaboration.consensus_threshold", func(v string) (err error) {
 			if c.Rules.Threshold, err = strconv.ParseFloat(v, 64); err != nil {

@@ -282,7 +282,7 @@ func TestResources(t *testing.T) {
 			t.Errorf("%s: %+v", uri, c)
 		}
 	}
-	const notFound = -32002 // resource not found, in revisions up to 2025-11-25
+	const notFound = -32602 // invalid params, as 2026-07-28 has it
 	for uri, code := range map[string]int64{
 		"conclave://runs/none":    notFound,
 		"conclave://nothing/r1":   notFound,

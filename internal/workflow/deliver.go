@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"conclave"
 	"conclave/internal/evidence"
@@ -169,6 +170,9 @@ type intakeOut struct {
 
 // intake measures the repository at the commit that the run starts from.
 func intake(ctx context.Context, w *work) (Transition, error) {
+	if wait, err := w.mustQueue(ctx); err != nil || wait != "" {
+		return Transition{State: conclave.StepReady, RetryIn: time.Second, Reason: wait}, err
+	}
 	repo, err := git.Open(ctx, w.Run.Repo)
 	if err != nil {
 		return Transition{}, err
@@ -209,4 +213,26 @@ func intake(ctx context.Context, w *work) (Transition, error) {
 	t.Output = intakeOut{Facts: f}
 	t.Run = func(r *conclave.Run) { r.Warnings = warnings }
 	return t, nil
+}
+
+// mustQueue tells why the run has to wait for older ones, or nothing.
+func (w *work) mustQueue(ctx context.Context) (string, error) {
+	limit := w.s.o.Config.MaxRuns
+	if limit == 0 {
+		return "", nil
+	}
+	active, err := w.s.o.Store.Runs(ctx, conclave.ListRuns{Status: conclave.RunRunning, Page: conclave.Page{Limit: 500}})
+	if err != nil {
+		return "", err
+	}
+	older := 0
+	for _, r := range active {
+		if r.Created.Before(w.Run.Created) || r.Created.Equal(w.Run.Created) && r.ID < w.Run.ID {
+			older++
+		}
+	}
+	if older < limit {
+		return "", nil
+	}
+	return fmt.Sprintf("%s run, and %d may at once", count(older, "older one"), limit), nil
 }

@@ -95,6 +95,7 @@ type Config struct {
 	MaxTime    time.Duration // a vote's deadline after its opening
 	MendRounds int           // how often a step is built again after a review or a merge refused it
 	Escalate   time.Duration // after this long without consensus a vote goes to a senior
+	MaxRuns    int           // how many runs go on at once, the oldest first; 0 means any number
 }
 
 // Defaults are the configuration of a fresh installation.
@@ -109,6 +110,8 @@ func (c Config) Validate() error {
 		return conclave.Errorf(conclave.ErrInvalid, "consensus threshold is %v; it must be above 0 and at most 1", c.Threshold)
 	case c.MaxTime <= 0:
 		return conclave.Errorf(conclave.ErrInvalid, "the longest time of a collaboration is %v; it must be above 0", c.MaxTime)
+	case c.MaxRuns < 0:
+		return conclave.Errorf(conclave.ErrInvalid, "concurrent collaborations are %d; they must be 0 (any number) or more", c.MaxRuns)
 	case c.MendRounds < 0 || c.MendRounds > 10:
 		return conclave.Errorf(conclave.ErrInvalid, "mend rounds are %d; they must be 0 to 10", c.MendRounds)
 	}
