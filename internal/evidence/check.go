@@ -28,6 +28,7 @@ type measurement struct {
 	tree       Tree
 	dir        string // the copy
 	contents   string // the hash of the copied files
+	userGo     string // the user's build cache; empty when it is not there
 	close      func()
 	workerPath string
 	files      listing

@@ -11,6 +11,17 @@
 //	   ├─ ruff, shellcheck  when installed and when such files exist
 //	   └─ worker --test     executes the tree: build cache read-only
 //
+// The go command finds compiled packages through the worker (GOCACHEPROG), in
+// layers. Only the first is written, and only what executes nothing of the tree
+// writes Conclave's:
+//
+//	go build, analysers   Conclave's build cache → the user's own
+//	tests, other commands a temporary directory → Conclave's → the user's own
+//
+// So the standard library is rarely compiled, and the user's cache is never
+// written. The results of tests are not cached, because the tests themselves
+// could write such a cache.
+//
 // A test can't reach the build cache that later measurements trust, and it runs
 // last, so it can't change what the analysers saw either. The same holds for a
 // build command that is not go build. [Meter.Fix] tries fixes on such copies,
@@ -20,6 +31,13 @@
 // removes it at its end; a directory that a killed process left is emptied by
 // the next owner. What one check can't do is a skipped check or a line of
 // Unchecked; a lost sandbox or context ends the measurement with an error.
+//
+// # Memory
+//
+// A [Meter] remembers for some minutes the evidence of trees whose checks all
+// passed, by the hash of every file that was copied and by the commands. A tree
+// that is measured again while its vote is open, or checked for its merge, gets
+// that evidence. Failures are measured again.
 //
 // # Levels
 //

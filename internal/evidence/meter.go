@@ -136,6 +136,11 @@ func userGoCache(dir string) string {
 		}
 		dir = strings.TrimSpace(string(out))
 	}
+	return existingDir(dir)
+}
+
+// existingDir returns a directory's path, or nothing when it is not there.
+func existingDir(dir string) string {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() || !filepath.IsAbs(dir) {
 		return ""
 	}
@@ -232,7 +237,7 @@ func (m *Meter) open(t Tree) (*measurement, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &measurement{Meter: m, tree: t, dir: dir, contents: contents, close: free, workerPath: worker}
+	x := &measurement{Meter: m, tree: t, dir: dir, contents: contents, userGo: existingDir(m.userGo), close: free, workerPath: worker}
 	x.evidence.Tree = t.TreeHash
 	if err := x.look(); err != nil {
 		free()
@@ -290,7 +295,7 @@ func removeOld(base string, since time.Time) {
 func (x *measurement) goCommand(dir string, args ...string) sandbox.Command {
 	c := sandbox.Command{
 		Args: append([]string{"go"}, args...), Dir: dir, ReadOnlyDir: true,
-		Env:  append(slices.Clone(x.goEnv), x.cacheEnv("--over", x.goCache(), "--", x.userGo)...),
+		Env:  append(slices.Clone(x.goEnv), x.cacheEnv("--over", x.goCache(), "--")...),
 		Read: append(slices.Clone(x.goRead), x.dir, filepath.Dir(x.workerPath)), Write: []string{x.goCache()}, Timeout: x.timeout,
 	}
 	return x.adapt(c)
@@ -301,21 +306,19 @@ func (x *measurement) goCommand(dir string, args ...string) sandbox.Command {
 func (x *measurement) untrusted(dir string, args ...string) sandbox.Command {
 	c := sandbox.Command{
 		Args: args, Dir: dir,
-		Env:   append(slices.Clone(x.goEnv), x.cacheEnv("--", x.goCache(), x.userGo)...),
+		Env:   append(slices.Clone(x.goEnv), x.cacheEnv("--", x.goCache())...),
 		Read:  append(slices.Clone(x.goRead), x.goCache(), filepath.Dir(x.workerPath)),
 		Write: []string{x.dir}, Timeout: x.timeout,
 	}
 	return x.adapt(c)
 }
 
-// cacheEnv makes a go command ask the worker for what is compiled already.
-// GOCACHE is then used for fuzzing only.
+// cacheEnv makes a go command ask the worker for what is compiled already, in
+// the end in the user's cache. GOCACHE is then used for fuzzing only.
 func (x *measurement) cacheEnv(args ...string) []string {
-	prog := []string{x.workerPath, Worker, "--gocache"}
-	for _, a := range args {
-		if a != "" {
-			prog = append(prog, a)
-		}
+	prog := append([]string{x.workerPath, Worker, "--gocache"}, args...)
+	if x.userGo != "" {
+		prog = append(prog, x.userGo)
 	}
 	for i, a := range prog {
 		if strings.Contains(a, " ") {

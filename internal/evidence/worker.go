@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"conclave"
@@ -57,6 +58,7 @@ func AnalyseMain(args []string, stdout io.Writer) int {
 	case *test:
 		result, err = runGoTest(ctx, flags.Args(), *timeout)
 	case *asJSON && flags.NArg() == 1:
+		debug.SetGCPercent(200) // a short life: a fifth less time for a third more memory
 		var a workerReport
 		a.Findings, a.Edits, a.Unchecked, err = Analyse(ctx, flags.Arg(0), AnalyseOptions{CacheDir: *cache, VulnDB: *vulndb})
 		result = a
