@@ -15,6 +15,7 @@ import (
 	"conclave"
 	"conclave/internal/evidence"
 	"conclave/internal/git"
+	"conclave/internal/killpoint"
 )
 
 // State is a run with what belongs to it.
@@ -303,7 +304,10 @@ func (s *Service) HandleStep(ctx context.Context, id string, epoch int64) error 
 		log.Warn("step did not succeed", "attempt", step.Attempt, "error", err)
 		t = failure(step, err)
 	}
-	if err := s.o.Store.FinishStep(ctx, step, t); err != nil {
+	killpoint.At("finish.before")
+	err = s.o.Store.FinishStep(ctx, step, t)
+	killpoint.At("finish.after")
+	if err != nil {
 		if errors.Is(err, conclave.ErrConflict) {
 			log.Info("step was taken over", "epoch", step.Epoch)
 			return nil
