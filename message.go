@@ -76,7 +76,7 @@ type SendMessage struct {
 	Kind         AssignmentKind  `json:"kind,omitempty"`
 	Text         string          `json:"text" doc:"What to say, for a person"`
 	Data         json.RawMessage `json:"data,omitempty" doc:"The assignment"`
-	Call         CallPath        `json:"call"`
+	Call         CallPath        `json:"call,omitzero" doc:"Who asks on whose behalf; the hub fills it in for people"`
 }
 
 // GetTask names a task, and how long to wait for its end.

@@ -9,12 +9,12 @@ type ModelCall struct {
 	Agent        AgentName `json:"agent,omitempty"`
 	Wire         string    `json:"wire"` // "anthropic", "openai"
 	Model        string    `json:"model"`
-	Status       int       `json:"status"` // HTTP status of the provider
-	InputTokens  int64     `json:"input_tokens"`
-	OutputTokens int64     `json:"output_tokens"`
-	CacheRead    int64     `json:"cache_read_tokens"`
-	CacheWrite   int64     `json:"cache_write_tokens"`
-	CostUSD      *float64  `json:"cost_usd"` // nil when the model's price is not known
+	Status       int       `json:"status"`       // HTTP status of the provider
+	InputTokens  *int64    `json:"input_tokens"` // nil, as the next three, when the provider did not tell
+	OutputTokens *int64    `json:"output_tokens"`
+	CacheRead    *int64    `json:"cache_read_tokens"`
+	CacheWrite   *int64    `json:"cache_write_tokens"`
+	CostUSD      *float64  `json:"cost_usd"` // nil when that or the model's price is not known
 	Millis       float64   `json:"ms"`
 }
 

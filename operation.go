@@ -44,6 +44,9 @@ func (o Operation) Call(ctx context.Context, service, in any) (any, error) {
 	if c := CallerFrom(ctx); !c.May(o.Permission) {
 		return nil, Errorf(ErrDenied, "%s needs the permission %q, which %q does not have", o.Name, o.Permission, c.Name())
 	}
+	if o.call == nil {
+		return nil, Errorf(ErrUnsupported, "%s streams; it can't be called for one answer", o.Name)
+	}
 	return o.call(ctx, service, in)
 }
 

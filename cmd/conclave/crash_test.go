@@ -76,7 +76,7 @@ type play struct {
 	run    conclave.RunID
 }
 
-const playLimit = 25 * time.Second
+const playLimit = 2 * time.Minute
 
 // call repeats a call until it succeeds. An answer that repeating won't change
 // ends the test.

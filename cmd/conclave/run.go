@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"conclave"
@@ -30,7 +32,7 @@ func (c *cli) jobFlags(cmd *cobra.Command, j *job) *cobra.Command {
 
 func (c *cli) runCommand() *cobra.Command {
 	j := &job{}
-	cmd := &cobra.Command{Use: "run TASK", Short: "Plan, vote, build, review and merge onto a branch", Args: cobra.ExactArgs(1),
+	cmd := &cobra.Command{Use: "run TASK", Short: "Plan, vote, build, review and merge onto a branch; with -, the task is read from standard input", Args: cobra.ExactArgs(1),
 		Example: `  conclave run "Create a secure REST API for user management" --repo .`,
 		RunE:    func(cmd *cobra.Command, args []string) error { return c.job(cmd.Context(), args[0], j) }}
 	cmd.Flags().StringVar(&j.workflow, "workflow", "collaborative", "collaborative, consensus-planning or multi-review")
@@ -64,6 +66,13 @@ func (c *cli) reviewCommand() *cobra.Command {
 
 // job starts a run, shows it live, and ends with its result and exit code.
 func (c *cli) job(ctx context.Context, task string, j *job) (err error) {
+	if task == "-" { // longer than a command line may be
+		text, err := io.ReadAll(io.LimitReader(os.Stdin, 1<<20))
+		if err != nil {
+			return conclave.Errorf(conclave.ErrInvalid, "read the task from standard input: %w", err)
+		}
+		task = string(text)
+	}
 	repo, err := filepath.Abs(j.repo)
 	if err != nil {
 		return conclave.Errorf(conclave.ErrInvalid, "repository %q: %w", j.repo, err)
@@ -136,11 +145,45 @@ func (c *cli) interrupted(s *session, id conclave.RunID) error {
 	return fmt.Errorf("interrupted; %s goes on with the services (conclave serve), or end it with: conclave cancel %s", id, id)
 }
 
-// end waits for the end of a run, or for a wait that only a human can end.
+// end waits for the end of a run, or for a wait that only a human can end. A run
+// has ended when it has given its worktrees back, too: services that were started
+// for it alone end with it.
 func (c *cli) end(ctx context.Context, s *session, id conclave.RunID) (conclave.RunDetail, error) {
 	for {
 		d, err := s.Workflows().Get(ctx, conclave.GetRun{ID: id, Wait: 1000})
-		if err != nil || d.Run.Status.Ended() || d.Run.Status == conclave.RunWaiting {
+		if err != nil || d.Run.Status == conclave.RunWaiting {
+			return d, err
+		}
+		if d.Run.Status.Ended() {
+			return c.stepEnds(ctx, s, id, func(d conclave.RunDetail) (bool, error) {
+				i := slices.IndexFunc(d.Steps, func(step conclave.Step) bool { return step.Key == "cleanup" })
+				return i < 0 || d.Steps[i].State.Ended(), nil
+			})
+		}
+	}
+}
+
+// stepEnds looks at a run whenever one of its steps ends, until done says so.
+func (c *cli) stepEnds(ctx context.Context, s *session, id conclave.RunID, done func(conclave.RunDetail) (bool, error)) (conclave.RunDetail, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var after int64
+	for {
+		d, err := s.Workflows().Get(ctx, conclave.GetRun{ID: id})
+		if err != nil {
+			return d, err
+		}
+		if ok, err := done(d); ok || err != nil {
+			return d, err
+		}
+		for e, err := range s.Events().Watch(ctx, conclave.EventFilter{Run: id, After: after, Kinds: []conclave.EventKind{conclave.EventStepEnded}}) {
+			if err != nil {
+				return d, err
+			}
+			after = e.Seq
+			break
+		}
+		if err := ctx.Err(); err != nil {
 			return d, err
 		}
 	}
@@ -231,33 +274,14 @@ func (c *cli) approveCommand() *cobra.Command {
 // landed waits until the user's branch has moved, so that the command's end
 // means what it says.
 func (c *cli) landed(ctx context.Context, s *session, a conclave.Approval) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var after int64
-	for {
-		d, err := s.Workflows().Get(ctx, conclave.GetRun{ID: a.Run})
-		if err != nil {
-			return err
+	_, err := c.stepEnds(ctx, s, a.Run, func(d conclave.RunDetail) (bool, error) {
+		i := slices.IndexFunc(d.Steps, func(step conclave.Step) bool { return step.Key == "land" })
+		if i >= 0 && d.Steps[i].State == conclave.StepFailed {
+			return true, conclave.Errorf(conclave.ErrConflict, "%s", d.Steps[i].Reason)
 		}
-		for _, step := range d.Steps {
-			if step.Key == "land" && step.State == conclave.StepFailed {
-				return conclave.Errorf(conclave.ErrConflict, "%s", step.Reason)
-			}
-			if step.Key == "land" && step.State == conclave.StepDone {
-				return nil
-			}
-		}
-		for e, err := range s.Events().Watch(ctx, conclave.EventFilter{Run: a.Run, After: after, Kinds: []conclave.EventKind{conclave.EventStepEnded}}) {
-			if err != nil {
-				return err
-			}
-			after = e.Seq
-			break
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-	}
+		return i >= 0 && d.Steps[i].State == conclave.StepDone, nil
+	})
+	return err
 }
 
 func (c *cli) listApprovals(ctx context.Context, s *session) error {

@@ -32,10 +32,13 @@ type Receipts interface {
 
 // Options says who an agent is and what thinks for it.
 type Options struct {
-	Spec     conclave.AgentSpec
-	Name     conclave.AgentName // the instance: developer-2
-	Key      *identity.Key      // signs its ballots
-	Brains   func(ctx context.Context, a conclave.Assignment) (Brain, error)
+	Spec   conclave.AgentSpec
+	Name   conclave.AgentName // the instance: developer-2
+	Key    *identity.Key      // signs its ballots
+	Brains func(ctx context.Context, a conclave.Assignment) (Brain, error)
+	// Clean takes out of a build's worktree what was not committed: the work of a
+	// delivery that was cut off. Nil: a build begins in whatever is there.
+	Clean    func(ctx context.Context, a conclave.Assignment) error
 	Receipts Receipts     // nil: remembered in memory, the newest 1024
 	Logger   *slog.Logger // nil: slog.Default()
 }
@@ -147,6 +150,11 @@ func (a *Agent) answer(ctx context.Context, m Message) (Answer, error) {
 	if assignment.Kind == conclave.AssignVote {
 		if err := a.mayVote(assignment); err != nil {
 			return Answer{}, err
+		}
+	}
+	if assignment.Kind == conclave.AssignBuild && assignment.Worktree != "" && a.opts.Clean != nil {
+		if err := a.opts.Clean(ctx, assignment); err != nil {
+			return Answer{}, fmt.Errorf("cleaning the worktree: %w", err)
 		}
 	}
 	brain, err := a.opts.Brains(ctx, assignment)

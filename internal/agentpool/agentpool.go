@@ -29,6 +29,8 @@ type Options struct {
 	Key func(name conclave.AgentName) (*identity.Key, error)
 	// Brains returns what thinks for an agent, by assignment.
 	Brains func(spec conclave.AgentSpec, name conclave.AgentName) func(ctx context.Context, a conclave.Assignment) (agent.Brain, error)
+	// Clean makes a build's worktree what was committed in it. Nil: it is left as it is.
+	Clean func(ctx context.Context, a conclave.Assignment) error
 	// BrainName is how the brain that a role has by default is shown. Nil: not shown.
 	BrainName func(spec conclave.AgentSpec) string
 	Receipts  agent.Receipts // nil: each agent remembers in memory
@@ -108,7 +110,7 @@ func (p *Pool) add(spec conclave.AgentSpec, name conclave.AgentName) error {
 		return err
 	}
 	a, err := agent.New(agent.Options{
-		Spec: spec, Name: name, Key: key, Brains: p.opts.Brains(spec, name),
+		Spec: spec, Name: name, Key: key, Brains: p.opts.Brains(spec, name), Clean: p.opts.Clean,
 		Receipts: p.opts.Receipts, Logger: p.opts.Logger,
 	})
 	if err != nil {

@@ -232,7 +232,11 @@ func TestCancelReachesTheAgent(t *testing.T) {
 		if task, err = h.hub.Cancel(ctx, conclave.NameTask{ID: task.ID}); err != nil || task.State != conclave.TaskCanceled {
 			t.Fatalf("%+v, %v", task, err)
 		}
-		<-stopped
+		select {
+		case <-stopped:
+		case <-time.After(time.Minute):
+			t.Fatal("the agent was not told that its task is cancelled")
+		}
 		if _, err := h.hub.Cancel(ctx, conclave.NameTask{ID: task.ID}); !errors.Is(err, conclave.ErrConflict) {
 			t.Errorf("cancelling twice: %v, want a conflict", err)
 		}

@@ -314,7 +314,7 @@ func (a *App) makeRouter() (conclave.Models, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.router, err = modelrouter.New(modelrouter.Options{Upstreams: upstreams, Rules: a.config.Routing, Store: a.db.ModelCalls(), Logger: a.log,
+	a.router, err = modelrouter.New(modelrouter.Options{Upstreams: upstreams, Rules: a.config.Routing, Store: a.db.ModelCalls(), Idle: a.config.ModelIdle, Logger: a.log,
 		Authenticate: func(_ context.Context, token string) (conclave.Caller, error) { return a.tokens.Verify(token) }})
 	return a.router, err
 }
@@ -339,9 +339,9 @@ func (a *App) makeHub() (conclave.Hub, error) {
 func (a *App) makePools(ctx context.Context) error {
 	sources := []agent.Source{}
 	if a.config.Files != "" {
-		sources = append(sources, agent.Source{Dir: filepath.Join(a.config.Files, "agents")})
+		sources = append(sources, agent.Source{Dir: filepath.Join(a.config.Files, "agents"), Replace: true})
 	}
-	sources = append(sources, agent.Source{Dir: filepath.Join(a.config.Home, "agents")})
+	sources = append(sources, agent.Source{Dir: filepath.Join(a.config.Home, "agents"), Replace: true})
 	specs, warnings, err := agent.Load(sources...)
 	if err != nil {
 		return err
@@ -363,6 +363,7 @@ func (a *App) makePools(ctx context.Context) error {
 				return identity.LoadOrCreate(keys, "agent-"+string(name))
 			},
 			Brains:    a.brains,
+			Clean:     a.cleanWorktree,
 			BrainName: func(spec conclave.AgentSpec) string { return a.brainName(ctx, spec) },
 			Receipts:  a.db.Receipts(), Capacity: poolCapacity})
 		if err != nil {
@@ -392,8 +393,7 @@ func (a *App) makeCouncil() (conclave.Council, error) {
 func (a *App) makeWorktrees() (conclave.Worktrees, error) {
 	return worktree.New(worktree.Options{Store: a.db.Worktrees(), Root: filepath.Join(a.config.Home, "worktrees"), Logger: a.log,
 		Check: func(ctx context.Context, dir, tree string, build, test []string) ([]conclave.Check, error) {
-			e, err := a.meter.Measure(ctx, evidence.Tree{Dir: dir, TreeHash: tree, Build: build, Test: test})
-			return e.Checks, err
+			return a.meter.Check(ctx, evidence.Tree{Dir: dir, TreeHash: tree, Build: build, Test: test})
 		}})
 }
 

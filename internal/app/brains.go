@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"conclave"
 	"conclave/internal/agent"
 	"conclave/internal/evidence"
+	"conclave/internal/git"
 	"conclave/internal/identity"
 	"conclave/internal/llm"
 	"conclave/internal/modelrouter"
@@ -72,6 +74,30 @@ func (a *App) brains(_ conclave.AgentSpec, name conclave.AgentName) func(context
 	}
 }
 
+// cleanWorktree makes a build's worktree what its lease says that it is. The
+// repository is the lease's: what lies in the worktree may lie about it.
+func (a *App) cleanWorktree(ctx context.Context, in conclave.Assignment) error {
+	leases, err := a.worktrees.List(ctx, conclave.ListWorktrees{Run: in.Run, Leased: true})
+	if err != nil {
+		return err
+	}
+	for _, l := range leases {
+		if l.Path != in.Worktree {
+			continue
+		}
+		repo, err := git.Open(ctx, l.Repo)
+		if err != nil {
+			return err
+		}
+		tree, err := repo.Linked(l.Path)
+		if err != nil {
+			return err
+		}
+		return tree.ResetHard(ctx, l.Head)
+	}
+	return conclave.Errorf(conclave.ErrConflict, "run %s leases no worktree at %s", in.Run, in.Worktree)
+}
+
 // brainName is how an agent's brain is shown when a run does not choose.
 func (a *App) brainName(ctx context.Context, _ conclave.AgentSpec) string {
 	choice, err := a.chooseBrain(ctx, "")
@@ -86,6 +112,10 @@ func (a *App) agentToken(name conclave.AgentName) (string, error) {
 	return a.tokens.Mint(conclave.Caller{Tenant: conclave.DefaultTenant, Human: a.caller.Human, Agent: name, Permissions: identity.AgentPermissions()}, 12*time.Hour)
 }
 
+// clientIdle lets the router, which knows the provider, be the first to notice
+// its silence.
+func (a *App) clientIdle() time.Duration { return 2 * a.config.ModelIdle }
+
 func (a *App) modelBrain(ctx context.Context, in conclave.Assignment, name conclave.AgentName) (agent.Brain, error) {
 	route, err := a.models.Route(ctx, conclave.RouteQuery{Kind: in.Kind, Task: in.Task})
 	if err != nil {
@@ -99,7 +129,7 @@ func (a *App) modelBrain(ctx context.Context, in conclave.Assignment, name concl
 	if err != nil {
 		return nil, err
 	}
-	options := llm.Options{BaseURL: base, Key: token, Logger: a.log}
+	options := llm.Options{BaseURL: base, Key: token, Idle: a.clientIdle(), Logger: a.log}
 	var client agent.Completer
 	if route.Wire == modelrouter.WireOpenAI {
 		options.BaseURL += "/v1"
@@ -136,8 +166,10 @@ func (a *App) claude(ctx context.Context, name conclave.AgentName) *agent.Claude
 
 // repair has the analysers' own fixes applied in a worktree.
 func (a *App) repair(ctx context.Context, in conclave.Assignment) (conclave.BuildReply, error) {
-	all := in.Step == nil || !strings.HasPrefix(in.Step.Key, "repair-")
-	class := func(name string) bool { return all || in.Step.Key == "repair-"+name }
+	// The playbook has a step for each class; any other step, such as one that
+	// mends what a review found, gets all of them.
+	all := in.Step == nil || !slices.Contains([]string{"findings", "format", "dependencies"}, in.Step.Key)
+	class := func(name string) bool { return all || in.Step.Key == name }
 	report, err := a.meter.Fix(ctx, in.Worktree, evidence.FixClasses{Findings: class("findings"), Format: class("format"), Dependencies: class("dependencies")})
 	if err != nil {
 		return conclave.BuildReply{}, err
@@ -164,15 +196,24 @@ func (a *App) repair(ctx context.Context, in conclave.Assignment) (conclave.Buil
 func Brains(ctx context.Context, c Config, getenv func(string) string) [][2]string {
 	var lines [][2]string
 	upstreams, err := modelrouter.UpstreamsFromEnv(getenv)
-	switch {
-	case err != nil:
-		lines = append(lines, [2]string{"model", err.Error()})
-	case len(upstreams) == 0:
-		lines = append(lines, [2]string{"model", "none: set ANTHROPIC_API_KEY, or OPENAI_BASE_URL and CONCLAVE_MODEL"})
-	default:
-		for _, u := range upstreams {
-			lines = append(lines, [2]string{"model", u.Name + " at " + u.URL})
+	rules := c.Routing
+	if err == nil && rules == nil {
+		rules, err = modelrouter.ParseRules(modelrouter.DefaultRules())
+	}
+	if err != nil {
+		lines, upstreams = append(lines, [2]string{"model", err.Error()}), nil
+	}
+	model := false
+	for _, u := range upstreams {
+		d := u.Describe(rules)
+		if d.Problem == "" {
+			model = true
+			d.Problem = strings.Join(d.Models, ", ")
 		}
+		lines = append(lines, [2]string{"model", fmt.Sprintf("%s at %s: %s", d.Name, d.URL, d.Problem)})
+	}
+	if !model {
+		lines = append(lines, [2]string{"model", "none: set ANTHROPIC_API_KEY, or OPENAI_BASE_URL and CONCLAVE_MODEL"})
 	}
 	b, err := agent.NewClaudeBrain(agent.ClaudeOptions{Path: getenv("CONCLAVE_CLAUDE")})
 	if err == nil {
@@ -187,7 +228,7 @@ func Brains(ctx context.Context, c Config, getenv func(string) string) [][2]stri
 	chosen := c.Brain
 	if chosen == "auto" {
 		switch {
-		case len(upstreams) > 0:
+		case model:
 			chosen = "auto: a model through the router"
 		case b != nil && b.Probe(ctx).LoggedIn:
 			chosen = "auto: claude"

@@ -32,6 +32,7 @@ type Config struct {
 	Services    []conclave.Service // to run in this process; empty means all
 	Hosts       []string           // Host names that are served besides loopback
 	Brain       string             // auto, offline, model, claude
+	ModelIdle   time.Duration      // longest silence of a model provider; 0 means the router's own
 	Sandbox     string             // the sandbox's switch
 	Pool        agentpool.Config
 	Rules       workflow.Config
@@ -43,7 +44,7 @@ type Config struct {
 // their names. Keys of model providers are read by the model router alone.
 func settings() []string {
 	return []string{"CONCLAVE_HOME", "CONCLAVE_CONFIG", "CONCLAVE_DATABASE_URL", "DATABASE_URL", "CONCLAVE_LISTEN", "CONCLAVE_PORTS",
-		"CONCLAVE_HOSTS", "CONCLAVE_BRAIN", "CONCLAVE_SANDBOX", "CONCLAVE_MODEL", "CONCLAVE_LOG", "CONCLAVE_TOKEN", "CONCLAVE_URL", "CONCLAVE_CLAUDE",
+		"CONCLAVE_HOSTS", "CONCLAVE_BRAIN", "CONCLAVE_SANDBOX", "CONCLAVE_MODEL", "CONCLAVE_MODEL_IDLE", "CONCLAVE_LOG", "CONCLAVE_TOKEN", "CONCLAVE_URL", "CONCLAVE_CLAUDE",
 		"GATEWAY_PORT", "AGENT_POOL_SIZE", "MAX_CONCURRENT_COLLABORATIONS", "VERIFICATION_CONSENSUS_THRESHOLD", "JWT_SECRET"}
 }
 
@@ -251,6 +252,12 @@ func (c *Config) readEnvironment(getenv func(string) string) error {
 		}),
 		set("CONCLAVE_HOSTS", "hosts", func(v string) error { c.Hosts = strings.Split(v, ","); return nil }),
 		set("CONCLAVE_BRAIN", "brain", func(v string) error { c.Brain = v; return validBrain(v) }),
+		set("CONCLAVE_MODEL_IDLE", "model_idle", func(v string) (err error) {
+			if c.ModelIdle, err = time.ParseDuration(v); err != nil || c.ModelIdle <= 0 {
+				return errors.New("it must be a time above 0, such as 90s or 10m")
+			}
+			return nil
+		}),
 		set("CONCLAVE_SANDBOX", "sandbox", func(v string) error { c.Sandbox = v; return nil }),
 		set("GATEWAY_PORT", "gateway_port", whole(&c.GatewayPort)),
 		set("AGENT_POOL_SIZE", "agent_pool.size", whole(&c.Pool.Size)),

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -195,6 +196,7 @@ func (a *App) mcp(mux *http.ServeMux, tables []conclave.Table, all bool) error {
 	mux.Handle("/mcp", h)
 	mux.Handle(mcpwire.MetadataPath, h)
 	mux.Handle(mcpwire.MetadataPath+"/", h)
+	mux.Handle(mcpwire.RegistrationPath, h)
 	return nil
 }
 
@@ -264,7 +266,11 @@ func (a *App) authenticated(next http.Handler) http.Handler {
 func (a *App) runHTTP(ctx context.Context, ready func()) error {
 	failed := make(chan error, len(a.servers))
 	var wg sync.WaitGroup
+	// Requests live until the servers stop: then streams end too.
+	requests, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
 	for i, s := range a.config.Services {
+		a.servers[i].BaseContext = func(net.Listener) context.Context { return requests }
 		wg.Go(func() {
 			if err := a.servers[i].Serve(a.listeners[s]); err != nil && !errors.Is(err, http.ErrServerClosed) {
 				failed <- fmt.Errorf("%s: %w", s, err)
@@ -277,6 +283,7 @@ func (a *App) runHTTP(ctx context.Context, ready func()) error {
 	case err = <-failed:
 	case <-ctx.Done():
 	}
+	end()
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
 	for _, server := range a.servers {

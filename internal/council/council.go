@@ -65,6 +65,7 @@ func New(o Options) *Service {
 
 const (
 	maxVoters  = 64
+	lastWords  = 300 * time.Millisecond
 	maxRounds  = 5
 	longest    = 7 * 24 * time.Hour
 	defaultEnd = time.Hour
@@ -438,6 +439,7 @@ func (s *Service) round(ctx context.Context, m conclave.Motion) (consensus.Resul
 		go func() { answers <- answer{seat, s.askVoter(ctx, m, seat, "vote", nil, previous(m, before.Ballots))} }()
 	}
 	var silent []string
+	var grace *time.Timer
 	result := consensus.Decide(m, len(m.Voters), seated(m, before.Ballots))
 	for ; waiting > 0; waiting-- {
 		a := <-answers
@@ -452,8 +454,11 @@ func (s *Service) round(ctx context.Context, m conclave.Motion) (consensus.Resul
 			silent = append(silent, a.seat)
 			continue
 		}
-		if result = consensus.Decide(m, len(m.Voters), seated(m, st.Ballots)); result.Final {
-			cancel() // nothing that is still to come can change it
+		if result = consensus.Decide(m, len(m.Voters), seated(m, st.Ballots)); result.Final && grace == nil {
+			// Nothing that is still to come can change it. Who is just about to
+			// answer still gets on the record.
+			grace = time.AfterFunc(lastWords, cancel)
+			defer grace.Stop()
 		}
 	}
 	if err := context.Cause(ctx); err != nil && !result.Final && !errors.Is(err, context.DeadlineExceeded) {
@@ -529,7 +534,7 @@ func (s *Service) senior(ctx context.Context, st conclave.MotionStatus, epoch in
 		for _, b := range st.Ballots {
 			voted = append(voted, b.Voter)
 		}
-		m.Round++ // a ballot of its own, which no round counts
+		// The senior's ballot is in a round of its own, which nothing counts.
 		next, err := s.o.Store.Advance(ctx, m.ID, epoch, came)
 		if err != nil {
 			return err

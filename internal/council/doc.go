@@ -10,5 +10,6 @@
 // again after a crash finds the answers that are there. A ballot counts only
 // after its signature, its voter's registered key, its subject and its round
 // were checked. A voter that fails, or is silent at the deadline, is absent. A
-// round ends as soon as its outcome can't change any more.
+// round ends as soon as its outcome can't change any more, but for a moment in
+// which voters that are about to answer still get on the record.
 package council

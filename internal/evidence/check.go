@@ -27,6 +27,7 @@ type measurement struct {
 	*Meter
 	tree       Tree
 	dir        string // the copy
+	contents   string // the hash of the copied files
 	close      func()
 	workerPath string
 	files      listing
@@ -50,8 +51,9 @@ func (x *measurement) look() error {
 	return nil
 }
 
-// measure runs everything. Code of the tree is executed last.
-func (x *measurement) measure(ctx context.Context) error {
+// measure runs everything. Code of the tree is executed last. It returns the
+// checks that build and test.
+func (x *measurement) measure(ctx context.Context) (gates []conclave.Check, err error) {
 	var built []conclave.Check
 	var analysed, programmed partial
 	group, gctx := errgroup.WithContext(ctx)
@@ -68,19 +70,19 @@ func (x *measurement) measure(ctx context.Context) error {
 		programmed, err = x.programs(gctx)
 		return err
 	})
-	err := group.Wait()
+	err = group.Wait()
 	if err == nil && !x.buildIsSafe() {
 		built, err = x.build(ctx)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	tested, err := x.test(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	e := &x.evidence
-	e.Checks = built
+	e.Checks = slices.Clone(built)
 	for _, p := range []partial{analysed, programmed, tested} {
 		e.Checks = append(e.Checks, p.checks...)
 		e.Findings = append(e.Findings, p.findings...)
@@ -91,7 +93,7 @@ func (x *measurement) measure(ctx context.Context) error {
 	if e.Findings == nil {
 		e.Findings = []conclave.Finding{}
 	}
-	return nil
+	return append(built, tested.checks...), nil
 }
 
 // A partial is what one part of a measurement adds to the evidence.
@@ -120,12 +122,15 @@ func isGoBuild(args []string) bool {
 	})
 }
 
+// goBuild is go build that keeps nothing: no binary, and so no symbols for one.
+func goBuild() []string { return []string{"build", "-o", os.DevNull, "-ldflags=-s -w"} }
+
 // build compiles. Only go build may write the build cache.
 func (x *measurement) build(ctx context.Context) ([]conclave.Check, error) {
 	own := x.tree.Build
 	switch {
 	case len(own) > 0 && isGoBuild(own):
-		c, err := x.run(ctx, "build", strings.Join(own, " "), x.goCommand(x.dir, append([]string{"build", "-o", os.DevNull}, own[2:]...)...))
+		c, err := x.run(ctx, "build", strings.Join(own, " "), x.goCommand(x.dir, append(goBuild(), own[2:]...)...))
 		return []conclave.Check{c}, err
 	case len(own) > 0:
 		c, err := x.command(ctx, "build", own)
@@ -135,7 +140,7 @@ func (x *measurement) build(ctx context.Context) ([]conclave.Check, error) {
 	case len(x.modules) > 0:
 		var checks []conclave.Check
 		for _, m := range x.modules {
-			c, err := x.run(ctx, at("build", m.dir), "go build ./...", x.goCommand(x.in(m.dir), "build", "-o", os.DevNull, "./..."))
+			c, err := x.run(ctx, at("build", m.dir), "go build ./...", x.goCommand(x.in(m.dir), append(goBuild(), "./...")...))
 			if err != nil {
 				return nil, err
 			}
@@ -196,7 +201,6 @@ func verdict(name, command string, findings []conclave.Finding, fails func(concl
 func (x *measurement) work(ctx context.Context) (report workerReport, why string, err error) {
 	c := x.goCommand(x.dir)
 	c.Args = []string{x.workerPath, Worker, "--json", "--cache", x.lintCache()}
-	c.Read = append(c.Read, filepath.Dir(x.workerPath))
 	c.Write = append(c.Write, x.lintCache())
 	c.OutputBytes = 64 << 20
 	db, isFile := fileURL(x.vulnDB)

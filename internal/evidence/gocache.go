@@ -17,13 +17,18 @@ import (
 )
 
 // An overlayCache answers the go command's cache requests (GOCACHEPROG): it
-// reads a build cache that it can't write, and keeps what is new in a
-// directory of its own. Tests run with it, so that the untrusted code in them
-// can't put objects into the build cache which later measurements trust.
+// keeps what is new in a directory of its own, and reads through to others that
+// it never writes. All have the layout of a GOCACHE directory.
+//
+// Commands that execute nothing of the tree keep what is new in Conclave's
+// build cache, and read through to the user's, where the standard library
+// usually is already. Tests keep it in a directory of their sandbox, so that
+// the untrusted code in them can't put objects into the cache which later
+// measurements trust.
 type overlayCache struct {
-	base string // a GOCACHE directory
-	over string
-	out  *json.Encoder
+	over  string
+	below []string
+	out   *json.Encoder
 }
 
 // cacheRequest and cacheResponse are the messages of the protocol, as
@@ -47,13 +52,16 @@ type cacheResponse struct {
 	DiskPath      string     `json:",omitempty"`
 }
 
-// serveGoCache answers requests until the go command closes the cache.
-func serveGoCache(base string, in io.Reader, out io.Writer) error {
-	over, err := os.MkdirTemp("", "gocache")
-	if err != nil {
-		return fmt.Errorf("making the overlay cache: %w", err)
+// serveGoCache answers requests until the go command closes the cache. An empty
+// over means a directory that lasts as long as the sandbox.
+func serveGoCache(over string, below []string, in io.Reader, out io.Writer) error {
+	if over == "" {
+		var err error
+		if over, err = os.MkdirTemp("", "gocache"); err != nil {
+			return fmt.Errorf("making the overlay cache: %w", err)
+		}
 	}
-	c := overlayCache{base: base, over: over, out: json.NewEncoder(out)}
+	c := overlayCache{over: over, below: below, out: json.NewEncoder(out)}
 	if err := c.out.Encode(cacheResponse{KnownCommands: []string{"get", "put", "close"}}); err != nil {
 		return err
 	}
@@ -102,13 +110,13 @@ func nextLine(r *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// get looks in both caches. Both have the layout of a GOCACHE directory: the
-// index entry "v1 ACTION OUTPUT SIZE NANOSECONDS" in XX/ACTION-a, the object in
-// XX/OUTPUT-d.
+// get looks in the caches in turn: the index entry "v1 ACTION OUTPUT SIZE
+// NANOSECONDS" is in XX/ACTION-a, the object in XX/OUTPUT-d.
 func (c overlayCache) get(q cacheRequest, a *cacheResponse) {
 	action := hex.EncodeToString(q.ActionID)
-	for _, dir := range []string{c.over, c.base} {
-		entry, err := os.ReadFile(cachePath(dir, action, "a"))
+	for i, dir := range append([]string{c.over}, c.below...) {
+		index := cachePath(dir, action, "a")
+		entry, err := os.ReadFile(index)
 		if err != nil {
 			continue
 		}
@@ -123,6 +131,13 @@ func (c overlayCache) get(q cacheRequest, a *cacheResponse) {
 		info, err4 := os.Stat(object)
 		if errors.Join(err1, err2, err3, err4) != nil || info.Size() != size {
 			continue
+		}
+		switch {
+		case i == 0:
+			used(index)
+			used(object)
+		case time.Since(info.ModTime()) > nearlyUnused:
+			continue // its owner may remove it while it is read
 		}
 		at := time.Unix(0, nanos)
 		a.OutputID, a.Size, a.Time, a.DiskPath = output, size, &at, object
@@ -162,9 +177,53 @@ func cachePath(dir, id, kind string) string {
 	return filepath.Join(dir, id[:2], id+"-"+kind)
 }
 
+// writeObject writes a file in one step: other go commands may read it meanwhile.
 func writeObject(name string, data []byte) error {
 	if err := os.Mkdir(filepath.Dir(name), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return os.WriteFile(name, data, 0o600)
+	f, err := os.CreateTemp(filepath.Dir(name), "new")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}
+
+// Objects are kept for as long as the go command keeps them in a cache of its
+// own; their times of use are written down no more often than it does.
+const (
+	keptUnused   = 5 * 24 * time.Hour
+	nearlyUnused = 4 * 24 * time.Hour
+	useNoted     = time.Hour
+)
+
+// used notes that a file was used.
+func used(name string) {
+	now := time.Now()
+	if info, err := os.Stat(name); err == nil && now.Sub(info.ModTime()) > useNoted {
+		_ = os.Chtimes(name, now, now) // at worst it is compiled again
+	}
+}
+
+// trimGoCache removes what nobody used for long, at most once a day.
+func trimGoCache(dir string, now time.Time) error {
+	mark := filepath.Join(dir, "trim.txt")
+	if info, err := os.Stat(mark); err == nil && now.Sub(info.ModTime()) < 24*time.Hour {
+		return nil
+	}
+	if err := errors.Join(os.WriteFile(mark, nil, 0o600), os.Chtimes(mark, now, now)); err != nil {
+		return fmt.Errorf("trimming the build cache: %w", err)
+	}
+	dirs, err := filepath.Glob(filepath.Join(dir, "[0-9a-f][0-9a-f]"))
+	for _, d := range dirs {
+		removeOld(d, now.Add(-keptUnused))
+	}
+	return err
 }

@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -34,6 +36,9 @@ type Options struct {
 	// CacheDir keeps the Go build cache, the analysers' cache and scratch copies
 	// of trees. It is an absolute path, private to Conclave. Required.
 	CacheDir string
+	// GoCache is the user's own build cache: compiled packages are read from it,
+	// and never written. Empty: the one that go env names.
+	GoCache string
 	// Self is the binary that plays the worker (see [Worker]). Empty: this one.
 	Self string
 	// Timeout bounds each check. Zero: ten minutes.
@@ -74,6 +79,8 @@ type Meter struct {
 	goEnv   []string // without a build cache
 	goRead  []string
 	userMod string // the user's module cache
+	userGo  string // the user's build cache; empty: none
+	memory  memory
 }
 
 // New returns a meter. It fails with ErrInvalid for bad options.
@@ -111,7 +118,28 @@ func New(o Options) (*Meter, error) {
 			return nil, fmt.Errorf("making the cache: %w", err)
 		}
 	}
+	if err := trimGoCache(m.goCache(), time.Now()); err != nil {
+		return nil, err
+	}
+	m.userGo = userGoCache(o.GoCache)
 	return m, nil
+}
+
+// userGoCache returns the user's build cache, or nothing when there is none.
+func userGoCache(dir string) string {
+	if dir == "" {
+		cmd := exec.Command("go", "env", "GOCACHE")
+		cmd.Dir = "/" // no go.mod here may choose another toolchain
+		out, err := cmd.Output()
+		if err != nil {
+			return "" // without a go command nothing is compiled either
+		}
+		dir = strings.TrimSpace(string(out))
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() || !filepath.IsAbs(dir) {
+		return ""
+	}
+	return filepath.Clean(dir)
 }
 
 func (m *Meter) goCache() string   { return filepath.Join(m.cache, "go-build") }
@@ -131,16 +159,58 @@ type Tree struct {
 // be run here is a skipped check or a line of Unchecked, with the reason. It
 // fails with ErrInvalid or ErrNotFound for a bad directory, ErrLimited when the
 // tree is too large, ErrUnavailable when there is no sandbox, and ctx's error.
+//
+// Evidence belongs to a tree's hash: that of a tree with a TreeHash whose checks
+// passed a few minutes ago is returned again, if no file or command differs.
 func (m *Meter) Measure(ctx context.Context, t Tree) (conclave.Evidence, error) {
 	x, err := m.open(t)
 	if err != nil {
 		return conclave.Evidence{}, err
 	}
 	defer x.close()
-	if err := x.measure(ctx); err != nil {
+	if e, ok := x.recall(wholeEvidence); ok {
+		return clone(e), nil
+	}
+	gates, err := x.measure(ctx)
+	if err != nil {
 		return conclave.Evidence{}, fmt.Errorf("measuring %s: %w", t.Dir, err)
 	}
-	return seal(x.evidence), nil
+	e := seal(x.evidence)
+	x.remember(wholeEvidence, clone(e))
+	x.remember(gatesOnly, conclave.Evidence{Checks: gates})
+	return e, nil
+}
+
+// Check builds and tests a copy of the tree, without analysers: what a merge
+// needs to know of two changes that were measured apart. It returns the checks
+// that a measurement of the same tree made, as [Meter.Measure] does, and fails
+// as that does.
+func (m *Meter) Check(ctx context.Context, t Tree) ([]conclave.Check, error) {
+	x, err := m.open(t)
+	if err != nil {
+		return nil, err
+	}
+	defer x.close()
+	if e, ok := x.recall(gatesOnly); ok {
+		return slices.Clone(e.Checks), nil
+	}
+	built, err := x.build(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("building %s: %w", t.Dir, err)
+	}
+	tested, err := x.test(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("testing %s: %w", t.Dir, err)
+	}
+	checks := append(built, tested.checks...)
+	x.remember(gatesOnly, conclave.Evidence{Checks: slices.Clone(checks)})
+	return checks, nil
+}
+
+// clone copies evidence, which callers may change.
+func clone(e conclave.Evidence) conclave.Evidence {
+	e.Checks, e.Findings, e.Unchecked = slices.Clone(e.Checks), slices.Clone(e.Findings), slices.Clone(e.Unchecked)
+	return e
 }
 
 // open copies the tree and finds out what it holds.
@@ -158,11 +228,11 @@ func (m *Meter) open(t Tree) (*measurement, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, free, err := m.scratch(t.Dir)
+	dir, contents, free, err := m.scratch(t.Dir)
 	if err != nil {
 		return nil, err
 	}
-	x := &measurement{Meter: m, tree: t, dir: dir, close: free, workerPath: worker}
+	x := &measurement{Meter: m, tree: t, dir: dir, contents: contents, close: free, workerPath: worker}
 	x.evidence.Tree = t.TreeHash
 	if err := x.look(); err != nil {
 		free()
@@ -196,7 +266,7 @@ func (m *Meter) worker() (string, error) {
 		return "", fmt.Errorf("copying the worker: %w", err)
 	}
 	defer os.RemoveAll(fresh)
-	if _, err := copyFile(m.self, filepath.Join(fresh, "conclave")); err != nil {
+	if _, _, err := copyFile(m.self, filepath.Join(fresh, "conclave"), io.Discard); err != nil {
 		return "", fmt.Errorf("copying the worker: %w", err)
 	}
 	if err := os.Rename(filepath.Join(fresh, "conclave"), target); err != nil {
@@ -220,28 +290,47 @@ func removeOld(base string, since time.Time) {
 func (x *measurement) goCommand(dir string, args ...string) sandbox.Command {
 	c := sandbox.Command{
 		Args: append([]string{"go"}, args...), Dir: dir, ReadOnlyDir: true,
-		Env:  append(slices.Clone(x.goEnv), "GOCACHE="+x.goCache()),
-		Read: append(slices.Clone(x.goRead), x.dir), Write: []string{x.goCache()}, Timeout: x.timeout,
+		Env:  append(slices.Clone(x.goEnv), x.cacheEnv("--over", x.goCache(), "--", x.userGo)...),
+		Read: append(slices.Clone(x.goRead), x.dir, filepath.Dir(x.workerPath)), Write: []string{x.goCache()}, Timeout: x.timeout,
 	}
 	return x.adapt(c)
 }
 
 // untrusted is a command that may execute the tree: it may write the copy of
-// the tree, and reads the build cache through the worker.
+// the tree, and reads the build caches through the worker.
 func (x *measurement) untrusted(dir string, args ...string) sandbox.Command {
 	c := sandbox.Command{
 		Args: args, Dir: dir,
-		Env: append(slices.Clone(x.goEnv), "GOCACHE=/tmp/gocache",
-			"GOCACHEPROG="+x.workerPath+" "+Worker+" --gocache "+x.goCache()),
+		Env:   append(slices.Clone(x.goEnv), x.cacheEnv("--", x.goCache(), x.userGo)...),
 		Read:  append(slices.Clone(x.goRead), x.goCache(), filepath.Dir(x.workerPath)),
 		Write: []string{x.dir}, Timeout: x.timeout,
 	}
 	return x.adapt(c)
 }
 
-// adapt makes a go command build a vendored module from its vendor directory,
+// cacheEnv makes a go command ask the worker for what is compiled already.
+// GOCACHE is then used for fuzzing only.
+func (x *measurement) cacheEnv(args ...string) []string {
+	prog := []string{x.workerPath, Worker, "--gocache"}
+	for _, a := range args {
+		if a != "" {
+			prog = append(prog, a)
+		}
+	}
+	for i, a := range prog {
+		if strings.Contains(a, " ") {
+			prog[i] = "'" + a + "'" // as the go command splits it
+		}
+	}
+	return []string{"GOCACHE=/tmp/gocache", "GOCACHEPROG=" + strings.Join(prog, " ")}
+}
+
+// adapt lets a go command read the user's build cache, and makes it build a vendored module from its vendor directory,
 // and upgraded modules from our own module cache.
 func (x *measurement) adapt(c sandbox.Command) sandbox.Command {
+	if x.userGo != "" {
+		c.Read = append(c.Read, x.userGo)
+	}
 	c.Env = append(c.Env, vendored(c.Dir)...)
 	if x.modCache != "" {
 		c.Env = append(c.Env, "GOMODCACHE="+x.modCache)

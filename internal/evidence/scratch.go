@@ -14,14 +14,15 @@ import (
 const scratchSlots = 8
 
 // scratch copies a tree to a place of its own, which free removes again.
-func (m *Meter) scratch(tree string) (dir string, free func(), err error) {
+// Contents is the hash of the copy.
+func (m *Meter) scratch(tree string) (dir, contents string, free func(), err error) {
 	base := filepath.Join(m.cache, "scratch")
 	if err := os.MkdirAll(base, 0o700); err != nil {
-		return "", nil, fmt.Errorf("making a scratch directory: %w", err)
+		return "", "", nil, fmt.Errorf("making a scratch directory: %w", err)
 	}
 	dir, unlock, err := claim(base)
 	if err != nil {
-		return "", nil, fmt.Errorf("making a scratch directory: %w", err)
+		return "", "", nil, fmt.Errorf("making a scratch directory: %w", err)
 	}
 	free = func() {
 		if err := removeAll(dir); err != nil {
@@ -29,11 +30,11 @@ func (m *Meter) scratch(tree string) (dir string, free func(), err error) {
 		}
 		unlock()
 	}
-	if err := copyTree(tree, dir); err != nil {
+	if contents, err = copyTree(tree, dir); err != nil {
 		free()
-		return "", nil, err
+		return "", "", nil, err
 	}
-	return dir, free, nil
+	return dir, contents, free, nil
 }
 
 // claim returns an empty directory that nobody else uses until unlock.

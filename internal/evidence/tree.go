@@ -2,6 +2,8 @@ package evidence
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"io/fs"
@@ -139,11 +141,13 @@ func readText(root, file string) []byte {
 	return data
 }
 
-// copyTree copies the tree into dir, which must be empty, without .git. It
-// fails with ErrLimited when the tree is too large.
-func copyTree(from, to string) error {
+// copyTree copies the tree into dir, which must be empty, without .git, and
+// returns the hash of what it copied: of names, contents, links and executable
+// bits, as git counts them. It fails with ErrLimited when the tree is too large.
+func copyTree(from, to string) (contents string, err error) {
 	var copied int64
-	return filepath.WalkDir(from, func(name string, d fs.DirEntry, err error) error {
+	sum := sha256.New()
+	err = filepath.WalkDir(from, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return fmt.Errorf("copying the tree: %w", err)
 		}
@@ -169,9 +173,12 @@ func copyTree(from, to string) error {
 			if err != nil {
 				return err
 			}
+			fmt.Fprintf(sum, "link %q %q\n", rel, link)
 			return os.Symlink(link, target)
 		case d.Type().IsRegular():
-			n, err := copyFile(name, target)
+			file := sha256.New()
+			n, mode, err := copyFile(name, target, file)
+			fmt.Fprintf(sum, "file %q %t %x\n", rel, mode&0o100 != 0, file.Sum(nil))
 			if copied += n; err == nil && copied > maxCopyBytes {
 				return conclave.Errorf(conclave.ErrLimited, "the tree is larger than %d bytes", int64(maxCopyBytes))
 			}
@@ -179,27 +186,30 @@ func copyTree(from, to string) error {
 		}
 		return nil
 	})
+	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
-// copyFile copies a regular file with its permissions.
-func copyFile(from, to string) (n int64, err error) {
+// copyFile copies a regular file with its permissions, and shows what it reads
+// to a witness.
+func copyFile(from, to string, witness io.Writer) (n int64, mode fs.FileMode, err error) {
 	in, err := os.Open(from)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer in.Close()
 	info, err := in.Stat()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, info.Mode().Perm()|0o600)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer func() {
 		if e := out.Close(); err == nil {
 			err = e
 		}
 	}()
-	return io.Copy(out, in)
+	n, err = io.Copy(out, io.TeeReader(in, witness))
+	return n, info.Mode(), err
 }

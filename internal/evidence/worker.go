@@ -28,22 +28,23 @@ type workerReport struct {
 //
 //	analyse --json --cache DIR [--vulndb URL] DIR    analyse the tree in DIR
 //	analyse --test [--timeout D] -- ARGS             run go test ARGS here
-//	analyse --gocache DIR                            serve the go command's cache
+//	analyse --gocache [--over DIR] -- DIRS           serve the go command's cache
 func AnalyseMain(args []string, stdout io.Writer) int {
 	flags := flag.NewFlagSet(Worker, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	asJSON := flags.Bool("json", false, "print JSON")
 	test := flags.Bool("test", false, "run go test")
 	cache := flags.String("cache", "", "the analysers' cache")
-	gocache := flags.String("gocache", "", "the build cache to serve, read-only")
+	gocache := flags.Bool("gocache", false, "serve the build caches named, read-only")
+	over := flags.String("over", "", "where to keep what is new in the build cache; empty: a temporary directory")
 	vulndb := flags.String("vulndb", "", "the vulnerability database")
 	timeout := flags.Duration("timeout", time.Minute, "bound on go test")
 	if err := flags.Parse(args); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	if *gocache != "" {
-		if err := serveGoCache(*gocache, os.Stdin, stdout); err != nil {
+	if *gocache {
+		if err := serveGoCache(*over, flags.Args(), os.Stdin, stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}

@@ -20,6 +20,10 @@
 // When a hub dies, the claims that carry its instance name are put back when a
 // hub of that name starts, or by any other hub once they are older than
 // ClaimTTL. When an agent's host falls silent, its agents are lost: no new work
-// goes to them, and messages to them wait. A message that reached nobody for
-// MaxAge fails with the reason.
+// goes to them, and messages to them wait. Agents that no service of ours hosts
+// send no heartbeats; the hub asks for their card instead. A message that
+// reached nobody for MaxAge fails with the reason.
+//
+// Run owns the tickers and the probes, HandleDelivery the goroutine that watches
+// a delivered task for its cancellation; both wait for theirs before they return.
 package hub

@@ -476,7 +476,11 @@ func TestSlowAgentIsCancelled(t *testing.T) {
 		if task.State != conclave.TaskFailed || !strings.HasPrefix(task.Error, "timeout: dev-1 did not answer within 1m") {
 			t.Errorf("got %+v", task)
 		}
-		<-ended
+		select {
+		case <-ended:
+		case <-time.After(time.Minute):
+			t.Error("the agent was not told that nobody waits any more")
+		}
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
@@ -162,6 +163,14 @@ func openaiFailure(err error) error {
 	}
 	var se *ssestream.StreamError
 	if errors.As(err, &se) {
+		var event struct {
+			Error struct{ Code, Message string }
+		}
+		// Not every server gives a code, and some give a number.
+		_ = json.Unmarshal(se.Event.Data, &event)
+		if event.Error.Code == strconv.Itoa(http.StatusGatewayTimeout) {
+			return statusFailure(http.StatusGatewayTimeout, event.Error.Message, nil)
+		}
 		return &failure{kind: conclave.ErrUnavailable, text: "the provider broke off: " + se.Message, retry: true}
 	}
 	return jsonFailure(err)

@@ -109,6 +109,9 @@ func statusFailure(status int, message string, h http.Header) *failure {
 		f.kind = conclave.ErrDenied
 	case status == http.StatusNotFound:
 		f.kind = conclave.ErrNotFound
+	case status == http.StatusGatewayTimeout:
+		// The wait was long already.
+		f.kind = conclave.ErrTimeout
 	case status == http.StatusRequestTimeout:
 		f.kind, f.retry = conclave.ErrTimeout, true
 	case status == http.StatusTooManyRequests:

@@ -63,7 +63,7 @@ func TestClaudeCodeThroughTheRouter(t *testing.T) {
 			}
 			var input, output int64
 			for _, c := range f.ledger.all()[recorded:] {
-				input, output = input+c.InputTokens, output+c.OutputTokens
+				input, output = input+count(c.InputTokens), output+count(c.OutputTokens)
 			}
 			if u := up.Usage(); input != u.Input-claimed.Input || output != u.Output-claimed.Output || input == 0 {
 				t.Errorf("recorded %d and %d tokens, the endpoint claimed %d and %d", input, output, u.Input-claimed.Input, u.Output-claimed.Output)

@@ -34,14 +34,15 @@ func (f fault) kind(wire string) string {
 	return pair[1]
 }
 
-func (f fault) write(w http.ResponseWriter, wire string) {
-	kind := f.kind(wire)
-	var body any
+// body is the error as the provider would send it.
+func (f fault) body(wire string) any {
 	if wire == WireAnthropic {
-		body = map[string]any{"type": "error", "error": map[string]any{"type": kind, "message": f.message}}
-	} else {
-		body = map[string]any{"error": map[string]any{"message": f.message, "type": kind, "param": nil, "code": strconv.Itoa(f.status)}}
+		return map[string]any{"type": "error", "error": map[string]any{"type": f.kind(wire), "message": f.message}}
 	}
+	return map[string]any{"error": map[string]any{"message": f.message, "type": f.kind(wire), "param": nil, "code": strconv.Itoa(f.status)}}
+}
+
+func (f fault) write(w http.ResponseWriter, wire string) {
 	h := w.Header()
 	h.Set("content-type", "application/json")
 	if f.status == http.StatusUnauthorized {
@@ -53,5 +54,5 @@ func (f fault) write(w http.ResponseWriter, wire string) {
 	}
 	w.WriteHeader(f.status)
 	// The client may have gone.
-	_ = json.NewEncoder(w).Encode(body)
+	_ = json.NewEncoder(w).Encode(f.body(wire))
 }

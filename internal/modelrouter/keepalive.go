@@ -2,9 +2,14 @@ package modelrouter
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"io"
+	"net/http"
 	"sync"
 	"time"
+
+	"conclave"
 )
 
 // keepAlive passes a stream on and, when its provider is silent for a while,
@@ -12,6 +17,7 @@ import (
 // takes the connection for dead. Whatever the provider sends passes as it is.
 type keepAlive struct {
 	body    io.ReadCloser
+	wire    string
 	sign    []byte
 	silence time.Duration
 
@@ -33,7 +39,7 @@ type piece struct {
 
 // newKeepAlive reads body in a goroutine that ends with the body or by Close.
 func newKeepAlive(body io.ReadCloser, wire string, silence time.Duration) *keepAlive {
-	k := &keepAlive{body: body, silence: silence, pieces: make(chan piece), free: make(chan []byte, 1), closing: make(chan struct{}), between: true}
+	k := &keepAlive{body: body, wire: wire, silence: silence, pieces: make(chan piece), free: make(chan []byte, 1), closing: make(chan struct{}), between: true}
 	// A ping of Anthropic's own kind; the other wire has only the comment of
 	// server-sent events.
 	k.sign = []byte(": keep-alive\n\n")
@@ -81,6 +87,10 @@ func (k *keepAlive) Read(p []byte) (int, error) {
 			if len(next.data) > 0 {
 				k.between = bytes.HasSuffix(next.data, []byte("\n\n"))
 			}
+			if errors.Is(next.err, conclave.ErrTimeout) {
+				// A stream that only breaks off would be asked for again at once.
+				k.left, k.err = append(bytes.Clone(next.data), k.silent()...), io.EOF
+			}
 		case <-silence.C:
 			if k.between {
 				k.left = k.sign
@@ -91,6 +101,21 @@ func (k *keepAlive) Read(p []byte) (int, error) {
 	n := copy(p, k.left)
 	k.left = k.left[n:]
 	return n, nil
+}
+
+// silent is the event that says why the stream ends.
+func (k *keepAlive) silent() []byte {
+	f := fault{http.StatusGatewayTimeout, "the provider fell silent"}
+	// Whatever the provider had begun to say ends here, as no event.
+	text := "\n\n"
+	if k.wire == WireAnthropic {
+		text += "event: error\n"
+	}
+	data, err := json.Marshal(f.body(k.wire))
+	if err != nil {
+		return nil // a fault is only text
+	}
+	return []byte(text + "data: " + string(data) + "\n\n")
 }
 
 func (k *keepAlive) Close() error {

@@ -387,11 +387,17 @@ func (r *Router) record(ctx context.Context, x *exchange, status int, u usage, b
 	}
 	call := conclave.ModelCall{
 		Key: uuid.NewString(), Run: x.run, Agent: x.agent, Wire: x.wire, Model: x.chosen.model, Status: status,
-		InputTokens: u.input, OutputTokens: u.output, CacheRead: u.cacheRead, CacheWrite: u.cacheWrite,
 		CostUSD: r.rules.cost(x.chosen.model, u), Millis: float64(r.now().Sub(began).Microseconds()) / 1000,
 	}
+	if status >= http.StatusBadRequest && !u.measured {
+		// No provider bills an error.
+		u.measured, call.CostUSD = true, new(float64)
+	}
+	if u.measured {
+		call.InputTokens, call.OutputTokens, call.CacheRead, call.CacheWrite = &u.input, &u.output, &u.cacheRead, &u.cacheWrite
+	}
 	r.log.Debug("model called", "upstream", x.chosen.Name, "model", call.Model, "status", status,
-		"input", call.InputTokens, "output", call.OutputTokens, "ms", call.Millis)
+		"measured", u.measured, "input", u.input, "output", u.output, "ms", call.Millis)
 	ctx, cancel := context.WithTimeout(conclave.WithCaller(context.WithoutCancel(ctx), x.caller), 10*time.Second)
 	defer cancel()
 	if err := r.store.Record(ctx, call); err != nil {

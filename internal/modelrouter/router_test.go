@@ -49,10 +49,18 @@ func (l *ledger) Usage(_ context.Context, in conclave.GetUsage) (conclave.Usage,
 			u.ModelCalls, u.InputTokens, u.OutputTokens = new(int64), new(int64), new(int64)
 		}
 		*u.ModelCalls++
-		*u.InputTokens += c.InputTokens
-		*u.OutputTokens += c.OutputTokens
+		*u.InputTokens += count(c.InputTokens)
+		*u.OutputTokens += count(c.OutputTokens)
 	}
 	return u, nil
+}
+
+// count is a figure as a number; one that was not measured counts as none.
+func count(n *int64) int64 {
+	if n == nil {
+		return 0
+	}
+	return *n
 }
 
 func (l *ledger) all() []conclave.ModelCall {

@@ -117,6 +117,12 @@ func (u *upstream) model(requested, tier string, rules *Rules) string {
 	return rules.Tiers[tier][u.Wire]
 }
 
+// Describe tells what the provider serves by these rules, as far as that is known
+// without calling it.
+func (u Upstream) Describe(rules *Rules) conclave.Upstream {
+	return (&upstream{Upstream: u}).describe(rules, time.Now())
+}
+
 func (u *upstream) describe(rules *Rules, now time.Time) conclave.Upstream {
 	d := conclave.Upstream{Name: u.Name, Wire: u.Wire, URL: safeURL(u.URL), Keyed: u.Key != "", Problem: u.trouble(now), Models: []string{}}
 	for _, tier := range tierNames() {

@@ -118,9 +118,10 @@ func parseCLI(task string, facts Facts) (*CLISpec, []string, bool) {
 		return nil, nil, false
 	}
 	spec := &CLISpec{Name: w.named()}
-	understood := spec.parseRecords(w) || spec.parseConvert(w) || spec.parseCommands(w)
+	tool := w.has(toolNouns...)
+	understood := (cli || tool) && spec.parseRecords(w) || spec.parseConvert(w) || spec.parseCommands(w)
 	if !understood {
-		if !cli && !w.has("a|an|small|simple|go|golang tool|utility|program|script") {
+		if !cli {
 			return nil, nil, false
 		}
 		return &CLISpec{Name: "tool"}, []string{strings.TrimSpace(task)}, true
@@ -135,6 +136,9 @@ func parseCLI(task string, facts Facts) (*CLISpec, []string, bool) {
 		}
 	}
 	w.explainFillers()
+	if !cli && !w.claimed(tool) {
+		return nil, nil, false
+	}
 	spec.settleName(facts)
 	return spec, append(w.uncovered(), olderGo(facts)...), true
 }
@@ -204,14 +208,11 @@ func (c *CLISpec) parseCommands(w *wording) bool {
 	}
 	var all []found
 	for _, k := range knownCLI().Commands {
-		for _, phrase := range k.Phrases {
-			if spans := w.find(phrase); len(spans) > 0 {
-				all = append(all, found{k, spans[0]})
-				break
-			}
+		if spans := w.findAny(k.Phrases); len(spans) > 0 {
+			all = append(all, found{k, slices.MinFunc(spans, wordSpan.compare)})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b found) int { return a.at.from - b.at.from })
+	slices.SortStableFunc(all, func(a, b found) int { return a.at.compare(b.at) })
 	var abouts []string
 	for _, f := range all {
 		if c.has(f.Key) || w.allUsed(f.at) {
@@ -221,7 +222,9 @@ func (c *CLISpec) parseCommands(w *wording) bool {
 		c.cover(w.clauseOf(f.at), f.About)
 		w.explain(f.Phrases...)
 		for _, o := range f.Options {
-			spec.Options[o.Key] = o.Default
+			if _, set := spec.Options[o.Key]; !set {
+				spec.Options[o.Key] = o.Default
+			}
 			for _, s := range w.explain(o.Phrases...) {
 				value := o.Value
 				if n, ok := w.numberIn(s); ok {

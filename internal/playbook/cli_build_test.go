@@ -27,6 +27,7 @@ func buildTask(t *testing.T, task string) string {
 }
 
 func TestConvertersBuild(t *testing.T) {
+	skipIfShort(t)
 	for _, task := range []string{
 		"a CLI that converts CSV to JSON",
 		"a command line tool that converts JSON to YAML",
@@ -42,6 +43,7 @@ func TestConvertersBuild(t *testing.T) {
 }
 
 func TestEveryCommandBuilds(t *testing.T) {
+	skipIfShort(t)
 	for _, k := range knownCLI().Commands {
 		t.Run(k.Key, func(t *testing.T) { checkCommands(t, k.Key) })
 	}
@@ -64,4 +66,16 @@ func checkCommands(t *testing.T, keys ...string) {
 	dir := t.TempDir()
 	generate(t, dir, s, facts, planCLI(s, facts), buildCLI)
 	checkTree(t, dir)
+}
+
+func TestRecordKeepersBuild(t *testing.T) {
+	skipIfShort(t)
+	for _, task := range []string{
+		"a todo list CLI with add/list/done",
+		"expense tracker CLI with add, list, delete and totals per category",
+		"a command line notes app: add, edit, search and remove notes with tags, stored in a JSON file",
+		"task manager CLI with due dates, priorities and tags, sorted by due date",
+	} {
+		t.Run(strings.NewReplacer(" ", "_", "/", "-").Replace(task), func(t *testing.T) { buildTask(t, task) })
+	}
 }

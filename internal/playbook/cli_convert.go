@@ -167,12 +167,15 @@ func (s *ConvertSpec) findFeatures(w *wording) []featureKnowledge {
 // convertWords are the vocabulary of conversions; they ask for nothing that a
 // converter lacks.
 var convertWords = []string{
-	"file|files", "format|formats", "data", "document|documents", "record|records", "row|rows", "object|objects", "array|arrays of? objects|records?", "list",
-	"table|tables", "content|contents", "input|output", "text", "string", "result|results", "read|reads|reading", "print|prints|printing", "parse|parses|parsing|parser", "write|writes|writing", "load", "stream|streams|streaming", "line by line",
-	"field|fields", "column|columns", "cell", "value|values", "key|keys", "header row|line?", "first row|line", "each|every row|line|record|object", "back", "vice versa", "between", "quoted|quoting|quotes field|fields|value|values?", "escaped|escaping|escape|escapes", "embedded", "newline|newlines|comma|commas in|inside|within", "line break|breaks", "newline|newlines", "multiline|multi line", "large|big|huge file|files", "memory efficient", "without loading everything|all|it|whole * ? into? memory", "utf 8", "utf8", "unicode", "bom", "byte order mark",
+	"take|takes|taking", "file|files", "format|formats", "data", "document|documents", "record|records", "row|rows", "object|objects", "array|arrays of? objects|records?", "list",
+	"table|tables", "content|contents", "input|output", "text", "string", "result|results", "read|reads|reading", "print|prints|printing", "parse|parses|parsing|parser", "write|writes|writing", "load",
+	"field|fields", "column|columns", "cell", "value|values", "key|keys", "header row|line?", "first row|line", "each|every row|line|record|object", "back", "vice versa", "between", "quoted|quoting|quotes field|fields|value|values?", "escaped|escaping|escape|escapes", "embedded", "newline|newlines|comma|commas in|inside|within", "line break|breaks", "newline|newlines", "multiline|multi line", "utf 8", "utf8", "unicode", "bom", "byte order mark",
 	"path", "argument|parameter", "specify|specified|specifies|specifying|choose|choosing|configurable|custom|optional|optionally|configure|set|pass|passed|default|defaults",
 	"save|saves|saved to? file", "nested", "structure|structured", "valid", "in either direction", "both direction|directions|ways", "two way", "bidirectional", "round trip", "rfc 4180", "preserve|preserving|keep|keeping|retain key|column|columns|field|original? order", "order",
 }
+
+// streamWords ask for what a converter can do unless it must see all records.
+var streamWords = []string{"stream|streams|streaming", "line by line", "large|big|huge file|files", "memory efficient", "without loading everything|all|it|the? whole? file? into? memory", "constant memory"}
 
 func (c *CLISpec) explainConvert(w *wording, conv *ConvertSpec, features []featureKnowledge) {
 	for _, f := range features {
@@ -205,6 +208,9 @@ func (c *CLISpec) explainConvert(w *wording, conv *ConvertSpec, features []featu
 	}
 	if f := conv.Features; f["sort"] || f["filter"] || f["aggregate"] || f["unique"] {
 		w.explain("by a|the|one|given|specified|any|multiple|some? column|columns|field|fields|key|value name?")
+	}
+	if d := (cliData{ConvertSpec: conv}); !conv.Features["sort"] && !conv.Features["aggregate"] && !(d.Ragged() && d.TableOut()) {
+		w.explain(streamWords...)
 	}
 	w.explain(convertVerbs...)
 	// An option is something that exists: what it is about has to be explained.

@@ -21,7 +21,6 @@ type cliData struct {
 	Import    string
 	Module    string
 	GoVersion string
-	Prefix    string // what the tests' import of the package is called
 	Commands  []cliCommand
 	Many      bool // several commands: the first argument chooses
 	Inputs    bool
@@ -269,6 +268,7 @@ func (c *CLISpec) files(facts Facts) []cliFile {
 	case c.Records != nil:
 		files = append(files,
 			cliFile{template: "records/command.go", path: cmd + "records.go", step: "cli"},
+			cliFile{template: "shared/buffer.go", path: cmd + "buffer.go", step: "cli"},
 			cliFile{template: "records/store.go", path: core + "store.go", step: "core"},
 			cliFile{template: "records/store_test.go", path: core + "store_test.go", step: "core"})
 	default:
@@ -397,6 +397,7 @@ func planCLI(spec Spec, facts Facts) []Step {
 	for _, covered := range c.Covered {
 		steps[1].Acceptance = append(steps[1].Acceptance, fmt.Sprintf("%q: %s", covered.Clause, covered.As))
 	}
+	steps[0].Description += assumed(c.Assumptions)
 	for _, f := range c.files(facts) {
 		i := slices.IndexFunc(steps, func(s Step) bool { return s.Key == f.step })
 		steps[i].Writes = append(steps[i].Writes, f.path)

@@ -359,7 +359,13 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 
 var statusMoves = regexp.MustCompile(`^(?:status|state) (?:that|which) (?:can )?(?:only )?(?:goes|go|moves|move|changes|transitions|progresses|can go|can move) (?:only )?from (\w+(?: (?:to|then|->|and then|or) (?:to )?\w+)+)$`)
 
+// people are fields that stand for a record which the service does not have.
+var people = set([]string{"manager", "supervisor", "parent", "boss", "user", "predecessor", "subordinates", "children", "followers", "friends"})
+
 func goodName(s string) bool {
+	if people[s] || strings.Contains(s, " in ") && !strings.HasPrefix(s, "check in") {
+		return false
+	}
 	s = strings.TrimPrefix(s, "number of ")
 	return fieldName.MatchString(s) && !slices.ContainsFunc(strings.Fields(s), func(w string) bool {
 		return suspicious[w] || breaks[w] || known().beyond[w] && w != "c" || determiners[w]

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"text/template"
+
+	"conclave"
 )
 
 //go:embed templates/service
@@ -87,8 +89,8 @@ func newGen(spec Spec, facts Facts, decisions map[string]string) (*genService, e
 	if g.InPlace {
 		g.API = pkg + "api"
 	}
-	for facts.Has(dir+"/store.go") || facts.Has(dir+"/errors.go") {
-		return nil, fmt.Errorf("%s has files that would be overwritten", dir)
+	if facts.Has(dir+"/store.go") || facts.Has(dir+"/errors.go") {
+		return nil, fmt.Errorf("%s has files that would be overwritten: %w", dir, conclave.ErrConflict)
 	}
 	g.Import = g.Module + "/" + dir
 	g.APIPath = "internal/" + g.API

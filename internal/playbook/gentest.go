@@ -221,6 +221,14 @@ func (e *genEntity) fixtureValue(f genField) string {
 		if f.Unique && f.Max == "" {
 			return f.number(false) + "+n"
 		}
+		if slices.ContainsFunc(e.service.RulesOf(e.Noun, RulePair), func(r Rule) bool { return slices.Contains(r.Fields, f.Field.Name) }) {
+			least, _ := strconv.Atoi(f.Min) // "" is no bound, and 0 serves
+			most, err := strconv.Atoi(f.Max)
+			if err != nil {
+				most = least + 1000
+			}
+			return fmt.Sprintf("%d+n%%%d", least+1, max(1, most-least))
+		}
 		return f.number(false)
 	case Decimal:
 		return f.number(true)
@@ -429,14 +437,14 @@ func (g *genService) UniqueTests() string {
 		for _, f := range e.Inputs {
 			if f.Unique && f.Field.Type != Reference {
 				value := e.fixtureValue(f)
-				c.add("n = serial.Add(1)\nc.create(%q, %q, %s)\nc.refuse(http.StatusConflict, %q, %q, %s)", e.Path, f.Field.Name, value, e.Path, f.Field.Name, value)
+				c.add("n %s serial.Add(1)\nc.create(%q, %q, %s)\nc.refuse(http.StatusConflict, %q, %q, %s)", map[bool]string{true: ":=", false: "="}[c.Len() == 0], e.Path, f.Field.Name, value, e.Path, f.Field.Name, value)
 				if f.Field.Type == String && f.Pointer {
 					c.add("c.create(%q)\nc.create(%q)", e.Path, e.Path)
 				}
 			}
 		}
 		if c.Len() > 0 {
-			fmt.Fprintf(&b, "\nfunc Test%sUnique(t *testing.T) {\nc := start(t)\nvar n int64\n%s}\n", e.Name, c.String())
+			fmt.Fprintf(&b, "\nfunc Test%sUnique(t *testing.T) {\nc := start(t)\n%s}\n", e.Name, c.String())
 		}
 		for _, f := range e.Inputs {
 			if f.Field.Type != Reference || f.Ref == e.Noun {

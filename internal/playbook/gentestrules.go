@@ -108,6 +108,7 @@ func (e *genEntity) ruleTest(c *code, r Rule) {
 		} else {
 			c.add("c.want(http.StatusNoContent, http.MethodDelete, path(%q, last), nil)\nc.create(%q, %q, parent[\"id\"])", e.Path, e.Path, r.Field)
 		}
+		e.raceTest(c, r, n, pairs)
 	case RulePair:
 		var pairs []string
 		for i, name := range r.Fields {
@@ -210,6 +211,17 @@ func (e *genEntity) ruleTest(c *code, r Rule) {
 		p := e.parent(c, "kept", r.Field, "")
 		c.add("one := c.create(%q, %q, kept[\"id\"])\nc.want(http.StatusConflict, http.MethodDelete, path(%q, kept), nil)\nc.want(http.StatusNoContent, http.MethodDelete, path(%q, one), nil)\nc.want(http.StatusNoContent, http.MethodDelete, path(%q, kept), nil)", e.Path, r.Field, p.Path, e.Path, p.Path)
 	}
+}
+
+// raceTest sends more requests at once than the rule lets through.
+func (e *genEntity) raceTest(c *code, r Rule, n int, pairs string) {
+	if n > 20 {
+		return
+	}
+	e.parent(c, "racing", r.Field, pairs)
+	c.add("var bodies []object\nfor range %d {\nbodies = append(bodies, c.valid(%q, %q, racing[\"id\"]))\n}", n+3, e.Path, r.Field)
+	c.add("var wg sync.WaitGroup\nvar accepted atomic.Int64\nfor _, body := range bodies {\nwg.Add(1)\ngo func() {\ndefer wg.Done()\nif status, _, _ := c.do(http.MethodPost, %q, c.token, body); status == http.StatusCreated {\naccepted.Add(1)\n}\n}()\n}\nwg.Wait()", e.Path)
+	c.add("if got := accepted.Load(); got != %d {\nt.Errorf(\"%%d of %%d at once were accepted, want %d\", got, len(bodies))\n}", n, n)
 }
 
 func (e *genEntity) dueTest(c *code, r Rule) {

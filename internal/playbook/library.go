@@ -78,6 +78,12 @@ var programNouns = []string{
 	"microservice", "endpoint", "crud", "website|webapp|frontend|dashboard", "web app|application|page|site", "daemon", "api for|to|that|with",
 }
 
+// leadingWords is how near to its start a task names its subject.
+const leadingWords = 6
+
+// lendingWords tell of a library of books, or a package in the post.
+var lendingWords = []string{"book|books|member|members|loan|loans|borrow|borrows|borrowing|lend|lends|patron|patrons|shelf|shelves", "package delivery|tracking", "deliver|delivers|courier|couriers|parcel|parcels"}
+
 // otherWork begins tasks that change what exists.
 var otherWork = strings.Fields("fix debug refactor upgrade update migrate optimize optimise improve rename review document bump investigate")
 
@@ -97,7 +103,7 @@ func parseLibrary(task string, facts Facts) (*LibrarySpec, []string, bool) {
 	}
 	found := findTopics(w)
 	if len(found) == 0 {
-		if !w.has("a|an|the|small|simple|go|golang|new library|package|lib for|to|that|which|of|with") {
+		if !w.has("go|golang library|package|lib|module", "library|package|lib for|to|that") || w.has(lendingWords...) {
 			return nil, nil, false
 		}
 		return &LibrarySpec{Name: "library"}, []string{strings.TrimSpace(task)}, true
@@ -126,7 +132,12 @@ func parseLibrary(task string, facts Facts) (*LibrarySpec, []string, bool) {
 	}
 	w.explain(libraryNouns...)
 	w.explain("generic|generics", "collection", "struct", "type", "algorithm", "interface", "class", "object", "implementation", "api")
+	w.explain(packagePhrases...)
 	w.explainFillers()
+	leads := found[0].at.from < leadingWords
+	if !w.claimed((asked || leads) && !w.has(lendingWords...)) {
+		return nil, nil, false
+	}
 	spec.settleNames(facts)
 	return spec, append(w.uncovered(), olderGo(facts)...), true
 }
@@ -193,11 +204,13 @@ func findTopics(w *wording) []foundTopic {
 	slices.SortStableFunc(all, func(a, b foundTopic) int {
 		return cmp.Or(cmp.Compare(a.at.from, b.at.from), cmp.Compare(b.at.to, a.at.to))
 	})
-	first := 0
+	first, last := 0, all[0].at
 	for i, f := range all {
-		overlaps := f.at.from < all[first].at.to
-		if all[first].Generic && !f.Generic && (overlaps || !w.listed(all[first].at, f.at)) {
-			first = i
+		switch {
+		case f.at.from >= last.to && w.listed(last, f.at):
+			last = f.at
+		case all[first].Generic && !f.Generic:
+			first, last = i, f.at
 		}
 	}
 	found := []foundTopic{all[first]}

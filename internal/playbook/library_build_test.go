@@ -82,6 +82,7 @@ func checkTree(t *testing.T, dir string) {
 }
 
 func TestEveryTopicBuilds(t *testing.T) {
+	skipIfShort(t)
 	for _, topic := range libraryTopics() {
 		for _, safe := range []bool{false, true} {
 			if safe && topic.Safety != "option" {
@@ -104,5 +105,13 @@ func TestEveryTopicBuilds(t *testing.T) {
 				checkTree(t, dir)
 			})
 		}
+	}
+}
+
+// skipIfShort leaves out what compiles and tests dozens of generated trees.
+func skipIfShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("generates, compiles and tests every topic or capability: minutes, without -short")
 	}
 }

@@ -193,6 +193,7 @@ func planLibrary(spec Spec, facts Facts) []Step {
 				code.Acceptance = append(code.Acceptance, fmt.Sprintf("%q: %s", c.Clause, c.As))
 			}
 		}
+		code.Description += assumed(t.Assume)
 		examples := Step{
 			Key: libraryStepKey(l, "examples", i), Title: "Show and measure package " + p.Name,
 			Description: "Examples with checked output that go doc shows, and benchmarks.",
@@ -206,6 +207,14 @@ func planLibrary(spec Spec, facts Facts) []Step {
 	}
 	ops.Writes = append(slices.Compact(ops.Writes), sharedFiles(facts)...)
 	return append(steps, ops)
+}
+
+// assumed tells what was chosen where the task leaves it open.
+func assumed(choices []string) string {
+	if len(choices) == 0 {
+		return ""
+	}
+	return " Assumed: " + strings.Join(choices, "; ") + "."
 }
 
 // libraryReadme is where package i is described, never over an existing file.

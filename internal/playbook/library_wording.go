@@ -1,6 +1,7 @@
 package playbook
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -111,7 +112,8 @@ func wordStem(word string) string {
 }
 
 // find returns where phrase occurs. A phrase is a sequence of words; a|b is
-// either, a? may be missing, # is a number, * is any one word. Words are
+// either, a? may be missing, # is a number, #.# a
+// version, * any one word. Words are
 // compared by their stems, unless written 'exactly'.
 func (w *wording) find(phrase string) []wordSpan {
 	var spans []wordSpan
@@ -122,6 +124,20 @@ func (w *wording) find(phrase string) []wordSpan {
 		}
 	}
 	return spans
+}
+
+// findAny returns where any of the phrases occurs.
+func (w *wording) findAny(phrases []string) []wordSpan {
+	var all []wordSpan
+	for _, p := range phrases {
+		all = append(all, w.find(p)...)
+	}
+	return all
+}
+
+// compare orders spans by where they begin, the longer first.
+func (s wordSpan) compare(other wordSpan) int {
+	return cmp.Or(cmp.Compare(s.from, other.from), cmp.Compare(other.to, s.to))
 }
 
 func (w *wording) matchAt(i int, parts []string) (int, bool) {
@@ -146,6 +162,7 @@ func (t taskWord) matches(part string) bool {
 		switch {
 		case alternative == "*",
 			alternative == "#" && t.isNumber(),
+			alternative == "#.#" && t.lower[0] <= '9' && strings.Trim(t.lower, "0123456789.x") == "",
 			exact != alternative && exact == t.lower,
 			exact == alternative && wordStem(alternative) == t.stem:
 			return true
@@ -251,6 +268,18 @@ func (w *wording) clauseOf(s wordSpan) string {
 	return w.quote(c)
 }
 
+// claimed reports whether a task that was understood in part is what it was
+// taken for: all of it is understood, or it says so and most of it is.
+func (w *wording) claimed(said bool) bool {
+	unexplained := 0
+	for _, t := range w.words {
+		if !t.used {
+			unexplained++
+		}
+	}
+	return unexplained == 0 || said && unexplained*2 <= len(w.words)
+}
+
 // uncovered quotes the clauses in which something is unexplained, in order.
 func (w *wording) uncovered() []string {
 	var out []string
@@ -278,19 +307,22 @@ of for to from into in on at as with and or also plus both then so if via over w
 go golang code project repo repository module function functions method methods implementation implementing
 simple small tiny little lightweight clean idiomatic efficient fast quick robust reliable tested documented easy basic minimal
 modern proper good nice full complete reusable new common standard typical usual various different given specified certain
+implements implemented creates creating builds building makes making provides providing offers offering writes allowing enabling
 well production ready high quality performance performant readable correct correctly properly useful helpful handy
 user users someone people etc operation operations feature features functionality capability capabilities
-able work works working handle handles handling flexible customizable own other another following e.g eg i.e`
+able work works working handle handles handling flexible customizable own other another following e.g eg i.e / & but too while mode respect respects respecting like such`
 
-// qualityPhrases are wishes that every generated program meets.
+// qualityPhrases are wishes that every generated program and package meets.
 var qualityPhrases = []string{
-	"unit|table|property|fuzz? test", "test|testing|tests", "test coverage", "doc|docs|documentation|godoc|comment", "readme",
-	"example", "benchmark", "ci", "github action|actions|workflow",
+	"unit|table|example? test", "test|testing|tests", "doc|docs|documentation|godoc|comment", "readme", "example", "ci", "github action|actions|workflow",
 	"no|zero|without external|third? part? dependency|dependencies", "no|zero|without dependency|dependencies",
 	"without|no any? external|third-party dependency|dependencies|package|library|libraries", "dependency free", "standard|std library only?", "only? the? standard|std library",
 	"stdlib only?", "only stdlib",
-	"error handling", "clear|good|helpful|meaningful|useful|descriptive error message?", "type safe|safety", "best practice", "makefile", "edge case", "good? error", "gofmt", "go vet",
+	"error handling", "clear|good|proper|helpful|meaningful|useful|descriptive error message?", "best practice", "edge case", "gofmt", "go vet",
 }
+
+// packagePhrases are wishes that every generated package meets besides.
+var packagePhrases = []string{"benchmark", "property|property-based based? test", "type safe|safety"}
 
 // explainFillers marks what carries no wish, and the qualities that hold anyway.
 func (w *wording) explainFillers() {

@@ -201,7 +201,7 @@ var hasClause = regexp.MustCompile(`^@(\w+) (?:must )?(?:has|have|consists? of|c
 // not only relations or limits.
 func (p *reader) declares(rest string) bool {
 	own := slices.ContainsFunc(listSep.Split(rest, -1), func(s string) bool { return s != "" && !strings.Contains(s, "@") })
-	return own && !strings.HasPrefix(rest, "at most") && !strings.HasPrefix(rest, "at least") && !strings.HasPrefix(rest, "only") && !strings.HasPrefix(rest, "#")
+	return own && !counted.MatchString(rest) && !strings.HasPrefix(rest, "at most") && !strings.HasPrefix(rest, "at least") && !strings.HasPrefix(rest, "only") && !strings.HasPrefix(rest, "#")
 }
 
 func (p *reader) useKnown(noun string) {

@@ -7,11 +7,14 @@ package playbook
 
 import (
 	"fmt"
+
+	"conclave"
 )
 
 // Build returns the files of one step. decisions maps the key of a question
 // to the key of the chosen option; without one, the option that is the
-// default holds. It fails for a step that the playbook can't do, and before
+// default holds. It fails with ErrUnsupported for an archetype that is planned
+// only, ErrNotFound for a step that is not in the plan, and ErrConflict before
 // it would overwrite a file of the repository.
 func Build(spec Spec, facts Facts, decisions map[string]string, stepKey string) ([]File, error) {
 	switch spec.Archetype {
@@ -22,6 +25,6 @@ func Build(spec Spec, facts Facts, decisions map[string]string, stepKey string) 
 	case Library:
 		return buildLibrary(spec, facts, stepKey)
 	default:
-		return nil, fmt.Errorf("the playbook builds no %q tasks", spec.Archetype)
+		return nil, fmt.Errorf("building a task of archetype %q: %w", spec.Archetype, conclave.ErrUnsupported)
 	}
 }

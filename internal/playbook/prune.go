@@ -51,7 +51,7 @@ func unused(name string, files map[string]string) ([]int, error) {
 	for _, d := range file.Decls {
 		switch d := d.(type) {
 		case *ast.FuncDecl:
-			if !d.Name.IsExported() && d.Name.Name != "init" && uses(d.Name.Name, files) == 1 && !interfaceMethod(d, files) {
+			if !d.Name.IsExported() && d.Name.Name != "init" && !called(d, files) && !interfaceMethod(d, files) {
 				return span(d, d.Doc), nil
 			}
 		case *ast.GenDecl:
@@ -80,6 +80,21 @@ func uses(word string, files map[string]string) int {
 		n += len(re.FindAllString(goComment.ReplaceAllString(src, ""), -1))
 	}
 	return n
+}
+
+// called reports whether anything says the function's name, or calls a method
+// of that name.
+func called(d *ast.FuncDecl, files map[string]string) bool {
+	if d.Recv == nil {
+		return uses(d.Name.Name, files) > 1
+	}
+	re := regexp.MustCompile(`\.` + regexp.QuoteMeta(d.Name.Name) + `\b`)
+	for _, src := range files {
+		if re.MatchString(goComment.ReplaceAllString(src, "")) {
+			return true
+		}
+	}
+	return false
 }
 
 // interfaceMethod reports whether the method's name is one of an interface.

@@ -41,8 +41,8 @@ func Rank(role string, q Question, spec Spec, facts Facts) []string {
 	var all []ranked
 	for _, o := range q.Options {
 		r := ranked{option: o}
-		for criterion, w := range weights {
-			r.score += w * o.Scores[criterion]
+		for _, criterion := range slices.Sorted(maps.Keys(weights)) { // sums of floats depend on their order
+			r.score += weights[criterion] * o.Scores[criterion]
 		}
 		all = append(all, r)
 	}

@@ -10,6 +10,7 @@ var (
 	manyOf     = regexp.MustCompile(`^@(\w+) (?:can )?(?:has|have|contains?|includes?|owns?|consists? of|can own|can contain|can include) (?:many|multiple|several|#0 or (?:more|above)|any number of|list of|collection of|number of|more than #1)? ?@(\w+)$`)
 	belongsTo  = regexp.MustCompile(`^@(\w+) (?:must |can |always )?(?:belongs?|is (?:written|made|placed|created|owned|posted|submitted|taught|given|assigned|linked|attached|associated|related|tied|booked|issued|recorded|left|authored|supplied|published|sold|held)|are (?:written|made|placed|created|owned|posted|submitted|taught|given|assigned|linked|attached|associated|related|tied|booked|issued|recorded|left|authored|supplied|published|sold|held)|is|are|be|references?|refers?|points?|links?|must be|be assigned|be linked)(?: (?:to|by|for|with|in|on|of|at|from))? (?:exactly )?(?:#1 )?((?:@\w+)(?: ?(?:,|and)(?: ?and)? ?(?:(?:to|by|for|with|in|on|of|at|from) )?(?:exactly )?(?:#1 )?@\w+)*)$`)
 	ofOther    = regexp.MustCompile(`^@(\w+) (?:for|of|by|in|at|on) ((?:@\w+)(?: ?(?:,|and)(?: ?and)? ?(?:(?:by|for|in|on|of|at) )?@\w+)*)$`)
+	counted    = regexp.MustCompile(`^(?:between|exactly|from|above|under|enough|no) | of its own`)
 	entityName = regexp.MustCompile(`@(\w+)`)
 	statusIs   = regexp.MustCompile(`^@(\w+) (?:is|are|can be|must be|has status)(?: either| one of)? (\w[\w-]*(?: ?(?:,|or) ?(?:or )?\w[\w-]*)* or \w[\w-]*)$`)
 	cascades   = regexp.MustCompile(`^(?:deleting|removing|when|if)? ?@(\w+)(?: is (?:deleted|removed))?,? ?(?:also )?(?:deletes|removes|delete|remove|cascades to|cascade to|cascades|takes with) (?:it |of |to )?@(\w+)$`)
@@ -53,7 +54,7 @@ func (p *reader) structure(c *clause, s string) bool {
 	}
 	if m := hasClause.FindStringSubmatch(s); m != nil && p.entity(m[1]) != nil {
 		rest := m[2]
-		if strings.HasPrefix(rest, "at most") || strings.HasPrefix(rest, "only") || strings.HasPrefix(rest, "#") || strings.HasPrefix(rest, "at least") || subordinators[strings.Fields(rest)[0]] || strings.Contains(rest, " of its own") {
+		if strings.HasPrefix(rest, "at most") || strings.HasPrefix(rest, "only") || strings.HasPrefix(rest, "#") || strings.HasPrefix(rest, "at least") || subordinators[strings.Fields(rest)[0]] || counted.MatchString(rest) {
 			return false
 		}
 		n := slices.IndexFunc(c.toks, func(t lexeme) bool {

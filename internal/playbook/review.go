@@ -235,7 +235,11 @@ func Judge(role string, spec Spec, facts Facts, steps []Step) (approve bool, rea
 			against = append(against, fmt.Sprintf("%s “%s” has no acceptance criterion", rule.ID, rule.Clause))
 		}
 	}
-	checked = append(checked, fmt.Sprintf("all %d rules of the task have a criterion and a step", len(spec.Rules)))
+	if n := len(spec.Rules); n > 0 && len(against) == 0 {
+		checked = append(checked, fmt.Sprintf("%s of the task, each with a criterion and a step: %s", amount(n, "rule"), ruleIDs(spec)))
+	} else if n == 0 {
+		checked = append(checked, fmt.Sprintf("%s with %s to be held against", amount(len(steps), "step"), amount(len(all), "criterion")))
+	}
 	for i, a := range steps {
 		for _, b := range steps[i+1:] {
 			if reaches(index, a.Key, b.Key, map[string]bool{}) || reaches(index, b.Key, a.Key, map[string]bool{}) {
@@ -305,4 +309,22 @@ func overlapping(a, b string) bool {
 		}
 	}
 	return false
+}
+
+func amount(n int, noun string) string {
+	switch {
+	case n == 1:
+		return "1 " + noun
+	case strings.HasSuffix(noun, "criterion"):
+		return fmt.Sprintf("%d criteria", n)
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func ruleIDs(spec Spec) string {
+	var ids []string
+	for _, r := range spec.Rules {
+		ids = append(ids, r.ID)
+	}
+	return strings.Join(ids, ", ")
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"conclave"
 )
 
 // buildService generates the files of one step of a service.
@@ -18,11 +20,11 @@ func buildService(spec Spec, facts Facts, decisions map[string]string, stepKey s
 	}
 	files, ok := all[stepKey]
 	if !ok {
-		return nil, fmt.Errorf("the plan of a service has no step %q", stepKey)
+		return nil, fmt.Errorf("the plan of a service has no step %q: %w", stepKey, conclave.ErrNotFound)
 	}
 	for _, f := range files {
 		if facts.Has(f.Path) {
-			return nil, fmt.Errorf("%s exists and would be overwritten", f.Path)
+			return nil, fmt.Errorf("%s exists and would be overwritten: %w", f.Path, conclave.ErrConflict)
 		}
 	}
 	return files, nil

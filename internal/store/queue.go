@@ -71,7 +71,7 @@ func (q *queue) config() *river.Config {
 		JobTimeout:        -1, // work ends with its own deadline
 		MaxAttempts:       5,
 		FetchCooldown:     2 * time.Millisecond,
-		FetchPollInterval: time.Second, // only the fallback: a commit wakes the workers
+		FetchPollInterval: 3 * time.Second, // only the fallback: a commit wakes the workers
 		// The sweeper puts work back, by heartbeat and epoch; a rescue by age
 		// would do it a second time.
 		RescueStuckJobsAfter:        24 * time.Hour,

@@ -111,6 +111,10 @@ func (tx *Tx) steps(run conclave.RunID) ([]conclave.Step, error) {
 	return listDocs[conclave.Step](tx, `SELECT doc FROM steps WHERE run = $1 ORDER BY position`, string(run))
 }
 
+func (tx *Tx) approvals(run conclave.RunID) ([]conclave.Approval, error) {
+	return listDocs[conclave.Approval](tx, `SELECT doc FROM approvals WHERE run = $1 ORDER BY asked`, string(run))
+}
+
 func (tx *Tx) putStep(step conclave.Step) error {
 	doc, err := encode(step)
 	if err != nil {
@@ -163,7 +167,7 @@ func (s runStore) Run(ctx context.Context, id conclave.RunID) (workflow.State, e
 		if st.Steps, err = tx.steps(id); err != nil {
 			return err
 		}
-		st.Approvals, err = listDocs[conclave.Approval](tx, `SELECT doc FROM approvals WHERE run = $1 ORDER BY asked`, string(id))
+		st.Approvals, err = tx.approvals(id)
 		return err
 	})
 	return st, err
@@ -237,6 +241,9 @@ func (s runStore) ClaimStep(ctx context.Context, id conclave.StepID, epoch int64
 			return err
 		}
 		if st.Steps, err = tx.steps(step.Run); err != nil {
+			return err
+		}
+		if st.Approvals, err = tx.approvals(step.Run); err != nil {
 			return err
 		}
 		st.Tenant = tenant

@@ -108,7 +108,14 @@ func (db *DB) openSQLite(path string) error {
 		}
 		return sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode()+more)
 	}
-	var err error
+	// Made here, so that nobody else can read what agents say.
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return conclave.Errorf(conclave.ErrUnavailable, "open the database: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return conclave.Errorf(conclave.ErrUnavailable, "open the database: %w", err)
+	}
 	if db.write, err = open("&_txlock=immediate"); err != nil {
 		return conclave.Errorf(conclave.ErrUnavailable, "open %s: %w", path, err)
 	}

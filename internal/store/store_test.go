@@ -173,9 +173,10 @@ func TestIdempotencyKey(t *testing.T) {
 func TestConcurrentWritersShareCommits(t *testing.T) {
 	onEach(t, func(t *testing.T, db *store.DB) {
 		var wg sync.WaitGroup
+		in, out := int64(1), int64(2)
 		for i := range 200 {
 			wg.Go(func() {
-				err := db.ModelCalls().Record(t.Context(), conclave.ModelCall{Run: "run-1", Model: fmt.Sprint(i), InputTokens: 1, OutputTokens: 2})
+				err := db.ModelCalls().Record(t.Context(), conclave.ModelCall{Run: "run-1", Model: fmt.Sprint(i), InputTokens: &in, OutputTokens: &out})
 				if err != nil {
 					t.Error(err)
 				}
@@ -185,6 +186,14 @@ func TestConcurrentWritersShareCommits(t *testing.T) {
 		u, err := db.ModelCalls().Usage(t.Context(), conclave.GetUsage{Run: "run-1"})
 		if err != nil || *u.ModelCalls != 200 || *u.InputTokens != 200 || *u.OutputTokens != 400 || u.CostUSD != nil {
 			t.Errorf("usage %+v, %v", u, err)
+		}
+		if err := db.ModelCalls().Record(t.Context(), conclave.ModelCall{Run: "run-1", Model: "m", OutputTokens: &out}); err != nil {
+			t.Fatal(err)
+		}
+		// What one call did not tell is not known of all of them.
+		u, err = db.ModelCalls().Usage(t.Context(), conclave.GetUsage{Run: "run-1"})
+		if err != nil || *u.ModelCalls != 201 || u.InputTokens != nil || u.OutputTokens != nil {
+			t.Errorf("usage with a call that was not measured %+v, %v", u, err)
 		}
 	})
 }

@@ -30,7 +30,7 @@ const (
 )
 
 const (
-	heartbeatEvery = 2 * time.Second
+	heartbeatEvery = 3 * time.Second
 	staleAfter     = 10 * time.Second
 )
 

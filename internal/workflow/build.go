@@ -69,7 +69,7 @@ func build(ctx context.Context, w *work) (Transition, error) {
 	var lease conclave.Worktree
 	if in.Lease != nil {
 		lease = *in.Lease
-	} else if lease, err = w.s.o.Worktrees.Lease(ctx, conclave.LeaseWorktree{Key: w.key("lease"), Run: w.Run.ID, Step: ps.Key,
+	} else if lease, err = w.s.o.Worktrees.Lease(ctx, conclave.LeaseWorktree{Key: string(w.step.ID) + "/lease", Run: w.Run.ID, Step: ps.Key, // the same when it is tried again
 		Repo: w.Run.Repo, Base: w.Run.Base, Writes: ps.Writes}); err != nil {
 		return Transition{}, fmt.Errorf("lease a worktree: %w", err)
 	}
@@ -93,7 +93,7 @@ func build(ctx context.Context, w *work) (Transition, error) {
 			newStep(kindDeliver, "deliver.needs-model", "Write the report", deliverInput{Vote: in.Vote, NeedsModel: []string{reply.NeedsModel}}, w.step.Key)), nil
 	}
 	commit, err := w.s.o.Worktrees.Commit(ctx, conclave.CommitWorktree{Key: w.key("commit"), ID: lease.ID, Author: task.Agent,
-		Message: commitMessage(facts.CommitStyle, ps, in, reply, w.Run)})
+		Message: commitMessage(facts.CommitStyle, p.Archetype, ps, in, reply, w.Run)})
 	if err != nil {
 		return Transition{}, fmt.Errorf("commit the work of %s: %w", task.Agent, err)
 	}
@@ -119,14 +119,16 @@ func roundKey(kind, step string, round int) string {
 }
 
 // commitMessage follows the repository's convention.
-func commitMessage(style string, ps conclave.PlanStep, in buildInput, reply conclave.BuildReply, run conclave.Run) string {
+func commitMessage(style, archetype string, ps conclave.PlanStep, in buildInput, reply conclave.BuildReply, run conclave.Run) string {
 	title := ps.Title
 	if in.Why != "" {
 		title = "Mend " + lowerFirst(title)
+	} else if !startsWithVerb(title) {
+		title = "Add " + lowerFirst(title)
 	}
 	if style == "conventional" {
 		kind := "feat"
-		if in.Why != "" || strings.Contains(ps.Key, "repair") {
+		if in.Why != "" || archetype == "repair" {
 			kind = "fix"
 		}
 		title = fmt.Sprintf("%s(%s): %s", kind, ps.Key, lowerFirst(title))
@@ -136,6 +138,15 @@ func commitMessage(style string, ps conclave.PlanStep, in buildInput, reply conc
 	}
 	body := reply.Summary
 	return fmt.Sprintf("%s\n\n%s\n\nConclave-Run: %s\nConclave-Step: %s\n", title, strings.TrimSpace(body), run.ID, ps.Key)
+}
+
+// startsWithVerb reports whether a title reads as an order already.
+func startsWithVerb(title string) bool {
+	first, _, _ := strings.Cut(title, " ")
+	return slices.Contains([]string{"Add", "Analyse", "Apply", "Build", "Change", "Check", "Connect", "Convert", "Cover", "Create", "Define", "Describe",
+		"Document", "Fix", "Format", "Give", "Handle", "Implement", "Keep", "Let", "Make", "Mend", "Move", "Package", "Parse", "Port", "Prepare", "Prove",
+		"Read", "Record", "Refactor", "Remove", "Rename", "Repair", "Replace", "Run", "Serve", "Ship", "Show", "Split", "Store", "Test", "Turn", "Update",
+		"Upgrade", "Use", "Verify", "Wire", "Write"}, first)
 }
 
 func lowerFirst(s string) string {

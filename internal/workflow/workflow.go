@@ -304,6 +304,9 @@ func (s *Service) HandleStep(ctx context.Context, id string, epoch int64) error 
 		log.Warn("step did not succeed", "attempt", step.Attempt, "error", err)
 		t = failure(step, err)
 	}
+	if t.End != "" {
+		s.bill(ctx, st.Run.ID, &t)
+	}
 	killpoint.At("finish.before")
 	err = s.o.Store.FinishStep(ctx, step, t)
 	killpoint.At("finish.after")
@@ -315,6 +318,22 @@ func (s *Service) HandleStep(ctx context.Context, id string, epoch int64) error 
 		return err
 	}
 	return nil
+}
+
+// bill writes into a run that ends what it cost, however it ends.
+func (s *Service) bill(ctx context.Context, id conclave.RunID, t *Transition) {
+	usage, err := s.o.Models.Usage(ctx, conclave.GetUsage{Run: id})
+	if err != nil {
+		s.log.Warn("what the run cost can't be told", "run", id, "error", err)
+		return
+	}
+	change := t.Run
+	t.Run = func(r *conclave.Run) {
+		if change != nil {
+			change(r)
+		}
+		r.Usage = usage
+	}
 }
 
 const maxAttempts = 4

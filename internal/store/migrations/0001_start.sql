@@ -205,8 +205,8 @@ CREATE TABLE model_calls (
   agent TEXT NOT NULL,
   model TEXT NOT NULL,
   status BIGINT NOT NULL,
-  input_tokens BIGINT NOT NULL,
-  output_tokens BIGINT NOT NULL,
+  input_tokens BIGINT,
+  output_tokens BIGINT,
   cost_usd DOUBLE PRECISION,
   at BIGINT NOT NULL,
   doc TEXT NOT NULL
