@@ -345,4 +345,3 @@ func newRepo(t *testing.T, files map[string]string) string {
 	runGit(t, dir, "commit", "--quiet", "--allow-empty", "--message=Begin")
 	return dir
 }
-

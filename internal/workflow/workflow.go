@@ -15,6 +15,7 @@ import (
 	"conclave"
 	"conclave/internal/evidence"
 	"conclave/internal/git"
+	"conclave/internal/killpoint"
 )
 
 // State is a run with what belongs to it.
@@ -309,7 +310,10 @@ func (s *Service) HandleStep(ctx context.Context, id string, epoch int64) error 
 	if t.End != "" {
 		s.bill(ctx, st.Run.ID, &t)
 	}
-	if err := s.o.Store.FinishStep(ctx, step, t); err != nil {
+	killpoint.At("finish.before")
+	err = s.o.Store.FinishStep(ctx, step, t)
+	killpoint.At("finish.after")
+	if err != nil {
 		if errors.Is(err, conclave.ErrConflict) {
 			log.Info("step was taken over", "epoch", step.Epoch)
 			return nil
