@@ -38,7 +38,7 @@ func allowed() map[string][]string {
 		"internal/agent":       with(service, "playbook"),
 		"internal/agentpool":   with(service, "agent", "a2awire"),
 		"internal/monitor":     service,
-		"internal/restwire":    {""},
+		"internal/restwire":    {"", "killpoint"},
 		"internal/mcpwire":     {"", "restwire"},
 		"internal/a2awire":     {""},
 		// The store implements what the services declare; none of them knows it.

@@ -18,6 +18,7 @@ import (
 
 	"conclave"
 	"conclave/internal/identity"
+	"conclave/internal/killpoint"
 )
 
 // Receipts remembers what an agent has answered, so that a message that is
@@ -132,9 +133,11 @@ func (a *Agent) Handle(ctx context.Context, m Message) (Answer, error) {
 		if err != nil {
 			return Answer{}, fmt.Errorf("encoding the reply to %s: %w", m.ID, err)
 		}
+		killpoint.At("receipt.before")
 		if err := a.opts.Receipts.Put(ctx, a.opts.Name, m.ID, reply); err != nil {
 			return Answer{}, fmt.Errorf("keeping the reply to %s: %w", m.ID, err)
 		}
+		killpoint.At("receipt.after")
 	}
 	return answer, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"conclave"
 	"conclave/internal/a2awire"
+	"conclave/internal/killpoint"
 )
 
 const (
@@ -93,7 +94,9 @@ func (h *Hub) candidates(t Task, agents []conclave.Agent) (ready []conclave.Agen
 
 // deliver speaks to the agent and settles what came of it.
 func (h *Hub) deliver(ctx context.Context, t Task, a conclave.Agent) error {
+	killpoint.At("deliver.before")
 	result, err := h.speak(ctx, t, a)
+	killpoint.At("deliver.after")
 	var overtaken *overtakenError
 	switch {
 	case errors.As(err, &overtaken):
@@ -176,7 +179,9 @@ func (h *Hub) settle(ctx context.Context, t Task, s Settle) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
 	defer cancel()
+	killpoint.At("settle.before")
 	_, err := h.opts.Store.Settle(ctx, s)
+	killpoint.At("settle.after")
 	if errors.Is(err, conclave.ErrConflict) {
 		return nil
 	}

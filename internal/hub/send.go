@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"conclave"
+	"conclave/internal/killpoint"
 )
 
 // maxText and maxData bound one message.
@@ -69,6 +70,7 @@ func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
 	}
 
 	id := conclave.TaskID(conclave.NewID("task"))
+	killpoint.At("send.before")
 	t, _, err := h.opts.Store.Accept(ctx, Accept{
 		Tenant: caller.Tenant, Key: in.Key, Call: call, Exclude: in.Exclude,
 		Task: conclave.Task{ID: id, Conversation: in.Conversation, Run: in.Run, From: from, To: in.To, Kind: in.Kind},
@@ -80,6 +82,7 @@ func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
 	if err != nil {
 		return Task{}, fmt.Errorf("keeping a message to %s: %w", in.To, err)
 	}
+	killpoint.At("send.after")
 	return t, nil
 }
 

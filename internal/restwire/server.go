@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"conclave"
+	"conclave/internal/killpoint"
 )
 
 const (
@@ -201,6 +202,9 @@ func (s *server) call(in *input, impl any) func(http.ResponseWriter, *http.Reque
 		out, err := Call(r.Context(), in.op, impl, arg)
 		if err != nil {
 			return err
+		}
+		if in.op.Effect == conclave.Changes {
+			killpoint.At("answer.before")
 		}
 		return writeResult(w, in.op, out)
 	}
