@@ -27,20 +27,50 @@ func overlaps(x, y string) bool {
 	case deepX && deepY:
 		return strings.HasPrefix(dx, dy) || strings.HasPrefix(dy, dx)
 	case deepX:
-		return strings.HasPrefix(y, dx)
+		return below(dx, y)
 	case deepY:
-		return strings.HasPrefix(x, dy)
+		return below(dy, x)
 	}
-	if path.Dir(x) != path.Dir(y) {
+	xs, ys := strings.Split(x, "/"), strings.Split(y, "/")
+	return len(xs) == len(ys) && meetAll(xs, ys)
+}
+
+// below reports whether a pattern can name something under a folder.
+func below(dir, pattern string) bool {
+	above, inside := path.Split(dir) // inside is empty unless dir is no folder: "a/b" of "a/b**"
+	folders, names := strings.Split(above, "/"), strings.Split(pattern, "/")
+	n := len(folders) - 1
+	if len(names) <= n || !meetAll(folders[:n], names[:n]) {
 		return false
 	}
-	if match, err := path.Match(x, y); err == nil && match {
-		return true
+	return meet(inside+"*", names[n])
+}
+
+func meetAll(xs, ys []string) bool {
+	for i := range xs {
+		if !meet(xs[i], ys[i]) {
+			return false
+		}
 	}
-	match, err := path.Match(y, x)
-	// Two patterns with wildcards in one folder may meet in a name that neither
-	// spells; then they are taken to overlap.
-	return err == nil && match || strings.ContainsAny(x, "*?[") && strings.ContainsAny(y, "*?[") && path.Ext(x) == path.Ext(y)
+	return true
+}
+
+// meet reports whether two patterns of one name can match the same name. Two
+// with wildcards may meet in a name that neither spells: they do unless what
+// they begin or end with differs.
+func meet(x, y string) bool {
+	const wild, ends = `*?[\`, `*?]\`
+	if !strings.ContainsAny(x, wild) {
+		match, err := path.Match(y, x)
+		return err == nil && match
+	}
+	if !strings.ContainsAny(y, wild) {
+		match, err := path.Match(x, y)
+		return err == nil && match
+	}
+	bx, by := x[:strings.IndexAny(x, wild)], y[:strings.IndexAny(y, wild)]
+	ex, ey := x[strings.LastIndexAny(x, ends)+1:], y[strings.LastIndexAny(y, ends)+1:]
+	return (strings.HasPrefix(bx, by) || strings.HasPrefix(by, bx)) && (strings.HasSuffix(ex, ey) || strings.HasSuffix(ey, ex))
 }
 
 // WritesAllow reports whether a write set covers a path. An empty set covers nothing,

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 
 	"conclave"
 	"conclave/internal/evidence"
@@ -133,8 +135,8 @@ func commitMessage(style, archetype string, ps conclave.PlanStep, in buildInput,
 		}
 		title = fmt.Sprintf("%s(%s): %s", kind, ps.Key, lowerFirst(title))
 	}
-	if len(title) > 72 {
-		title = strings.TrimSpace(title[:69]) + "..."
+	if letters := []rune(title); len(letters) > 72 {
+		title = strings.TrimSpace(string(letters[:69])) + "..."
 	}
 	body := reply.Summary
 	return fmt.Sprintf("%s\n\n%s\n\nConclave-Run: %s\nConclave-Step: %s\n", title, strings.TrimSpace(body), run.ID, ps.Key)
@@ -150,10 +152,14 @@ func startsWithVerb(title string) bool {
 }
 
 func lowerFirst(s string) string {
-	if s == "" || (len(s) > 1 && s[1] >= 'A' && s[1] <= 'Z') {
+	if s == "" {
 		return s
 	}
-	return strings.ToLower(s[:1]) + s[1:]
+	first, size := utf8.DecodeRuneInString(s)
+	if second, _ := utf8.DecodeRuneInString(s[size:]); unicode.IsUpper(second) {
+		return s // an abbreviation
+	}
+	return strings.ToLower(string(first)) + s[size:]
 }
 
 type verifyOut struct {

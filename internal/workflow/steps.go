@@ -239,7 +239,7 @@ func (w *work) decide(ctx context.Context, purpose string, m conclave.Motion) (d
 			return *st.Decision, false, nil
 		}
 		if st.Motion.State == conclave.MotionWaiting {
-			d.Motion = st.Motion
+			d.Motion, d.Ballots = st.Motion, st.Ballots
 			return d, true, nil
 		}
 	}
@@ -280,13 +280,17 @@ func (w *work) vote(ctx context.Context, purpose string, m conclave.Motion) (d c
 	}
 }
 
-// bestCases puts both sides on one page.
+// bestCases puts both sides on one page, each voter with their newest word.
 func bestCases(d conclave.Decision) string {
+	last := map[conclave.AgentName]int{}
+	for _, ballot := range d.Ballots {
+		last[ballot.Voter] = max(last[ballot.Voter], ballot.Round)
+	}
 	var b strings.Builder
 	for _, v := range []conclave.Verdict{conclave.VerdictApprove, conclave.VerdictReject} {
 		fmt.Fprintf(&b, "%s:\n", v)
 		for _, ballot := range d.Ballots {
-			if ballot.Verdict == v {
+			if ballot.Verdict == v && ballot.Round == last[ballot.Voter] {
 				fmt.Fprintf(&b, "- %s: %s\n", ballot.Voter, strings.Join(ballot.Reasons, "; "))
 			}
 		}
