@@ -44,6 +44,7 @@ type Motion struct {
 	Rule         Rule            `json:"rule"`
 	Rounds       int             `json:"rounds"` // how many before it is escalated
 	Deadline     time.Time       `json:"deadline"`
+	Escalate     time.Time       `json:"escalate,omitzero"`  // when it goes to a senior if no round has decided; the deadline when absent
 	Material     json.RawMessage `json:"material,omitempty"` // an Assignment that voters read
 	Human        string          `json:"human"`              // on whose behalf
 	Round        int             `json:"round"`

@@ -382,7 +382,7 @@ func (s *Service) climb(ctx context.Context, m conclave.Motion, epoch int64) err
 				Reason: result.Reason, Ballots: st.Ballots, Ladder: append(m.Ladder, came), DecidedBy: "vote"}, epoch)
 			return err
 		}
-		if m.Round < m.Rounds && time.Now().Before(m.Deadline) {
+		if m.Round < m.Rounds && time.Now().Before(roundsEnd(m)) {
 			if m, err = s.o.Store.Advance(ctx, m.ID, epoch, came); err != nil {
 				return err
 			}
@@ -390,6 +390,14 @@ func (s *Service) climb(ctx context.Context, m conclave.Motion, epoch int64) err
 		}
 		return s.senior(ctx, st, epoch, came)
 	}
+}
+
+// roundsEnd is when rounds are over and the senior's turn comes.
+func roundsEnd(m conclave.Motion) time.Time {
+	if !m.Escalate.IsZero() && m.Escalate.Before(m.Deadline) {
+		return m.Escalate
+	}
+	return m.Deadline
 }
 
 // settled reports whether a result ends the vote: an approval or a choice does;
@@ -418,7 +426,7 @@ func settled(m conclave.Motion, r consensus.Result, ballots []conclave.Ballot) b
 // round asks every voter that has not voted in it, and ends when the outcome is
 // final, all have answered, or the deadline has passed.
 func (s *Service) round(ctx context.Context, m conclave.Motion) (consensus.Result, []string, error) {
-	ctx, cancel := context.WithDeadline(ctx, m.Deadline)
+	ctx, cancel := context.WithDeadline(ctx, roundsEnd(m))
 	defer cancel()
 	outer := context.WithoutCancel(ctx)
 	before, err := s.o.Store.Get(outer, m.ID)

@@ -95,7 +95,7 @@ func jsonFields(typ reflect.Type, into map[string]string) {
 		if name == "-" {
 			continue
 		}
-		optional := strings.Contains(options, "omitempty")
+		optional := strings.Contains(options, "omitempty") || strings.Contains(options, "omitzero")
 		kind := goForm(f.Type)
 		switch f.Type.Kind() {
 		case reflect.Slice, reflect.Pointer, reflect.Map:

@@ -225,7 +225,7 @@ func taskError(t conclave.Task) error {
 // come to a human, whose word is not there yet.
 func (w *work) decide(ctx context.Context, purpose string, m conclave.Motion) (d conclave.Decision, waiting bool, err error) {
 	m.Run, m.Conversation, m.Human = w.Run.ID, w.Run.Conversation, w.Run.Human
-	m.Rounds = 2
+	m.Rounds, m.Escalate = 2, w.step.Started.Add(w.s.o.Config.Escalate)
 	m, err = w.s.o.Council.Convene(ctx, conclave.ConveneMotion{Key: w.key(purpose), Motion: m})
 	if err != nil {
 		return d, false, fmt.Errorf("convene a vote: %w", err)

@@ -175,6 +175,7 @@ export interface Motion {
   rule: Rule;
   rounds: number;
   deadline: string;
+  escalate?: string;
   material?: Json;
   human: string;
   round: number;
