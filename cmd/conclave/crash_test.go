@@ -363,7 +363,7 @@ func TestCrash(t *testing.T) {
 	if len(want.Odd) > 0 {
 		t.Fatalf("an undisturbed run is odd already:\n%s", strings.Join(want.Odd, "\n"))
 	}
-	for _, name := range []string{"commit", "ref", "checkout", "land", "send", "deliver", "settle", "receipt", "finish"} {
+	for _, name := range []string{"commit", "ref", "checkout", "land", "send", "deliver", "settle", "receipt", "release", "finish"} {
 		if counts[name+".before"] == 0 || counts[name+".after"] == 0 {
 			t.Errorf("no run passes %s.before and %s.after: %v", name, name, counts)
 		}
@@ -383,6 +383,9 @@ func TestCrash(t *testing.T) {
 		if n, err := strconv.Atoi(os.Getenv("CONCLAVE_TEST_CRASH_RANDOM")); err == nil {
 			random = n
 		}
+		if only := os.Getenv("CONCLAVE_TEST_CRASH_POINT"); only != "" {
+			kills, random = []kill{{point: only}}, 0
+		}
 		for range random {
 			kills = append(kills, kill{after: 50*time.Millisecond + rand.N(took)})
 		}
@@ -390,7 +393,7 @@ func TestCrash(t *testing.T) {
 		middle := func(name string) kill { return kill{point: fmt.Sprint(name, ":", (counts[name]+1)/2)} }
 		kills = []kill{
 			{point: "answer.before:" + strconv.Itoa(counts["answer.before"]-1)}, // the run is kept, and its client not told
-			{point: "ref.before:1"}, {point: "ref.after:1"}, {point: "checkout.after:1"}, {point: "land.after:1"},
+			{point: "ref.before:1"}, {point: "ref.after:1"}, {point: "checkout.after:1"}, {point: "land.after:1"}, {point: "release.after:1"},
 			middle("commit.before"), middle("send.after"), middle("receipt.after"), middle("settle.before"), middle("finish.after"),
 		}
 	}

@@ -173,11 +173,7 @@ func writeToken(home string, tokens *identity.Tokens, caller conclave.Caller) er
 	if err != nil {
 		return err
 	}
-	tmp := path + ".new"
-	if err := os.WriteFile(tmp, []byte(token+"\n"), 0o600); err != nil {
-		return conclave.Errorf(conclave.ErrUnavailable, "write the local token: %w", err)
-	}
-	return os.Rename(tmp, path)
+	return replaceFile(path, []byte(token+"\n"))
 }
 
 // here reports whether a service runs in this process.

@@ -3,6 +3,7 @@ package app
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,47 +28,43 @@ func lockHome(home string) (unlock func() error, err error) {
 
 func addressFile(home string) string { return filepath.Join(home, "services.json") }
 
-// writeAddress leaves the services' addresses for the commands on this machine.
-func writeAddress(home string, urls map[conclave.Service]string) error {
-	all, err := ReadAddresses(home)
-	if err != nil && !errors.Is(err, conclave.ErrNotFound) {
-		return err
-	}
-	if all == nil {
-		all = map[conclave.Service]string{}
-	}
-	for s, u := range urls {
-		all[s] = u
-	}
-	data, err := json.MarshalIndent(all, "", "  ")
+// replaceFile gives a file of the data directory new content, which only its
+// owner can read. Whoever reads it meanwhile sees the old or the new one.
+func replaceFile(path string, data []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
 	if err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(home, ".services-*")
-	if err != nil {
-		return conclave.Errorf(conclave.ErrUnavailable, "write the addresses: %w", err)
+		return conclave.Errorf(conclave.ErrUnavailable, "write %s: %w", path, err)
 	}
 	defer os.Remove(tmp.Name()) // is gone once it is renamed
-	if _, err := tmp.Write(data); err != nil {
-		return errors.Join(err, tmp.Close())
+	_, err = tmp.Write(data)
+	if err = errors.Join(err, tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), path)
 	}
-	if err := tmp.Close(); err != nil {
-		return err
+	if err != nil {
+		return conclave.Errorf(conclave.ErrUnavailable, "write %s: %w", path, err)
 	}
-	return os.Rename(tmp.Name(), addressFile(home))
+	return nil
 }
 
-// removeAddress takes this process's addresses out again.
-func removeAddress(home string, urls map[conclave.Service]string) error {
-	all, err := ReadAddresses(home)
+// changeAddresses alters the file in which the commands on this machine find the
+// services. The processes of a data directory do so one after the other.
+func changeAddresses(home string, change func(map[conclave.Service]string)) (err error) {
+	f, err := os.OpenFile(addressFile(home)+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil
+		return conclave.Errorf(conclave.ErrUnavailable, "open the lock of the addresses: %w", err)
 	}
-	for s, u := range urls {
-		if all[s] == u {
-			delete(all, s)
-		}
+	defer func() { err = errors.Join(err, f.Close()) }() // which unlocks it
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		return conclave.Errorf(conclave.ErrUnavailable, "lock the addresses: %w", err)
 	}
+	all, err := ReadAddresses(home)
+	if errors.Is(err, conclave.ErrNotFound) {
+		all, err = map[conclave.Service]string{}, nil
+	}
+	if err != nil {
+		return err
+	}
+	change(all)
 	if len(all) == 0 {
 		return os.Remove(addressFile(home))
 	}
@@ -75,7 +72,19 @@ func removeAddress(home string, urls map[conclave.Service]string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(addressFile(home), data, 0o600)
+	return replaceFile(addressFile(home), data)
+}
+
+// writeAddress leaves this process's addresses for the commands on this machine.
+func writeAddress(home string, urls map[conclave.Service]string) error {
+	return changeAddresses(home, func(all map[conclave.Service]string) { maps.Copy(all, urls) })
+}
+
+// removeAddress takes this process's addresses out again.
+func removeAddress(home string, urls map[conclave.Service]string) error {
+	return changeAddresses(home, func(all map[conclave.Service]string) {
+		maps.DeleteFunc(all, func(s conclave.Service, u string) bool { return urls[s] == u })
+	})
 }
 
 // ReadAddresses returns where the services on this machine answer. ErrNotFound

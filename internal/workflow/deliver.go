@@ -191,7 +191,9 @@ func intake(ctx context.Context, w *work) (Transition, error) {
 		warnings = append(warnings, "the clone is shallow: history before its boundary is not seen")
 	}
 	if !f.Empty {
-		lease, err := w.s.o.Worktrees.Lease(ctx, conclave.LeaseWorktree{Key: w.key("lease"), Run: w.Run.ID, Step: "intake", Repo: w.Run.Repo, Base: w.Run.Base})
+		// A lease for each claim: the one of a claim that was lost may be given
+		// back already, and if it is not, the cleanup does that.
+		lease, err := w.s.o.Worktrees.Lease(ctx, conclave.LeaseWorktree{Key: w.key(fmt.Sprint("lease/", w.step.Epoch)), Run: w.Run.ID, Step: "intake", Repo: w.Run.Repo, Base: w.Run.Base})
 		if err != nil {
 			return Transition{}, fmt.Errorf("lease a worktree: %w", err)
 		}
@@ -200,7 +202,7 @@ func intake(ctx context.Context, w *work) (Transition, error) {
 			return Transition{}, fmt.Errorf("measure the commit: %w", err)
 		}
 		f.Baseline = &base
-		if _, err := w.s.o.Worktrees.Release(ctx, conclave.NameWorktree{Key: w.key("release"), ID: lease.ID}); err != nil {
+		if _, err := w.s.o.Worktrees.Release(ctx, conclave.NameWorktree{Key: "release/" + string(lease.ID), ID: lease.ID}); err != nil {
 			return Transition{}, fmt.Errorf("release the worktree: %w", err)
 		}
 		if !base.Passed() {

@@ -468,7 +468,10 @@ func (s *Service) Release(ctx context.Context, in conclave.NameWorktree) (concla
 		return w, err
 	}
 	_ = os.Remove(filepath.Dir(w.Path)) // the run's folder, once it is empty
-	return s.o.Store.Released(ctx, in, salvage)
+	killpoint.At("release.before")
+	w, err = s.o.Store.Released(ctx, in, salvage)
+	killpoint.At("release.after")
+	return w, err
 }
 
 // salvage saves to a ref what the run's branch does not have: commits, and

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"crypto/rand"
+	"database/sql"
+	"encoding/hex"
+	"fmt"
+	mathrand "math/rand/v2"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+
+	"conclave"
+
+	_ "github.com/jackc/pgx/v5/stdlib"
+)
+
+// postgresDatabase makes a database on the server that CONCLAVE_TEST_POSTGRES
+// names, for the time of the test.
+func postgresDatabase(t *testing.T) string {
+	t.Helper()
+	server := os.Getenv("CONCLAVE_TEST_POSTGRES")
+	if server == "" {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("CONCLAVE_TEST_POSTGRES names no Postgres server")
+		}
+		t.Skip("no Postgres: CONCLAVE_TEST_POSTGRES names none")
+	}
+	admin, err := sql.Open("pgx", server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r [6]byte
+	rand.Read(r[:])
+	name := "e2e_" + hex.EncodeToString(r[:])
+	if _, err := admin.Exec("CREATE DATABASE " + name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := admin.Exec("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
+			t.Error(err)
+		}
+		admin.Close()
+	})
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + name
+	return u.String()
+}
+
+// fleet is one process for each service, on one database.
+type fleet struct {
+	*installation
+	program string
+	servers map[conclave.Service]*server
+}
+
+// startFleet starts the services in any order and does not wait.
+func startFleet(t *testing.T, program string, env map[conclave.Service]map[string]string) *fleet {
+	t.Helper()
+	f := &fleet{installation: newInstallation(t), program: program, servers: map[conclave.Service]*server{}}
+	f.env["CONCLAVE_DATABASE_URL"] = postgresDatabase(t)
+	services := conclave.AllServices()
+	mathrand.Shuffle(len(services), func(i, j int) { services[i], services[j] = services[j], services[i] })
+	for _, s := range services {
+		f.servers[s] = f.start(program, env[s], string(s))
+	}
+	return f
+}
+
+func (f *fleet) awaitReady() {
+	f.t.Helper()
+	for _, s := range f.servers {
+		s.awaitReady(f.t)
+	}
+}
+
+// restart starts a service again.
+func (f *fleet) restart(s conclave.Service) {
+	f.t.Helper()
+	f.servers[s] = f.start(f.program, nil, string(s))
+}
+
+// One process for each service on Postgres does what one process on SQLite does,
+// also when the workflow orchestrator or the hub is killed on the way.
+func TestDeployment(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a process for each service")
+	}
+	program := killable(t)
+	var want outcome
+	t.Run("undisturbed", func(t *testing.T) {
+		f := startFleet(t, program, nil)
+		f.awaitReady()
+		want = (&play{installation: f.installation, repo: crashRepo(t), revive: func() {}}).perform()
+		if len(want.Odd) > 0 {
+			t.Error(strings.Join(want.Odd, "\n"))
+		}
+		for s, server := range f.servers {
+			if server.stop(t); !server.cmd.ProcessState.Success() {
+				t.Errorf("%s ended with %v:\n%s", s, server.cmd.ProcessState, tail(server.log.String(), 2000))
+			}
+		}
+	})
+	if t.Failed() || want.Runs == 0 {
+		t.Skip("there is nothing to compare with")
+	}
+	t.Run("same as one process", func(t *testing.T) {
+		one, _, _ := passes(t, program)
+		if diff := one.diff(want); len(diff) > 0 {
+			t.Errorf("one process does otherwise than many:\n%s", strings.Join(diff, "\n"))
+		}
+	})
+	for _, k := range []struct {
+		service conclave.Service
+		point   string
+	}{
+		{conclave.ServiceWorkflow, "finish.before:9"},
+		{conclave.ServiceHub, "deliver.after:9"},
+	} {
+		t.Run(fmt.Sprint(k.service, " killed at ", k.point), func(t *testing.T) {
+			f := startFleet(t, program, map[conclave.Service]map[string]string{k.service: {"CONCLAVE_TEST_KILL": k.point}})
+			f.awaitReady()
+			died := false
+			p := &play{installation: f.installation, repo: crashRepo(t)}
+			p.revive = func() {
+				select {
+				case <-f.servers[k.service].ended:
+					if died {
+						t.Fatalf("%s ended for another reason than the kill:\n%s", k.service, tail(f.servers[k.service].log.String(), 3000))
+					}
+					died = true
+					f.restart(k.service)
+				default:
+				}
+			}
+			got := p.perform()
+			if !died {
+				t.Errorf("%s was never killed", k.service)
+			}
+			if diff := got.diff(want); len(diff) > 0 {
+				t.Errorf("with %s killed, the run ends otherwise than undisturbed:\n%s", k.service, strings.Join(diff, "\n"))
+			}
+		})
+	}
+}
