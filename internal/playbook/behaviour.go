@@ -28,6 +28,25 @@ func (p *reader) order(c *clause, noun, later, earlier string) bool {
 	return false
 }
 
+// onward: the moves from the state in which a row begins.
+func (p *reader) onward(c *clause, noun, text string) bool {
+	if noun == "" {
+		noun = p.last
+	}
+	e := p.entity(noun)
+	if e == nil {
+		return false
+	}
+	for _, f := range e.Fields {
+		if f.Type == Enum && (f.Name == "status" || f.Name == "state") && f.Default != "" {
+			return p.states(c, e.Noun, f.Default+" to "+onwards.ReplaceAllString(text, " to "))
+		}
+	}
+	return false
+}
+
+var onwards = regexp.MustCompile(` (?:and then|and|then|->) (?:to )?`)
+
 // due: a time of a row follows from another by a fixed span.
 func (p *reader) due(c *clause, noun, field, n, unit, after string) bool {
 	if noun == "" {

@@ -69,6 +69,9 @@ func fieldItems(toks []lexeme) [][]lexeme {
 			if t.text == "and" && strings.Contains(item, "between") && isNumber(toks[i-1].text) && isNumber(toks[i+1].text) {
 				continue
 			}
+			if t.text == "," && valueList(toks[start:i], toks[i+1:]) {
+				continue
+			}
 			if enumTrigger.MatchString(item) || isStatus(toks[start:i]) {
 				or := slices.IndexFunc(toks[start:], func(t lexeme) bool { return t.text == "or" })
 				if or < 0 && enumTrigger.MatchString(item) || or >= 0 && start+or > i {
@@ -80,6 +83,43 @@ func fieldItems(toks []lexeme) [][]lexeme {
 	}
 	cut(len(toks))
 	return out
+}
+
+// valueList reports whether a comma stands between the values of "priority
+// low, medium or high", "status, draft or published" or "severity: minor, major".
+func valueList(item, rest []lexeme) bool {
+	for len(item) > 0 && (determiners[item[0].text] || alone[item[0].text]) {
+		item = item[1:]
+	}
+	if len(item) == 0 || !enumNames[item[0].text] {
+		return false
+	}
+	colon := len(item) > 2 && item[1].text == ":"
+	for i, t := range item[1:] {
+		if t.text != "," && (t.text != ":" || i > 0) && !isValue(t.text) {
+			return false
+		}
+	}
+	words := 0
+	for i, t := range rest {
+		switch {
+		case t.text == "or":
+			return words > 0 && i+1 < len(rest) && isValue(rest[i+1].text)
+		case t.text == "," && words > 0:
+			words = 0
+		case words == 0 && isValue(t.text):
+			words = 1
+		default:
+			return false
+		}
+	}
+	return colon && words > 0
+}
+
+// isValue reports whether a word can be a value of an enumeration: nothing
+// that is said about fields, and no field that has a type of its own.
+func isValue(s string) bool {
+	return isWord(s) && !breaks[s] && !fieldTerms.MatchString(s) && !enumNames[s] && (guessType(s) == String || guessType(s) == Bool || guessType(s) == Text && s == "text")
 }
 
 // goesOn are words that say more about the field before the comma.
@@ -114,7 +154,7 @@ func isStatus(item []lexeme) bool {
 	return len(item) > 1 && (item[0].text == "status" || item[0].text == "state") && !verbs[item[1].text] && item[1].text != "("
 }
 
-var enumNames = set([]string{"status", "state", "type", "kind", "role", "priority", "level", "category", "condition", "visibility", "gender", "severity", "size", "grade", "tier", "mode", "method", "frequency"})
+var enumNames = set([]string{"status", "state", "type", "kind", "role", "priority", "level", "category", "condition", "visibility", "gender", "severity", "size", "grade", "tier", "mode", "method", "frequency", "difficulty", "urgency", "stage", "genre"})
 
 type constraint struct {
 	re    *regexp.Regexp
@@ -204,7 +244,8 @@ func setDefault(f *Field, value string) {
 
 var (
 	enumList   = regexp.MustCompile(`^(.*?)(?: :| \()? ?(?:which |that )?(?:must be |can be |is |are |be )?(?:one of|either|any of|among|being|enum(?: of)?|can be|values?|=) ?:? ?\(? ?(#?\w[\w-]*(?: ?(?:,|or|and|/|\|) ?(?:or |and )?\w[\w-]*)+) ?\)?$`)
-	enumOr     = regexp.MustCompile(`^((?:\w+ ){0,2}(?:status|state|type|kind|role|priority|level|category|condition|visibility|gender|severity|size|grade|tier|mode|method|frequency)) (?:: |is |of |\( )?(\w[\w-]*(?: ?(?:,|or|/|\|) ?(?:or |and )?\w[\w-]*)+)(?: \))?$`)
+	enumOr     = regexp.MustCompile(`^((?:\w+ ){0,2}(?:status|state|type|kind|role|priority|level|category|condition|visibility|gender|severity|size|grade|tier|mode|method|frequency|difficulty|urgency|stage|genre)) (?:: |, |is |of |\( )?(\w[\w-]*(?: ?(?:,|or|/|\|) ?(?:or |and )?\w[\w-]*)+)(?: \))?$`)
+	enumPhrase = regexp.MustCompile(`^((?:\w+ )?(?:status|state|type|kind|condition|stage)) (?:: |of )([a-z][\w-]*(?: [a-z][\w-]*){0,2}(?: , (?:or )?[a-z][\w-]*(?: [a-z][\w-]*){0,2})* or [a-z][\w-]*(?: [a-z][\w-]*){0,2})$`)
 	enumParens = regexp.MustCompile(`^([a-z][\w -]*?) (?:: )?\( ?(?:one of |either )?([a-z][\w-]*(?: [a-z][\w-]*){0,2}(?: ?(?:,|/|\|| or | and ) ?(?:or |and )?[a-z][\w-]*(?: [a-z][\w-]*){0,2})+) ?\)$`)
 	fieldTerms = regexp.MustCompile(`\b(?:unique|optional|required|string|integer|int|decimal|number|boolean|bool|date|text|email|url|nullable|immutable|default\w*|at_once|at most|at least|non-negative|positive|must|cannot|characters|valid|mandatory|timestamp|uuid|money|float)\b|#`)
 	listSep    = regexp.MustCompile(` ?(?:,|\bor\b|\band\b|/|\|) ?`)
@@ -230,6 +271,9 @@ type reading struct {
 // not taken for one name.
 const gap = "¦"
 
+// emptied is the end of parentheses out of which something was cut.
+var emptied = regexp.MustCompile(`(?: ?[,;])* ` + gap + ` \)`)
+
 // readField cuts what is said about a field out of s.
 func (p *reader) readField(s string) reading {
 	var r reading
@@ -252,7 +296,7 @@ func (p *reader) readField(s string) reading {
 		r.edits = append(r.edits, func(f *Field) { c.apply(f, m) })
 		r.said = r.said || strings.Contains(m[0], "required")
 	}
-	s = enumeration(s, f)
+	s = enumeration(emptied.ReplaceAllString(s, " )"), f)
 	if f.Type == Enum {
 		r.edits = append(r.edits, func(g *Field) { g.Type, g.Values = Enum, f.Values })
 	}
@@ -292,6 +336,11 @@ func enumeration(s string, f *Field) string {
 		}
 	}
 	if m == nil {
+		if m = enumPhrase.FindStringSubmatch(s); m != nil && fieldTerms.MatchString(m[2]) {
+			m = nil
+		}
+	}
+	if m == nil {
 		return s
 	}
 	f.Type, f.Values = Enum, splitValues(m[2])
@@ -304,6 +353,9 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 	s := preamble.ReplaceAllString(p.canonical(item), "")
 	if s == "" {
 		return true
+	}
+	if name, ok := extreme(item); ok {
+		s = name
 	}
 	e := p.entity(noun)
 	if m := statusMoves.FindStringSubmatch(s); m != nil {
@@ -356,16 +408,38 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 	return true
 }
 
+// extreme reads a name such as "max students", which is a number of its own
+// and no limit of another field.
+func extreme(item []lexeme) (string, bool) {
+	prefix, ok := map[string]string{"max": "max", "maximum": "max", "min": "min", "minimum": "min"}[item[0].text]
+	if !ok || len(item) < 2 || len(item) > 4 {
+		return "", false
+	}
+	for _, t := range item[1:] {
+		if !isWord(t.text) || breaks[t.text] || t.text == "of" || t.text == "length" || fieldTerms.MatchString(t.text) || isNumber(t.text) {
+			return "", false
+		}
+	}
+	return prefix + "_" + snake(join(item[1:])), true
+}
+
 var statusMoves = regexp.MustCompile(`^(?:status|state) (?:that|which) (?:can )?(?:only )?(?:goes|go|moves|move|changes|transitions|progresses|can go|can move) (?:only )?from (\w+(?: (?:to|then|->|and then|or) (?:to )?\w+)+)$`)
 
 // people are fields that stand for a record which the service does not have.
 var people = set([]string{"manager", "supervisor", "parent", "boss", "user", "predecessor", "subordinates", "children", "followers", "friends"})
 
+// ofName and inUnit are what a field's name may have besides its own words.
+var (
+	ofName = regexp.MustCompile(`^(?:date|time|place|country|city|year|month|day|point|type|mode|means) of `)
+	inUnit = regexp.MustCompile(` in (?:seconds|minutes|hours|days|weeks|months|years|milliseconds|cents|euros?|dollars|usd|eur|gbp|pounds|percent|kilometres|kilometers|km|miles|metres|meters|cm|centimetres|centimeters|mm|kilograms|kilos|kg|grams|litres|liters|ml|hectares|acres|square metres|square meters|celsius|pages)$`)
+)
+
 func goodName(s string) bool {
-	if people[s] || strings.Contains(s, " in ") && !strings.HasPrefix(s, "check in") {
+	if people[s] || strings.Contains(s, " in ") && !strings.HasPrefix(s, "check in") && !inUnit.MatchString(s) {
 		return false
 	}
 	s = strings.TrimPrefix(s, "number of ")
+	s = ofName.ReplaceAllString(inUnit.ReplaceAllString(s, ""), "")
 	return fieldName.MatchString(s) && !slices.ContainsFunc(strings.Fields(s), func(w string) bool {
 		return suspicious[w] || breaks[w] || known().beyond[w] && w != "c" || determiners[w]
 	})
@@ -465,6 +539,25 @@ func snakeValue(s string) string { return strings.NewReplacer("-", "_", " ", "_"
 func guessType(name string) FieldType {
 	if of, _, per := strings.Cut(name, "_per_"); per {
 		name = of // "price_per_night" is a price
+	}
+	if of := inUnit.FindStringIndex(strings.ReplaceAll(name, "_", " ")); of != nil {
+		name = name[:of[0]] // "weight_in_kg" is a weight
+		if t := guessType(name); t != String {
+			return t
+		}
+		return Decimal
+	}
+	if strings.HasPrefix(name, "date_of_") || strings.HasSuffix(name, "_on") {
+		return Date
+	}
+	if strings.HasPrefix(name, "time_of_") {
+		return Timestamp
+	}
+	if strings.HasPrefix(name, "year_of_") || strings.HasPrefix(name, "max_") || strings.HasPrefix(name, "min_") {
+		if t := guessType(name[strings.LastIndexByte(name, '_')+1:]); t == Decimal {
+			return t
+		}
+		return Int
 	}
 	last := name[strings.LastIndexByte(name, '_')+1:]
 	hints := known().fields

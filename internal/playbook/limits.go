@@ -190,8 +190,8 @@ func (p *reader) exclusiveIn(c *clause, thing, noun, holder string, n int, text 
 }
 
 var (
-	startNames = []string{"starts_at", "start_at", "start_time", "start_date", "start", "starts", "starts_on", "check_in", "check_in_date", "checkin", "check_in_at", "checkin_date", "begins_at", "begin", "from", "from_date", "from_time", "pickup_date", "pickup_at", "arrival_date", "arrival", "started_at", "starting_at", "start_datetime", "scheduled_at", "time", "date_time", "appointment_time", "date", "borrowed_at", "loaned_at", "loan_date", "borrow_date", "checkout_date", "issued_at", "issue_date"}
-	endNames   = []string{"ends_at", "end_at", "end_time", "end_date", "end", "ends", "ends_on", "check_out", "check_out_date", "checkout", "check_out_at", "checkout_date", "finishes_at", "until", "to", "to_date", "to_time", "dropoff_date", "return_date", "departure_date", "departure", "ending_at", "end_datetime"}
+	startNames = []string{"starts_at", "start_at", "start_time", "start_date", "start", "starts", "starts_on", "check_in", "check_in_date", "checkin", "check_in_at", "checkin_date", "begins_at", "begin", "from", "from_date", "from_time", "pickup_date", "pick_up_date", "pick-up_date", "pickup_at", "arrival_date", "arrival", "started_at", "starting_at", "start_datetime", "scheduled_at", "time", "date_time", "appointment_time", "date", "borrowed_at", "loaned_at", "loan_date", "borrow_date", "checkout_date", "issued_at", "issue_date"}
+	endNames   = []string{"ends_at", "end_at", "end_time", "end_date", "end", "ends", "ends_on", "check_out", "check_out_date", "checkout", "check_out_at", "checkout_date", "finishes_at", "until", "to", "to_date", "to_time", "dropoff_date", "drop_off_date", "return_date", "departure_date", "departure", "ending_at", "end_datetime"}
 )
 
 func (e *Entity) firstField(names []string) *Field {
