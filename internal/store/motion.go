@@ -17,7 +17,11 @@ func (db *DB) Motions() council.Store { return motionStore{db} }
 type motionStore struct{ db *DB }
 
 func (s motionStore) Open(ctx context.Context, in conclave.ConveneMotion, m conclave.Motion) (conclave.Motion, error) {
-	return once(ctx, s.db, "decide", in.Key, in, func(tx *Tx) (conclave.Motion, error) {
+	// Whoever convenes it again after a crash has measured the same subject
+	// again, with other durations; it is the same motion.
+	asked := in
+	asked.Motion.Material = nil
+	return once(ctx, s.db, "decide", in.Key, asked, func(tx *Tx) (conclave.Motion, error) {
 		now, err := tx.Now()
 		if err != nil {
 			return m, err
