@@ -176,10 +176,11 @@ func (w *work) ask(ctx context.Context, purpose, to, text string, a conclave.Ass
 	if err != nil {
 		return task, fmt.Errorf("ask %s: %w", to, err)
 	}
+	id := task.ID // a failed call returns no task
 	for !task.State.Ended() {
-		if task, err = w.s.o.Hub.Task(ctx, conclave.GetTask{ID: task.ID, Wait: int(poll / time.Millisecond)}); err != nil {
+		if task, err = w.s.o.Hub.Task(ctx, conclave.GetTask{ID: id, Wait: int(poll / time.Millisecond)}); err != nil {
 			if ctx.Err() != nil {
-				w.cancelTask(ctx, task.ID)
+				w.cancelTask(ctx, id)
 			}
 			return task, fmt.Errorf("wait for %s: %w", to, err)
 		}
