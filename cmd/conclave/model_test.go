@@ -355,3 +355,24 @@ func TestClaudeBuilds(t *testing.T) {
 		}
 	}
 }
+
+// doctor names the brain that a run would get.
+func TestDoctorNamesTheBrain(t *testing.T) {
+	for name, tt := range map[string]struct {
+		env  []string
+		says string
+	}{
+		"nothing":           {nil, "auto: offline"},
+		"a key":             {[]string{"ANTHROPIC_API_KEY=dummy"}, "auto: a model through the router"},
+		"a server":          {[]string{"OPENAI_BASE_URL=http://127.0.0.1:1/v1", "CONCLAVE_MODEL=m"}, "auto: a model through the router"},
+		"a server, no name": {[]string{"OPENAI_BASE_URL=http://127.0.0.1:1/v1"}, "set CONCLAVE_MODEL"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, append(tt.env, "CONCLAVE_CLAUDE=/nowhere/claude")...)
+			stdout, stderr, code := s.conclave("doctor")
+			if code != exitDone || !strings.Contains(stdout, tt.says) {
+				t.Errorf("exit code %d, want %q\n%s%s", code, tt.says, stdout, stderr)
+			}
+		})
+	}
+}
