@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"conclave"
 	"conclave/internal/llmtest"
@@ -374,5 +376,38 @@ func TestDoctorNamesTheBrain(t *testing.T) {
 				t.Errorf("exit code %d, want %q\n%s%s", code, tt.says, stdout, stderr)
 			}
 		})
+	}
+}
+
+// A run that is cancelled while a model thinks ends the call, too.
+func TestCancelledRunEndsItsModelCall(t *testing.T) {
+	thinking := make(chan struct{})
+	var once sync.Once
+	endpoint := llmtest.New(t, func(llmtest.Call) llmtest.Answer {
+		once.Do(func() { close(thinking) })
+		return llmtest.Answer{Text: "Let me", Fault: llmtest.Stall}
+	})
+	s := newSite(t, "ANTHROPIC_API_KEY=dummy", "ANTHROPIC_BASE_URL="+endpoint.URL)
+	s.serve()
+	stdout, stderr, code := s.conclave("run", "Write a page about us", "--repo", s.repo, "--detach")
+	if code != exitDone {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	select {
+	case <-thinking:
+	case <-time.After(startLimit):
+		t.Fatal("the model was never asked")
+	}
+	id := s.runs()[0].ID
+	if stdout, stderr, code := s.conclave("cancel", string(id)); code != exitDone {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
+	defer cancel()
+	if err := endpoint.AwaitLeavers(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	if run := s.runs()[0]; run.Status != conclave.RunCancelled {
+		t.Errorf("the run is %s", run.Status)
 	}
 }
