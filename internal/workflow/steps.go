@@ -195,8 +195,8 @@ func (w *work) ask(ctx context.Context, purpose, to, text string, a conclave.Ass
 	if err := patiently(ctx, func() (err error) { task, err = w.s.o.Hub.Send(ctx, message); return err }); err != nil {
 		return task, fmt.Errorf("ask %s: %w", to, err)
 	}
+	id := task.ID // a failed call returns no task
 	for !task.State.Ended() {
-		id := task.ID
 		if err := patiently(ctx, func() (err error) {
 			task, err = w.s.o.Hub.Task(ctx, conclave.GetTask{ID: id, Wait: int(poll / time.Millisecond)})
 			return err
