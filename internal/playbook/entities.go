@@ -65,7 +65,7 @@ func announces(toks []lexeme) bool {
 		return false // "books with loans can't be deleted"
 	}
 	for n := 1; n <= min(3, len(toks)); n++ {
-		if !isWord(toks[n-1].text) || breaks[toks[n-1].text] || determiners[toks[n-1].text] || known().abilities[toks[n-1].text] {
+		if !isWord(toks[n-1].text) || breaks[toks[n-1].text] || determiners[toks[n-1].text] || n == len(toks) && known().abilities[toks[n-1].text] {
 			return false
 		}
 		if isPlural(toks[n-1].text) && (n == len(toks) && n < 3 || n < len(toks)-1 && (toks[n].text == "with" || toks[n].text == "having" || toks[n].text == "(")) {
@@ -497,7 +497,7 @@ func (p *reader) nounItem(item []lexeme, last string) string {
 				p.append(append(slices.Clone(words), tail...))
 			}
 		}
-		p.clauses = append(p.clauses, clause{raw: raw, label: noun, toks: inner})
+		p.clauses = append(p.clauses, clause{raw: raw, label: noun, toks: inner, fields: true})
 	} else if len(rest) > 0 {
 		if rest[0].text == "that" || rest[0].text == "which" || rest[0].text == "who" {
 			rest = rest[1:]

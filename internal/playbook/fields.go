@@ -372,6 +372,9 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 		p.cover(raw, "relation between %s and %s", noun, strings.TrimPrefix(r.name, "@"))
 		return true
 	}
+	if m := refRole.FindStringSubmatch(r.name); m != nil && p.entity(m[2]) != nil && p.entity(m[2]) != e && !many {
+		return p.roleRef(e, m[1], p.entity(m[2]).Noun, f, raw)
+	}
 	name := snake(r.name)
 	if implicit[name] && f.Type != Enum {
 		p.cover(raw, "%s has id, created_at and updated_at", noun)
@@ -406,6 +409,20 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 	if p.within(item) {
 		p.cover(raw, "field %s of %s: %s", name, noun, f.Describe())
 	}
+	return true
+}
+
+// refRole is a reference that has a role: a match has a home team and an away team.
+var refRole = regexp.MustCompile(`^(home|away|primary|secondary|main|source|destination|target|origin|sending|receiving|first|second|lead|assigned|responsible|preferred|backup|departure|arrival) @(\w+)$`)
+
+func (p *reader) roleRef(e *Entity, role, noun string, f Field, raw string) bool {
+	name := role + "_" + snake(noun) + "_id"
+	if f.Type != "" || f.Default != "" || e.field(name) != nil {
+		return false
+	}
+	f.Name, f.Type, f.Ref = name, Reference, noun
+	e.Fields = append(e.Fields, f)
+	p.cover(raw, "%s of %s %s names %s %s", name, article(e.Noun), e.Noun, article(noun), noun)
 	return true
 }
 
@@ -542,6 +559,9 @@ func guessType(name string) FieldType {
 		name = of // "price_per_night" is a price
 	}
 	if of := inUnit.FindStringIndex(strings.ReplaceAll(name, "_", " ")); of != nil {
+		if strings.HasSuffix(name, "_cents") || strings.HasSuffix(name, "_pages") {
+			return Int // there is no part of a cent
+		}
 		name = name[:of[0]] // "weight_in_kg" is a weight
 		if t := guessType(name); t != String {
 			return t

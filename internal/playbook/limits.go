@@ -317,6 +317,25 @@ func (p *reader) pairOf(c *clause, noun, a, b string) bool {
 	return p.addRule(Rule{Kind: RulePair, Clause: c.raw, Entity: p.entity(noun).Noun, Fields: fields})
 }
 
+// daily: a thing is taken once on a date.
+func (p *reader) daily(c *clause, thing, verb string) bool {
+	a := p.entity(thing)
+	e := p.entity(known().words.Links[base(verb)])
+	if a == nil || e == nil || e.refTo(a.Noun) == nil {
+		return false
+	}
+	day := ""
+	for _, f := range e.Fields {
+		if f.Type == Date && !f.ReadOnly {
+			if day != "" {
+				return false // which of two?
+			}
+			day = f.Name
+		}
+	}
+	return day != "" && p.addRule(Rule{Kind: RulePair, Clause: c.raw, Entity: e.Noun, Fields: []string{e.refTo(a.Noun).Name, day}})
+}
+
 func (p *reader) together(c *clause, noun, a, b string) bool {
 	for i := range p.spec.Entities {
 		e := &p.spec.Entities[i]

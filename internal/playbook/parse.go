@@ -319,7 +319,7 @@ func base(verb string) string {
 	verb = strings.ReplaceAll(strings.ReplaceAll(verb, " in", ""), " for", "")
 	verb = strings.TrimSuffix(strings.TrimSuffix(verb, " to"), " out")
 	irregular := map[string]string{"lent": "lend", "booked": "book", "rented": "rent", "reserved": "reserve", "bought": "buy", "checked": "check_out", "check": "check_out",
-		"borrowed": "borrow", "loaned": "loan", "enrolled": "enroll", "enrolls": "enroll", "registered": "register", "ordered": "order", "rated": "rate", "reviewed": "review",
+		"borrowed": "borrow", "parked": "park", "loaned": "loan", "enrolled": "enroll", "enrolls": "enroll", "registered": "register", "ordered": "order", "rated": "rate", "reviewed": "review",
 		"returned": "return", "cancelled": "cancel", "completed": "complete", "closed": "close", "paid": "pay", "shipped": "ship", "published": "publish", "archived": "archive",
 		"approved": "approve", "rejected": "reject", "deleted": "delete", "updated": "update", "edited": "edit", "changed": "change", "hired": "rent", "hire": "rent", "subscribed": "subscribe"}
 	if b, ok := irregular[verb]; ok {

@@ -78,6 +78,7 @@ var patterns = func() []rulePattern {
 		}},
 		{`@X can (?:only )?HOLD (?:only |at most )?#1 @X (?:per|for each|for|on) (?:same )?@X`, func(p *reader, c *clause, m []string) bool { return p.pairOf(c, m[2], m[1], m[3]) }},
 		{`@X can (?:only )?(HOLD|rate|review|like|follow|apply for|apply to) (?:same )?@X only once`, func(p *reader, c *clause, m []string) bool { return p.pair(c, m[1], m[3], m[2]) }},
+		{`@X can (?:only )?be (rented|lent|borrowed|booked|reserved|hired|used) (?:only |at most )?once (?:per|on same|on|for) (?:same )?(day|date|@day)`, func(p *reader, c *clause, m []string) bool { return p.daily(c, m[1], m[2]) }},
 		{`(?:only |at most )?#1 @X per @X (?:and|per) @X`, func(p *reader, c *clause, m []string) bool { return p.pairOf(c, m[1], m[2], m[3]) }},
 
 		// Capacity.
@@ -111,6 +112,10 @@ var patterns = func() []rulePattern {
 		{`@X (?:must be returned|lasts?|(?:is|are) for|period is|runs? for) (?:within |for |after )?NUM (day|week|hour)s?`, func(p *reader, c *clause, m []string) bool {
 			e := p.entity(m[1])
 			return e != nil && known().nouns[e.Noun].Done == "returned_at" && p.due(c, m[1], "due_at", m[2], m[3], "")
+		}},
+
+		{`@X (?:must be|cannot be|must start|must take place|cannot start|cannot be (?:made|created|booked|scheduled)|must be (?:made|booked|scheduled)) (?:in|for) (future|past)`, func(p *reader, c *clause, m []string) bool {
+			return p.side(c, m[1], m[2], strings.Contains(m[0], "cannot"))
 		}},
 
 		// States.
@@ -166,6 +171,9 @@ var patterns = func() []rulePattern {
 		// Actions.
 		{`@X can (\w+)(?: to| for| in)? @X and (\w+) @X`, func(p *reader, c *clause, m []string) bool {
 			return known().words.Links[snake(base(m[2]))] == strings.ReplaceAll(m[5], "_", " ") && p.doAndUndo(c, m[1], m[2], m[4], m[3])
+		}},
+		{`@X can (\w+) @X and (return|cancel) (@\w+|them|it)`, func(p *reader, c *clause, m []string) bool {
+			return (!strings.HasPrefix(m[5], "@") || m[5] == "@"+m[3]) && p.doAndUndo(c, m[1], m[2], m[4], m[3])
 		}},
 		{`@X can (\w+) and (\w+) @X`, func(p *reader, c *clause, m []string) bool { return p.doAndUndo(c, m[1], m[2], m[3], m[4]) }},
 		{`@X can (borrow|rent|book|reserve|check out|loan|order|buy|enroll in|enrol in|register for|sign up for|subscribe to|review|rate) @X`, func(p *reader, c *clause, m []string) bool { return p.doAndUndo(c, m[1], m[2], "", m[3]) }},
