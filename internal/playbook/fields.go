@@ -91,10 +91,10 @@ func valueList(item, rest []lexeme) bool {
 	for len(item) > 0 && (determiners[item[0].text] || alone[item[0].text]) {
 		item = item[1:]
 	}
-	if len(item) == 0 || !enumNames[item[0].text] {
+	colon := len(item) > 2 && item[1].text == ":"
+	if len(item) == 0 || !colon && !enumNames[item[0].text] {
 		return false
 	}
-	colon := len(item) > 2 && item[1].text == ":"
 	for i, t := range item[1:] {
 		if t.text != "," && (t.text != ":" || i > 0) && !isValue(t.text) {
 			return false
@@ -113,7 +113,7 @@ func valueList(item, rest []lexeme) bool {
 			return false
 		}
 	}
-	return colon && words > 0
+	return colon && words > 0 && enumNames[item[0].text]
 }
 
 // isValue reports whether a word can be a value of an enumeration: nothing
@@ -246,6 +246,7 @@ var (
 	enumList   = regexp.MustCompile(`^(.*?)(?: :| \()? ?(?:which |that )?(?:must be |can be |is |are |be )?(?:one of|either|any of|among|being|enum(?: of)?|can be|values?|=) ?:? ?\(? ?(#?\w[\w-]*(?: ?(?:,|or|and|/|\|) ?(?:or |and )?\w[\w-]*)+) ?\)?$`)
 	enumOr     = regexp.MustCompile(`^((?:\w+ ){0,2}(?:status|state|type|kind|role|priority|level|category|condition|visibility|gender|severity|size|grade|tier|mode|method|frequency|difficulty|urgency|stage|genre)) (?:: |, |is |of |\( )?(\w[\w-]*(?: ?(?:,|or|/|\|) ?(?:or |and )?\w[\w-]*)+)(?: \))?$`)
 	enumPhrase = regexp.MustCompile(`^((?:\w+ )?(?:status|state|type|kind|condition|stage)) (?:: |of )([a-z][\w-]*(?: [a-z][\w-]*){0,2}(?: , (?:or )?[a-z][\w-]*(?: [a-z][\w-]*){0,2})* or [a-z][\w-]*(?: [a-z][\w-]*){0,2})$`)
+	enumColon  = regexp.MustCompile(`^([a-z]\w*(?: \w+)?) : (\w[\w-]*(?: , (?:or )?\w[\w-]*)* (?:, )?or \w[\w-]*)$`)
 	enumParens = regexp.MustCompile(`^([a-z][\w -]*?) (?:: )?\( ?(?:one of |either )?([a-z][\w-]*(?: [a-z][\w-]*){0,2}(?: ?(?:,|/|\|| or | and ) ?(?:or |and )?[a-z][\w-]*(?: [a-z][\w-]*){0,2})+) ?\)$`)
 	fieldTerms = regexp.MustCompile(`\b(?:unique|optional|required|string|integer|int|decimal|number|boolean|bool|date|text|email|url|nullable|immutable|default\w*|at_once|at most|at least|non-negative|positive|must|cannot|characters|valid|mandatory|timestamp|uuid|money|float)\b|#`)
 	listSep    = regexp.MustCompile(` ?(?:,|\bor\b|\band\b|/|\|) ?`)
@@ -272,6 +273,9 @@ type reading struct {
 // not taken for one name.
 const gap = "¦"
 
+// dashed is a dash before what is said about a field: "email - unique".
+var dashed = regexp.MustCompile(` [-–] (unique|optional|required|integer|decimal|string|boolean|date|positive|non-negative)\b`)
+
 // emptied is the end of parentheses out of which something was cut.
 var emptied = regexp.MustCompile(`(?: ?[,;])* ` + gap + ` \)`)
 
@@ -279,7 +283,7 @@ var emptied = regexp.MustCompile(`(?: ?[,;])* ` + gap + ` \)`)
 func (p *reader) readField(s string) reading {
 	var r reading
 	f := &r.field
-	s = enumeration(s, f)
+	s = enumeration(dashed.ReplaceAllString(s, " $1"), f)
 	if m := scopedUnique.FindStringSubmatch(s); m != nil {
 		r.scoped = m[1] + m[2]
 		s = strings.TrimSpace(scopedUnique.ReplaceAllString(s, " "))
@@ -337,7 +341,10 @@ func enumeration(s string, f *Field) string {
 		}
 	}
 	if m == nil {
-		if m = enumPhrase.FindStringSubmatch(s); m != nil && fieldTerms.MatchString(m[2]) {
+		if m = enumPhrase.FindStringSubmatch(s); m == nil {
+			m = enumColon.FindStringSubmatch(s)
+		}
+		if m != nil && fieldTerms.MatchString(m[2]) {
 			m = nil
 		}
 	}

@@ -82,7 +82,7 @@ func (p *reader) isEntityWord(w string) bool {
 // end where English implies one.
 func (p *reader) active(noun string) (Active, bool) {
 	e := p.entity(noun)
-	for _, name := range []string{"returned_at", "ended_at", "closed_at", "cancelled_at", "finished_at", "completed_at", "checked_out_at", "exited_at", "left_at", "return_date", "returned_on"} {
+	for _, name := range []string{"returned_at", "ended_at", "closed_at", "cancelled_at", "finished_at", "completed_at", "checked_out_at", "exited_at", "left_at", "delivered_at", "resolved_at", "return_date", "returned_on"} {
 		if f := e.field(name); f != nil && (name != "return_date" || f.Optional) {
 			f.Optional = true
 			return Active{Empty: name}, true
@@ -135,6 +135,9 @@ func (p *reader) exclusive(c *clause, thing, holder string, n int, text string) 
 			noun = b.Noun
 		} else if noun = p.join(a.Noun, b.Noun); noun == "" {
 			for _, w := range strings.Fields(strings.ToLower(c.raw)) {
+				if w == a.Noun || w == b.Noun {
+					continue // the book of "a book can be …" is no verb
+				}
 				if noun = p.linkFor(w, b.Noun, a.Noun); noun != "" {
 					break
 				}

@@ -197,11 +197,13 @@ func (p *reader) fillKnown() {
 
 var hasClause = regexp.MustCompile(`^@(\w+) (?:must )?(?:has|have|consists? of|contains?|includes?|stores?|is described by|is made up of|comes? with) (.+)$`)
 
+var bounded = regexp.MustCompile(`^at (?:most|least) (?:#|as |of )`)
+
 // declares reports whether what follows "has" names fields of its own, and
 // not only relations or limits.
 func (p *reader) declares(rest string) bool {
 	own := slices.ContainsFunc(listSep.Split(rest, -1), func(s string) bool { return s != "" && !strings.Contains(s, "@") })
-	return own && !counted.MatchString(rest) && !strings.HasPrefix(rest, "at most") && !strings.HasPrefix(rest, "at least") && !strings.HasPrefix(rest, "only") && !strings.HasPrefix(rest, "#")
+	return own && !counted.MatchString(rest) && !bounded.MatchString(rest) && !strings.HasPrefix(rest, "only") && !strings.HasPrefix(rest, "#")
 }
 
 func (p *reader) useKnown(noun string) {

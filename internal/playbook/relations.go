@@ -79,7 +79,7 @@ func (p *reader) structure(c *clause, s string) bool {
 	}
 	if m := hasClause.FindStringSubmatch(s); m != nil && p.entity(m[1]) != nil {
 		rest := m[2]
-		if strings.HasPrefix(rest, "at most") || strings.HasPrefix(rest, "only") || strings.HasPrefix(rest, "#") || strings.HasPrefix(rest, "at least") || subordinators[strings.Fields(rest)[0]] || counted.MatchString(rest) {
+		if bounded.MatchString(rest) || strings.HasPrefix(rest, "only") || strings.HasPrefix(rest, "#") || subordinators[strings.Fields(rest)[0]] || counted.MatchString(rest) {
 			return false
 		}
 		n := slices.IndexFunc(c.toks, func(t lexeme) bool {

@@ -140,7 +140,7 @@ var patterns = func() []rulePattern {
 			}
 			return p.initial(c, m[1], m[2])
 		}},
-		{`(?:@X )?(?:status |state )?(?:goes|moves|changes) to (\w+(?:(?: and| and then| then|, then|->) (?:to )?\w+)*)`, func(p *reader, c *clause, m []string) bool { return p.onward(c, m[1], m[2]) }},
+		{`(?:@X )?(?:status |state )?(?:goes|go|moves|move|changes|change) to ((?:(?:in|out for|on) )?\w+(?: (?:and then|and|then|->) (?:to )?(?:(?:in|out for|on) )?\w+)*)`, func(p *reader, c *clause, m []string) bool { return p.onward(c, m[1], m[2]) }},
 
 		// Stock.
 		{`(?:when |if |once )?(?:placing |creating |making |new )?@X(?: is| are)?(?: placed| created| made)? ?,? ?(?:reduces?|decreases?|decrements?|lowers?|subtracts? from|takes? from|deducts? from|reduce|must reduce)(?: (?:its|available))? ?(?:@X )?(?:quantity|stock|inventory|stock level|stock quantity)(?: of @X)?(?: (?:by|of) .*)?`, func(p *reader, c *clause, m []string) bool { return p.stock(c, m[1], m[2]+m[3]) }},
