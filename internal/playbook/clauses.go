@@ -11,6 +11,8 @@ type clause struct {
 	toks  []lexeme
 	label string // what stood before the colon of the list that it is in
 	done  bool
+	// fields is set on a list of the fields of label: "start date" in it is no verb.
+	fields bool
 }
 
 var (

@@ -32,7 +32,7 @@ func (p *reader) findEntities() {
 			p.headline(c)
 		case c.label == listLabel && subjectLength(c.toks) < 0:
 			p.clauses[i].done = p.nounList(c.toks) // "a library service: members and books"
-		case i > 0 && announces(c.toks):
+		case i > 0 && announces(c.toks) && p.isNews(c.toks):
 			p.clauses[i].done = p.nounList(c.toks) // "…; books with title and isbn; loans"
 		case i == 0 && p.announcesList(c) && imperative.MatchString(join(c.toks)+" "):
 			p.clauses[i].done = true
@@ -40,6 +40,11 @@ func (p *reader) findEntities() {
 		case i == 0 && imperative.MatchString(join(c.toks)+" ") && !slices.ContainsFunc(c.toks, func(t lexeme) bool { return verbs[t.text] }):
 			p.clauses[i].done = true
 			p.nounList(c.toks[imperativeLength(c.toks):])
+		}
+	}
+	for _, c := range p.clauses { // "loans link a member to a book"
+		if m := linking.FindStringSubmatch(join(c.toks)); m != nil && isPlural(m[1]) && p.isNoun(m[1]) && p.nouns[singular(m[2])] != "" && p.nouns[singular(m[3])] != "" {
+			p.add(singular(m[1]))
 		}
 	}
 	if len(p.spec.Entities) == 0 && p.fallback != "" {
@@ -65,7 +70,7 @@ func announces(toks []lexeme) bool {
 		return false // "books with loans can't be deleted"
 	}
 	for n := 1; n <= min(3, len(toks)); n++ {
-		if !isWord(toks[n-1].text) || breaks[toks[n-1].text] || determiners[toks[n-1].text] || known().abilities[toks[n-1].text] {
+		if !isWord(toks[n-1].text) || breaks[toks[n-1].text] || determiners[toks[n-1].text] || n == len(toks) && known().abilities[toks[n-1].text] {
 			return false
 		}
 		if isPlural(toks[n-1].text) && (n == len(toks) && n < 3 || n < len(toks)-1 && (toks[n].text == "with" || toks[n].text == "having" || toks[n].text == "(")) {
@@ -77,6 +82,19 @@ func announces(toks []lexeme) bool {
 
 var modals = set([]string{"can", "cannot", "can't", "may", "must", "mustn't", "should", "shouldn't", "shall", "will", "won't", "is", "are", "isn't", "aren't", "do", "don't", "does", "doesn't", "has", "have", "cost", "costs", "get", "gets", "need", "needs", "require", "requires", "never", "expire", "expires"})
 
+// isNews reports whether the words announce a resource that has no fields
+// yet: "popular books" and "books with a waiting list" speak of known books.
+func (p *reader) isNews(toks []lexeme) bool {
+	for n, t := range toks[:min(3, len(toks))] {
+		noun, ok := p.nouns[singular(t.text)]
+		if !isPlural(t.text) {
+			continue
+		}
+		return !ok || n == 0 && !p.entity(noun).Declared
+	}
+	return true
+}
+
 // partialWords begin clauses about some rows of a resource, not about all.
 var partialWords = set([]string{"overdue", "no", "only", "all", "new", "closed", "open", "active", "inactive", "unique", "list", "search", "filter", "sort", "store", "use", "export", "import", "archive", "send", "support", "allow", "track", "manage", "add", "show", "return", "validate", "require", "block", "keep", "handle", "log", "get", "view", "see", "delete", "update", "create", "not", "never", "late", "expired"})
 
@@ -87,6 +105,8 @@ func (p *reader) announcesList(c clause) bool {
 	n := imperativeLength(c.toks)
 	return n < len(c.toks) && (c.toks[n].text == "a" || c.toks[n].text == "an") && !isPlural(last.text) && strings.HasPrefix(strings.TrimSpace(p.task[last.end:]), ":")
 }
+
+var linking = regexp.MustCompile(`^(\w+) (?:link|connect|join|tie|relate) (?:a|an|one|the) (\w+) (?:to|with|and) (?:a|an|one|the) (\w+)$`)
 
 func join(toks []lexeme) string {
 	words := make([]string, len(toks))
@@ -497,7 +517,7 @@ func (p *reader) nounItem(item []lexeme, last string) string {
 				p.append(append(slices.Clone(words), tail...))
 			}
 		}
-		p.clauses = append(p.clauses, clause{raw: raw, label: noun, toks: inner})
+		p.clauses = append(p.clauses, clause{raw: raw, label: noun, toks: inner, fields: true})
 	} else if len(rest) > 0 {
 		if rest[0].text == "that" || rest[0].text == "which" || rest[0].text == "who" {
 			rest = rest[1:]

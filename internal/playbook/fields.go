@@ -91,10 +91,10 @@ func valueList(item, rest []lexeme) bool {
 	for len(item) > 0 && (determiners[item[0].text] || alone[item[0].text]) {
 		item = item[1:]
 	}
-	if len(item) == 0 || !enumNames[item[0].text] {
+	colon := len(item) > 2 && item[1].text == ":"
+	if len(item) == 0 || !colon && !enumNames[item[0].text] {
 		return false
 	}
-	colon := len(item) > 2 && item[1].text == ":"
 	for i, t := range item[1:] {
 		if t.text != "," && (t.text != ":" || i > 0) && !isValue(t.text) {
 			return false
@@ -113,7 +113,7 @@ func valueList(item, rest []lexeme) bool {
 			return false
 		}
 	}
-	return colon && words > 0
+	return colon && words > 0 && enumNames[item[0].text]
 }
 
 // isValue reports whether a word can be a value of an enumeration: nothing
@@ -246,6 +246,7 @@ var (
 	enumList   = regexp.MustCompile(`^(.*?)(?: :| \()? ?(?:which |that )?(?:must be |can be |is |are |be )?(?:one of|either|any of|among|being|enum(?: of)?|can be|values?|=) ?:? ?\(? ?(#?\w[\w-]*(?: ?(?:,|or|and|/|\|) ?(?:or |and )?\w[\w-]*)+) ?\)?$`)
 	enumOr     = regexp.MustCompile(`^((?:\w+ ){0,2}(?:status|state|type|kind|role|priority|level|category|condition|visibility|gender|severity|size|grade|tier|mode|method|frequency|difficulty|urgency|stage|genre)) (?:: |, |is |of |\( )?(\w[\w-]*(?: ?(?:,|or|/|\|) ?(?:or |and )?\w[\w-]*)+)(?: \))?$`)
 	enumPhrase = regexp.MustCompile(`^((?:\w+ )?(?:status|state|type|kind|condition|stage)) (?:: |of )([a-z][\w-]*(?: [a-z][\w-]*){0,2}(?: , (?:or )?[a-z][\w-]*(?: [a-z][\w-]*){0,2})* or [a-z][\w-]*(?: [a-z][\w-]*){0,2})$`)
+	enumColon  = regexp.MustCompile(`^([a-z]\w*(?: \w+)?) : (\w[\w-]*(?: , (?:or )?\w[\w-]*)* (?:, )?or \w[\w-]*)$`)
 	enumParens = regexp.MustCompile(`^([a-z][\w -]*?) (?:: )?\( ?(?:one of |either )?([a-z][\w-]*(?: [a-z][\w-]*){0,2}(?: ?(?:,|/|\|| or | and ) ?(?:or |and )?[a-z][\w-]*(?: [a-z][\w-]*){0,2})+) ?\)$`)
 	fieldTerms = regexp.MustCompile(`\b(?:unique|optional|required|string|integer|int|decimal|number|boolean|bool|date|text|email|url|nullable|immutable|default\w*|at_once|at most|at least|non-negative|positive|must|cannot|characters|valid|mandatory|timestamp|uuid|money|float)\b|#`)
 	listSep    = regexp.MustCompile(` ?(?:,|\bor\b|\band\b|/|\|) ?`)
@@ -271,6 +272,9 @@ type reading struct {
 // not taken for one name.
 const gap = "¦"
 
+// dashed is a dash before what is said about a field: "email - unique".
+var dashed = regexp.MustCompile(` [-–] (unique|optional|required|integer|decimal|string|boolean|date|positive|non-negative)\b`)
+
 // emptied is the end of parentheses out of which something was cut.
 var emptied = regexp.MustCompile(`(?: ?[,;])* ` + gap + ` \)`)
 
@@ -278,7 +282,7 @@ var emptied = regexp.MustCompile(`(?: ?[,;])* ` + gap + ` \)`)
 func (p *reader) readField(s string) reading {
 	var r reading
 	f := &r.field
-	s = enumeration(s, f)
+	s = enumeration(dashed.ReplaceAllString(s, " $1"), f)
 	if m := scopedUnique.FindStringSubmatch(s); m != nil {
 		r.scoped = m[1] + m[2]
 		s = strings.TrimSpace(scopedUnique.ReplaceAllString(s, " "))
@@ -336,7 +340,10 @@ func enumeration(s string, f *Field) string {
 		}
 	}
 	if m == nil {
-		if m = enumPhrase.FindStringSubmatch(s); m != nil && fieldTerms.MatchString(m[2]) {
+		if m = enumPhrase.FindStringSubmatch(s); m == nil {
+			m = enumColon.FindStringSubmatch(s)
+		}
+		if m != nil && fieldTerms.MatchString(m[2]) {
 			m = nil
 		}
 	}
@@ -370,6 +377,9 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 		}
 		p.cover(raw, "relation between %s and %s", noun, strings.TrimPrefix(r.name, "@"))
 		return true
+	}
+	if m := refRole.FindStringSubmatch(r.name); m != nil && p.entity(m[2]) != nil && p.entity(m[2]) != e && !many {
+		return p.roleRef(e, m[1], p.entity(m[2]).Noun, f, raw)
 	}
 	name := snake(r.name)
 	if implicit[name] && f.Type != Enum {
@@ -405,6 +415,20 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 	if p.within(item) {
 		p.cover(raw, "field %s of %s: %s", name, noun, f.Describe())
 	}
+	return true
+}
+
+// refRole is a reference that has a role: a match has a home team and an away team.
+var refRole = regexp.MustCompile(`^(home|away|primary|secondary|main|source|destination|target|origin|sending|receiving|first|second|lead|assigned|responsible|preferred|backup|departure|arrival) @(\w+)$`)
+
+func (p *reader) roleRef(e *Entity, role, noun string, f Field, raw string) bool {
+	name := role + "_" + snake(noun) + "_id"
+	if f.Type != "" || f.Default != "" || e.field(name) != nil {
+		return false
+	}
+	f.Name, f.Type, f.Ref = name, Reference, noun
+	e.Fields = append(e.Fields, f)
+	p.cover(raw, "%s of %s %s names %s %s", name, article(e.Noun), e.Noun, article(noun), noun)
 	return true
 }
 
@@ -541,6 +565,9 @@ func guessType(name string) FieldType {
 		name = of // "price_per_night" is a price
 	}
 	if of := inUnit.FindStringIndex(strings.ReplaceAll(name, "_", " ")); of != nil {
+		if strings.HasSuffix(name, "_cents") || strings.HasSuffix(name, "_pages") {
+			return Int // there is no part of a cent
+		}
 		name = name[:of[0]] // "weight_in_kg" is a weight
 		if t := guessType(name); t != String {
 			return t

@@ -82,7 +82,7 @@ func (p *reader) isEntityWord(w string) bool {
 // end where English implies one.
 func (p *reader) active(noun string) (Active, bool) {
 	e := p.entity(noun)
-	for _, name := range []string{"returned_at", "ended_at", "closed_at", "cancelled_at", "finished_at", "completed_at", "checked_out_at", "exited_at", "left_at", "return_date", "returned_on"} {
+	for _, name := range []string{"returned_at", "ended_at", "closed_at", "cancelled_at", "finished_at", "completed_at", "checked_out_at", "exited_at", "left_at", "delivered_at", "resolved_at", "return_date", "returned_on"} {
 		if f := e.field(name); f != nil && (name != "return_date" || f.Optional) {
 			f.Optional = true
 			return Active{Empty: name}, true
@@ -135,6 +135,9 @@ func (p *reader) exclusive(c *clause, thing, holder string, n int, text string) 
 			noun = b.Noun
 		} else if noun = p.join(a.Noun, b.Noun); noun == "" {
 			for _, w := range strings.Fields(strings.ToLower(c.raw)) {
+				if w == a.Noun || w == b.Noun {
+					continue // the book of "a book can be …" is no verb
+				}
 				if noun = p.linkFor(w, b.Noun, a.Noun); noun != "" {
 					break
 				}
@@ -315,6 +318,25 @@ func (p *reader) pairOf(c *clause, noun, a, b string) bool {
 	ids := [2]string{x.Noun, y.Noun}
 	fields := []string{p.ensureRef(e.Noun, ids[0]), p.ensureRef(e.Noun, ids[1])}
 	return p.addRule(Rule{Kind: RulePair, Clause: c.raw, Entity: p.entity(noun).Noun, Fields: fields})
+}
+
+// daily: a thing is taken once on a date.
+func (p *reader) daily(c *clause, thing, verb string) bool {
+	a := p.entity(thing)
+	e := p.entity(known().words.Links[base(verb)])
+	if a == nil || e == nil || e.refTo(a.Noun) == nil {
+		return false
+	}
+	day := ""
+	for _, f := range e.Fields {
+		if f.Type == Date && !f.ReadOnly {
+			if day != "" {
+				return false // which of two?
+			}
+			day = f.Name
+		}
+	}
+	return day != "" && p.addRule(Rule{Kind: RulePair, Clause: c.raw, Entity: e.Noun, Fields: []string{e.refTo(a.Noun).Name, day}})
 }
 
 func (p *reader) together(c *clause, noun, a, b string) bool {

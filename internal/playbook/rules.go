@@ -78,6 +78,7 @@ var patterns = func() []rulePattern {
 		}},
 		{`@X can (?:only )?HOLD (?:only |at most )?#1 @X (?:per|for each|for|on) (?:same )?@X`, func(p *reader, c *clause, m []string) bool { return p.pairOf(c, m[2], m[1], m[3]) }},
 		{`@X can (?:only )?(HOLD|rate|review|like|follow|apply for|apply to) (?:same )?@X only once`, func(p *reader, c *clause, m []string) bool { return p.pair(c, m[1], m[3], m[2]) }},
+		{`@X can (?:only )?be (rented|lent|borrowed|booked|reserved|hired|used) (?:only |at most )?once (?:per|on same|on|for) (?:same )?(day|date|@day)`, func(p *reader, c *clause, m []string) bool { return p.daily(c, m[1], m[2]) }},
 		{`(?:only |at most )?#1 @X per @X (?:and|per) @X`, func(p *reader, c *clause, m []string) bool { return p.pairOf(c, m[1], m[2], m[3]) }},
 
 		// Capacity.
@@ -113,6 +114,10 @@ var patterns = func() []rulePattern {
 			return e != nil && known().nouns[e.Noun].Done == "returned_at" && p.due(c, m[1], "due_at", m[2], m[3], "")
 		}},
 
+		{`@X (?:must be|cannot be|must start|must take place|cannot start|cannot be (?:made|created|booked|scheduled)|must be (?:made|booked|scheduled)) (?:in|for) (future|past)`, func(p *reader, c *clause, m []string) bool {
+			return p.side(c, m[1], m[2], strings.Contains(m[0], "cannot"))
+		}},
+
 		// States.
 		{`(?:@X )?(?:status |state )?(?:can |must )?(?:only )?(?:goes|go|moves?|transitions?|progress(?:es)?|changes?|advances?|pass(?:es)?|flows?|be changed|be moved)\b(?: (?:its|their))?(?: status| state)? ?(?:only )?(?:from |through |in order )?(\w+(?: ?(?:to|then|->|,|and then|and|or) (?:to |then )?\w+)+)(?: only)?(?: in that order| in this order)?`, func(p *reader, c *clause, m []string) bool { return p.states(c, m[1], m[2]) }},
 		{`@X (?:starts?|begins?|is created|are created) (?:out )?(?:as|in|with status|with) (\w+)(?: status| state)?`, func(p *reader, c *clause, m []string) bool { return p.initial(c, m[1], m[2]) }},
@@ -135,7 +140,7 @@ var patterns = func() []rulePattern {
 			}
 			return p.initial(c, m[1], m[2])
 		}},
-		{`(?:@X )?(?:status |state )?(?:goes|moves|changes) to (\w+(?:(?: and| and then| then|, then|->) (?:to )?\w+)*)`, func(p *reader, c *clause, m []string) bool { return p.onward(c, m[1], m[2]) }},
+		{`(?:@X )?(?:status |state )?(?:goes|go|moves|move|changes|change) to ((?:(?:in|out for|on) )?\w+(?: (?:and then|and|then|->) (?:to )?(?:(?:in|out for|on) )?\w+)*)`, func(p *reader, c *clause, m []string) bool { return p.onward(c, m[1], m[2]) }},
 
 		// Stock.
 		{`(?:when |if |once )?(?:placing |creating |making |new )?@X(?: is| are)?(?: placed| created| made)? ?,? ?(?:reduces?|decreases?|decrements?|lowers?|subtracts? from|takes? from|deducts? from|reduce|must reduce)(?: (?:its|available))? ?(?:@X )?(?:quantity|stock|inventory|stock level|stock quantity)(?: of @X)?(?: (?:by|of) .*)?`, func(p *reader, c *clause, m []string) bool { return p.stock(c, m[1], m[2]+m[3]) }},
@@ -166,6 +171,9 @@ var patterns = func() []rulePattern {
 		// Actions.
 		{`@X can (\w+)(?: to| for| in)? @X and (\w+) @X`, func(p *reader, c *clause, m []string) bool {
 			return known().words.Links[snake(base(m[2]))] == strings.ReplaceAll(m[5], "_", " ") && p.doAndUndo(c, m[1], m[2], m[4], m[3])
+		}},
+		{`@X can (\w+) @X and (return|cancel) (@\w+|them|it)`, func(p *reader, c *clause, m []string) bool {
+			return (!strings.HasPrefix(m[5], "@") || m[5] == "@"+m[3]) && p.doAndUndo(c, m[1], m[2], m[4], m[3])
 		}},
 		{`@X can (\w+) and (\w+) @X`, func(p *reader, c *clause, m []string) bool { return p.doAndUndo(c, m[1], m[2], m[3], m[4]) }},
 		{`@X can (borrow|rent|book|reserve|check out|loan|order|buy|enroll in|enrol in|register for|sign up for|subscribe to|review|rate) @X`, func(p *reader, c *clause, m []string) bool { return p.doAndUndo(c, m[1], m[2], "", m[3]) }},
