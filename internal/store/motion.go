@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -115,6 +116,12 @@ func (s motionStore) Cast(ctx context.Context, b conclave.Ballot) error {
 		}
 		if err := consensus.Check(st.Motion, b); err != nil {
 			return err
+		}
+		seat := council.Seat(st.Motion, b)
+		if slices.ContainsFunc(st.Ballots, func(o conclave.Ballot) bool {
+			return o.Round == b.Round && o.Voter != b.Voter && council.Seat(st.Motion, o) == seat
+		}) {
+			return conclave.Errorf(conclave.ErrConflict, "the seat %s has voted in round %d", seat, b.Round)
 		}
 		doc, err := encode(b)
 		if err != nil {
