@@ -76,13 +76,18 @@ func (b *bench) overhead(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var raw, own, sandboxed, git, gaps []time.Duration
+	var raw, own, used, sandboxed, git, gaps []time.Duration
 	for i := range overheadRuns + 1 {
 		thought.Store(0)
 		looking, enough := context.WithCancel(ctx)
 		var seen watched
 		var watcher sync.WaitGroup
 		watcher.Go(func() { seen = watch(looking, s.cmd.Process.Pid, 5*time.Millisecond, false) })
+		before, err := cpu(s.cmd.Process.Pid)
+		if err != nil {
+			enough()
+			return s.stop(err)
+		}
 		began := time.Now()
 		run, err := s.Workflows().Start(ctx, conclave.StartRun{Key: conclave.NewID("bench"), Task: "Write a page about us", Repo: repo})
 		var d conclave.RunDetail
@@ -98,9 +103,14 @@ func (b *bench) overhead(ctx context.Context) error {
 		if err != nil {
 			return s.stop(err)
 		}
+		after, err := cpu(s.cmd.Process.Pid)
+		if err != nil {
+			return s.stop(err)
+		}
 		if i == 0 {
 			continue // fills the caches of the analysers
 		}
+		used = append(used, after-before)
 		raw, sandboxed, git = append(raw, took), append(sandboxed, seen.sandboxed), append(git, seen.git)
 		own = append(own, took-seen.sandboxed-time.Duration(thought.Load()))
 		between, err := s.latencies(ctx, d)
@@ -113,6 +123,7 @@ func (b *bench) overhead(ctx context.Context) error {
 	o, g := sort(own), sort(gaps)
 	b.add(fmt.Sprintf("a run's own overhead, %d runs, min / median / max", overheadRuns), "1 s", o.spread(), yes(o.at(0.5) <= time.Second))
 	b.add("the same runs, nothing subtracted", "none", sort(raw).spread(), "–")
+	b.add("the same runs, processor time of the services without their child processes", "none", sort(used).spread(), "–")
 	b.add(fmt.Sprintf("step to step, %d pairs, p50 / p95", len(g)), "20 ms", millis(g.at(0.5))+" / "+millis(g.at(0.95)), yes(g.at(0.95) <= 20*time.Millisecond))
 	b.note("A run: all stages of the collaborative workflow, a plan of one step, %d calls of a scripted model over HTTP, one after another on running services, after one that is not counted. "+
 		"Subtracted: the time in which a sandboxed command ran (median %s; seen by looking at the server's child processes each 5 ms) and the time inside the model's script. "+
