@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // fields reads a list of fields into the entity. Items that it can't read are
@@ -19,7 +20,7 @@ func (p *reader) fields(noun string, toks []lexeme, raw string) {
 			if p.feature(text, p.canonical(item)) {
 				continue
 			}
-			if finding.MatchString(item[0].text) && len(item) > 2 {
+			if finding().MatchString(item[0].text) && len(item) > 2 {
 				p.append(item)
 				continue
 			}
@@ -30,7 +31,7 @@ func (p *reader) fields(noun string, toks []lexeme, raw string) {
 	}
 }
 
-var finding = regexp.MustCompile(`^(?:search|filter|sort|list)(?:ing)?$`)
+var finding = pattern(`^(?:search|filter|sort|list)(?:ing)?$`)
 
 // within reports whether the tokens are the task's own, not the knowledge base's.
 func (p *reader) within(item []lexeme) bool {
@@ -38,7 +39,7 @@ func (p *reader) within(item []lexeme) bool {
 	return last.end <= len(p.task) && strings.EqualFold(p.task[item[0].start:item[0].end], item[0].text)
 }
 
-var enumTrigger = regexp.MustCompile(`\b(?:one of|either|any of|can be|being|enum|among)\b`)
+var enumTrigger = pattern(`\b(?:one of|either|any of|can be|being|enum|among)\b`)
 
 // fieldItems cuts a list of fields at commas and "and", but not inside
 // parentheses, ranges and enumerations.
@@ -69,9 +70,9 @@ func fieldItems(toks []lexeme) [][]lexeme {
 			if t.text == "and" && strings.Contains(item, "between") && isNumber(toks[i-1].text) && isNumber(toks[i+1].text) {
 				continue
 			}
-			if enumTrigger.MatchString(item) || isStatus(toks[start:i]) {
+			if enumTrigger().MatchString(item) || isStatus(toks[start:i]) {
 				or := slices.IndexFunc(toks[start:], func(t lexeme) bool { return t.text == "or" })
-				if or < 0 && enumTrigger.MatchString(item) || or >= 0 && start+or > i {
+				if or < 0 && enumTrigger().MatchString(item) || or >= 0 && start+or > i {
 					continue
 				}
 			}
@@ -125,7 +126,7 @@ const link = `(?:(?:which|that|,) )?(?:must be |must |is |are |be |can be |can |
 
 // constraints are what a task can say about one field. They are cut out of
 // its words; what is left is the field's name.
-var constraints = func() []constraint {
+var constraints = sync.OnceValue(func() []constraint {
 	list := []struct {
 		pattern string
 		apply   func(f *Field, m []string)
@@ -192,7 +193,7 @@ var constraints = func() []constraint {
 		out[i] = constraint{regexp.MustCompile(pattern), c.apply}
 	}
 	return out
-}()
+})
 
 func setDefault(f *Field, value string) {
 	if value == "now" || value == "today" || value == "current" {
@@ -203,15 +204,15 @@ func setDefault(f *Field, value string) {
 }
 
 var (
-	enumList   = regexp.MustCompile(`^(.*?)(?: :| \()? ?(?:which |that )?(?:must be |can be |is |are |be )?(?:one of|either|any of|among|being|enum(?: of)?|can be|values?|=) ?:? ?\(? ?(#?\w[\w-]*(?: ?(?:,|or|and|/|\|) ?(?:or |and )?\w[\w-]*)+) ?\)?$`)
-	enumOr     = regexp.MustCompile(`^((?:\w+ ){0,2}(?:status|state|type|kind|role|priority|level|category|condition|visibility|gender|severity|size|grade|tier|mode|method|frequency)) (?:: |is |of |\( )?(\w[\w-]*(?: ?(?:,|or|/|\|) ?(?:or |and )?\w[\w-]*)+)(?: \))?$`)
-	enumParens = regexp.MustCompile(`^([a-z][\w -]*?) (?:: )?\( ?(?:one of |either )?([a-z][\w-]*(?: [a-z][\w-]*){0,2}(?: ?(?:,|/|\|| or | and ) ?(?:or |and )?[a-z][\w-]*(?: [a-z][\w-]*){0,2})+) ?\)$`)
-	fieldTerms = regexp.MustCompile(`\b(?:unique|optional|required|string|integer|int|decimal|number|boolean|bool|date|text|email|url|nullable|immutable|default\w*|at_once|at most|at least|non-negative|positive|must|cannot|characters|valid|mandatory|timestamp|uuid|money|float)\b|#`)
-	listSep    = regexp.MustCompile(` ?(?:,|\bor\b|\band\b|/|\|) ?`)
-	fieldName  = regexp.MustCompile(`^[a-z][a-z0-9_-]*(?: [a-z][a-z0-9_-]*){0,2}$`)
-	preamble   = regexp.MustCompile(`^(?:following |these )?(?:fields|attributes|properties)(?: such as| like| of)? ?|^following `)
-	trailing   = regexp.MustCompile(` ?(?:\b(?:which|that|must|is|are|can|has|have|be|with|and|of)|,|:|¦)$`)
-	leading    = regexp.MustCompile(`^(?:¦|,|and|with|:|be|is|has|have|can have|can) `)
+	enumList   = pattern(`^(.*?)(?: :| \()? ?(?:which |that )?(?:must be |can be |is |are |be )?(?:one of|either|any of|among|being|enum(?: of)?|can be|values?|=) ?:? ?\(? ?(#?\w[\w-]*(?: ?(?:,|or|and|/|\|) ?(?:or |and )?\w[\w-]*)+) ?\)?$`)
+	enumOr     = pattern(`^((?:\w+ ){0,2}(?:status|state|type|kind|role|priority|level|category|condition|visibility|gender|severity|size|grade|tier|mode|method|frequency)) (?:: |is |of |\( )?(\w[\w-]*(?: ?(?:,|or|/|\|) ?(?:or |and )?\w[\w-]*)+)(?: \))?$`)
+	enumParens = pattern(`^([a-z][\w -]*?) (?:: )?\( ?(?:one of |either )?([a-z][\w-]*(?: [a-z][\w-]*){0,2}(?: ?(?:,|/|\|| or | and ) ?(?:or |and )?[a-z][\w-]*(?: [a-z][\w-]*){0,2})+) ?\)$`)
+	fieldTerms = pattern(`\b(?:unique|optional|required|string|integer|int|decimal|number|boolean|bool|date|text|email|url|nullable|immutable|default\w*|at_once|at most|at least|non-negative|positive|must|cannot|characters|valid|mandatory|timestamp|uuid|money|float)\b|#`)
+	listSep    = pattern(` ?(?:,|\bor\b|\band\b|/|\|) ?`)
+	fieldName  = pattern(`^[a-z][a-z0-9_-]*(?: [a-z][a-z0-9_-]*){0,2}$`)
+	preamble   = pattern(`^(?:following |these )?(?:fields|attributes|properties)(?: such as| like| of)? ?|^following `)
+	trailing   = pattern(` ?(?:\b(?:which|that|must|is|are|can|has|have|be|with|and|of)|,|:|¦)$`)
+	leading    = pattern(`^(?:¦|,|and|with|:|be|is|has|have|can have|can) `)
 	suspicious = set([]string{"alphanumeric", "lowercase", "uppercase", "encrypted", "hashed", "sorted", "automatic", "generated", "calculated", "computed", "derived", "average", "random", "sequential", "auto-incremented", "autogenerated", "auto-generated", "historical", "nested", "multiple", "several", "many", "localized", "translated", "full-text", "rich", "geo", "geocoded", "valid", "other", "etc", "more", "own", "current", "only", "cannot", "must", "not", "always", "respective", "corresponding", "related", "next", "previous", "most", "least", "configurable", "dynamic", "custom", "polymorphic", "weighted", "recurring", "multi-currency", "timezone-aware"})
 	implicit   = set([]string{"id", "identifier", "created_at", "updated_at", "created", "timestamps", "creation_timestamp", "creation_time"})
 )
@@ -235,11 +236,11 @@ func (p *reader) readField(s string) reading {
 	var r reading
 	f := &r.field
 	s = enumeration(s, f)
-	if m := scopedUnique.FindStringSubmatch(s); m != nil {
+	if m := scopedUnique().FindStringSubmatch(s); m != nil {
 		r.scoped = m[1] + m[2]
-		s = strings.TrimSpace(scopedUnique.ReplaceAllString(s, " "))
+		s = strings.TrimSpace(scopedUnique().ReplaceAllString(s, " "))
 	}
-	for _, c := range constraints {
+	for _, c := range constraints() {
 		m := c.re.FindStringSubmatch(s)
 		if m == nil {
 			continue
@@ -258,7 +259,7 @@ func (p *reader) readField(s string) reading {
 	}
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '(' || r == ')' || r == ' ' }), " ")
 	for {
-		t := leading.ReplaceAllString(trailing.ReplaceAllString(strings.TrimSpace(s), ""), "")
+		t := leading().ReplaceAllString(trailing().ReplaceAllString(strings.TrimSpace(s), ""), "")
 		if t == s {
 			break
 		}
@@ -280,14 +281,14 @@ func enumeration(s string, f *Field) string {
 		return s
 	}
 	s = strings.Trim(s, " ,"+gap)
-	m := enumList.FindStringSubmatch(s)
-	if m == nil || !enumTrigger.MatchString(s) && !strings.Contains(s, " value") {
-		if m = enumOr.FindStringSubmatch(s); m != nil && fieldTerms.MatchString(m[2]) {
+	m := enumList().FindStringSubmatch(s)
+	if m == nil || !enumTrigger().MatchString(s) && !strings.Contains(s, " value") {
+		if m = enumOr().FindStringSubmatch(s); m != nil && fieldTerms().MatchString(m[2]) {
 			m = nil
 		}
 	}
 	if m == nil {
-		if m = enumParens.FindStringSubmatch(s); m != nil && (fieldTerms.MatchString(m[2]) || strings.HasPrefix(m[1], "@")) {
+		if m = enumParens().FindStringSubmatch(s); m != nil && (fieldTerms().MatchString(m[2]) || strings.HasPrefix(m[1], "@")) {
 			m = nil
 		}
 	}
@@ -301,12 +302,12 @@ func enumeration(s string, f *Field) string {
 // fieldItem reads one item of a list of fields.
 func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 	many := isPlural(item[len(item)-1].text)
-	s := preamble.ReplaceAllString(p.canonical(item), "")
+	s := preamble().ReplaceAllString(p.canonical(item), "")
 	if s == "" {
 		return true
 	}
 	e := p.entity(noun)
-	if m := statusMoves.FindStringSubmatch(s); m != nil {
+	if m := statusMoves().FindStringSubmatch(s); m != nil {
 		c := &clause{raw: raw}
 		return p.states(c, snake(noun), m[1])
 	}
@@ -356,7 +357,7 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 	return true
 }
 
-var statusMoves = regexp.MustCompile(`^(?:status|state) (?:that|which) (?:can )?(?:only )?(?:goes|go|moves|move|changes|transitions|progresses|can go|can move) (?:only )?from (\w+(?: (?:to|then|->|and then|or) (?:to )?\w+)+)$`)
+var statusMoves = pattern(`^(?:status|state) (?:that|which) (?:can )?(?:only )?(?:goes|go|moves|move|changes|transitions|progresses|can go|can move) (?:only )?from (\w+(?: (?:to|then|->|and then|or) (?:to )?\w+)+)$`)
 
 // people are fields that stand for a record which the service does not have.
 var people = set([]string{"manager", "supervisor", "parent", "boss", "user", "predecessor", "subordinates", "children", "followers", "friends"})
@@ -366,7 +367,7 @@ func goodName(s string) bool {
 		return false
 	}
 	s = strings.TrimPrefix(s, "number of ")
-	return fieldName.MatchString(s) && !slices.ContainsFunc(strings.Fields(s), func(w string) bool {
+	return fieldName().MatchString(s) && !slices.ContainsFunc(strings.Fields(s), func(w string) bool {
 		return suspicious[w] || breaks[w] || known().beyond[w] && w != "c" || determiners[w]
 	})
 }
@@ -411,7 +412,7 @@ func (p *reader) complete(f *Field, name string, said bool) {
 	}
 }
 
-var scopedUnique = regexp.MustCompile(`(?:^| )(?:must be |is |are )?unique (?:per|within|for|in|inside|among) (?:same )?@(\w+)|unique (?:per|within) (\w+)`)
+var scopedUnique = pattern(`(?:^| )(?:must be |is |are )?unique (?:per|within|for|in|inside|among) (?:same )?@(\w+)|unique (?:per|within) (\w+)`)
 
 // scope makes a field unique among the rows that share a reference.
 func (p *reader) scope(e *Entity, name, target, raw string) bool {
@@ -451,7 +452,7 @@ func (p *reader) relationItem(e *Entity, s string, many bool, f Field) bool {
 
 func splitValues(s string) []string {
 	var out []string
-	for _, v := range listSep.Split(s, -1) {
+	for _, v := range listSep().Split(s, -1) {
 		if v = strings.TrimPrefix(strings.TrimSpace(v), "#"); v != "" && !slices.Contains(out, snakeValue(v)) {
 			out = append(out, snakeValue(v))
 		}
