@@ -47,6 +47,7 @@ func allowed() map[string][]string {
 		"cmd/conclave":    {"*"},
 		"web":             {},
 		"scripts/summary": {},
+		"scripts/bench":   {"", "llmtest", "restwire", "store"},
 	}
 }
 

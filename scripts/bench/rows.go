@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"conclave"
+	"conclave/internal/store"
+)
+
+// How long, and by how many, rows are written.
+const (
+	rowsTime = 3 * time.Second
+	writers  = 100
+)
+
+// durableRows compares what the store commits for many writers with what one
+// writer gets who waits for the disk at each row.
+func (b *bench) durableRows(ctx context.Context) error {
+	raw, err := b.rawCommits(ctx)
+	if err != nil {
+		return err
+	}
+	grouped, err := b.groupedRows(ctx)
+	if err != nil {
+		return err
+	}
+	b.add(fmt.Sprintf("durable rows a second, %d writers through the store, SQLite", writers), "none", fmt.Sprintf("%.0f/s, beside %.0f/s of single commits on the same disk: %.1f times as many", grouped, raw, grouped/raw), "–")
+	return nil
+}
+
+// groupedRows appends events, each in a transaction of its own that has returned
+// when it counts.
+func (b *bench) groupedRows(ctx context.Context) (float64, error) {
+	db, err := store.Open(ctx, store.Options{URL: "sqlite:" + filepath.Join(b.dir, "rows", "store.db"), Owner: "bench"})
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, rowsTime)
+	defer cancel()
+	var rows atomic.Int64
+	var failure atomic.Pointer[error]
+	var all sync.WaitGroup
+	began := time.Now()
+	for i := range writers {
+		all.Go(func() {
+			subject := fmt.Sprintf("writer-%d", i)
+			for ctx.Err() == nil {
+				err := db.Update(ctx, func(tx *store.Tx) error {
+					return tx.Append(conclave.Event{Kind: conclave.EventMessageSent, Actor: "bench", Subject: subject, Text: "a row"})
+				})
+				switch {
+				case err == nil:
+					rows.Add(1)
+				case ctx.Err() == nil:
+					failure.Store(&err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	rate := float64(rows.Load()) / time.Since(began).Seconds()
+	err = db.Close()
+	if failed := failure.Load(); failed != nil {
+		err = *failed
+	}
+	return rate, err
+}
+
+// rawCommits inserts the same kind of row with the same settings of SQLite, one commit each.
+func (b *bench) rawCommits(ctx context.Context) (_ float64, err error) {
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(b.dir, "raw.db")+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if closed := db.Close(); err == nil {
+			err = closed
+		}
+	}()
+	db.SetMaxOpenConns(1)
+	if _, err := db.ExecContext(ctx, `CREATE TABLE events (seq INTEGER PRIMARY KEY, at INTEGER, kind TEXT, actor TEXT, subject TEXT, text TEXT, data TEXT)`); err != nil {
+		return 0, err
+	}
+	insert, err := db.PrepareContext(ctx, `INSERT INTO events (at, kind, actor, subject, text, data) VALUES (?, 'message.sent', 'bench', 'writer', 'a row', 'null')`)
+	if err != nil {
+		return 0, err
+	}
+	defer insert.Close()
+	rows, began := 0, time.Now()
+	for time.Since(began) < rowsTime {
+		if _, err := insert.ExecContext(ctx, time.Now().UnixMicro()); err != nil {
+			return 0, err
+		}
+		rows++
+	}
+	return float64(rows) / time.Since(began).Seconds(), nil
+}
