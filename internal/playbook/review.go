@@ -150,7 +150,7 @@ func (r *reviewer) architecture() {
 	for _, e := range s.Entities {
 		for _, f := range e.Fields {
 			if f.Type == Reference && !f.Cascade {
-				r.ask("domain", "field "+e.Noun+"."+f.Name, fmt.Sprintf("DELETE of a %s that a %s refers to: 409", f.Ref, e.Noun), "%s.%s refers to a %s: say what deleting that does.", e.Noun, f.Name, f.Ref)
+				r.ask("domain", "field "+e.Noun+"."+f.Name, fmt.Sprintf("DELETE of %s %s that %s %s refers to: 409", article(f.Ref), f.Ref, article(e.Noun), e.Noun), "%s.%s refers to %s %s: say what deleting that does.", e.Noun, f.Name, article(f.Ref), f.Ref)
 			}
 		}
 	}

@@ -29,6 +29,18 @@ type blackBox struct {
 }
 
 var services = map[string]blackBox{
+	"tournament": {task: "Build a tournament API: teams with name unique, players with name and number, matches with home team, away team and date; a team can have at most 2 players; a player belongs to a team", script: `
+POST /teams {"name":"X"} 201 x
+POST /teams {"name":"X"} 409
+POST /teams {"name":"Y"} 201 y
+POST /matches {"home_team_id":"$x","away_team_id":"$y","date":"2026-05-01"} 201
+POST /matches {"home_team_id":"$x","away_team_id":"none","date":"2026-05-01"} 422
+POST /matches {"home_team_id":"$x","date":"2026-05-01"} 422
+POST /players {"name":"A","number":"1","team_id":"$x"} 201
+POST /players {"name":"B","number":"2","team_id":"$x"} 201
+POST /players {"name":"C","number":"3","team_id":"$x"} 409
+DELETE /teams/$y 409
+`},
 	"library": {task: "a library service: members and books and loans, a member may hold at most three loans, a book can be on loan to one member at a time, a loan is due 14 days after it starts, only admins can delete books", script: `
 POST /members {"name":"Ada"} 201 ada
 POST /members {"name":"Bob"} 201 bob
