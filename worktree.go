@@ -106,7 +106,7 @@ type Deliver struct {
 // Worktrees leases isolated worktrees and merges them in order.
 type Worktrees interface {
 	// Lease makes a worktree. ErrConflict when an open lease of the run may write
-	// the same paths; ErrInvalid when the repository can't be used.
+	// the same paths; ErrNotFound when there is no such repository.
 	Lease(ctx context.Context, in LeaseWorktree) (Worktree, error)
 	// Commit commits the worktree's changes. ErrInvalid when there are none, or
 	// when a changed path is outside the lease's write set.

@@ -74,6 +74,8 @@ type play struct {
 	repo   string
 	revive func() // starts again what has been killed
 	run    conclave.RunID
+
+	beforeLanding func() // is called once the run is done, if it is there
 }
 
 const playLimit = 2 * time.Minute
@@ -121,6 +123,9 @@ func (p *play) perform() outcome {
 	})
 	if d.Run.Status != conclave.RunDone {
 		p.t.Fatalf("the run is %s: %s", d.Run.Status, d.Run.Reason)
+	}
+	if p.beforeLanding != nil {
+		p.beforeLanding()
 	}
 	p.call(func(ctx context.Context, c *restwire.Client) error {
 		_, err := c.Workflows().Approve(ctx, conclave.Approve{Key: "land", ID: conclave.ApprovalID(run.ID), Decision: conclave.VerdictApprove})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"conclave"
 	"conclave/internal/llmtest"
@@ -353,5 +355,59 @@ func TestClaudeBuilds(t *testing.T) {
 		if !strings.HasPrefix(c.Header.Get("User-Agent"), "claude-cli/") || c.Header.Get("X-Api-Key") != "dummy" {
 			t.Errorf("call %d came from %s with the key %s", c.N, c.Header.Get("User-Agent"), c.Header.Get("X-Api-Key"))
 		}
+	}
+}
+
+// doctor names the brain that a run would get.
+func TestDoctorNamesTheBrain(t *testing.T) {
+	for name, tt := range map[string]struct {
+		env  []string
+		says string
+	}{
+		"nothing":           {nil, "auto: offline"},
+		"a key":             {[]string{"ANTHROPIC_API_KEY=dummy"}, "auto: a model through the router"},
+		"a server":          {[]string{"OPENAI_BASE_URL=http://127.0.0.1:1/v1", "CONCLAVE_MODEL=m"}, "auto: a model through the router"},
+		"a server, no name": {[]string{"OPENAI_BASE_URL=http://127.0.0.1:1/v1"}, "set CONCLAVE_MODEL"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, append(tt.env, "CONCLAVE_CLAUDE=/nowhere/claude")...)
+			stdout, stderr, code := s.conclave("doctor")
+			if code != exitDone || !strings.Contains(stdout, tt.says) {
+				t.Errorf("exit code %d, want %q\n%s%s", code, tt.says, stdout, stderr)
+			}
+		})
+	}
+}
+
+// A run that is cancelled while a model thinks ends the call, too.
+func TestCancelledRunEndsItsModelCall(t *testing.T) {
+	thinking := make(chan struct{})
+	var once sync.Once
+	endpoint := llmtest.New(t, func(llmtest.Call) llmtest.Answer {
+		once.Do(func() { close(thinking) })
+		return llmtest.Answer{Text: "Let me", Fault: llmtest.Stall}
+	})
+	s := newSite(t, "ANTHROPIC_API_KEY=dummy", "ANTHROPIC_BASE_URL="+endpoint.URL)
+	s.serve()
+	stdout, stderr, code := s.conclave("run", "Write a page about us", "--repo", s.repo, "--detach")
+	if code != exitDone {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	select {
+	case <-thinking:
+	case <-time.After(startLimit):
+		t.Fatal("the model was never asked")
+	}
+	id := s.runs()[0].ID
+	if stdout, stderr, code := s.conclave("cancel", string(id)); code != exitDone {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
+	defer cancel()
+	if err := endpoint.AwaitLeavers(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	if run := s.runs()[0]; run.Status != conclave.RunCancelled {
+		t.Errorf("the run is %s", run.Status)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"conclave"
 	"conclave/internal/modelrouter"
@@ -84,5 +85,72 @@ func TestConfigRefuses(t *testing.T) {
 				t.Errorf("error %v, want one that says %s", err, tt.says)
 			}
 		})
+	}
+}
+
+// What the environment says counts, then the files, then the defaults, and each
+// setting tells where it came from.
+func TestConfigSources(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"agent_pool.yml": "agent_pool:\n  size: 20\n  distribution:\n    developer: 3\n",
+		"collaboration_rules.yml": "collaboration:\n  consensus_threshold: 0.6\n  max_collaboration_time: 90\n  mend_rounds: 1\n" +
+			"  escalation_triggers:\n    - no_consensus_after: 60\n    - conflicting_recommendations: true\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := load(t, map[string]string{"CONCLAVE_CONFIG": dir, "AGENT_POOL_SIZE": "30", "GATEWAY_PORT": "9000", "CONCLAVE_HOSTS": "a.example,b.example",
+		"CONCLAVE_PORTS": "auto", "DATABASE_URL": "sqlite:/other", "CONCLAVE_DATABASE_URL": "postgres://db/conclave", "CONCLAVE_TEST_ANYTHING": "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Pool.Size != 30 || !reflect.DeepEqual(c.Pool.Distribution, map[conclave.Role]int{conclave.RoleDeveloper: 3}) {
+		t.Errorf("pool %+v", c.Pool)
+	}
+	if r := c.Rules; r.Threshold != 0.6 || r.MaxTime != 90*time.Second || r.MendRounds != 1 || r.Escalate != time.Minute {
+		t.Errorf("rules %+v", r)
+	}
+	if c.GatewayPort != 9000 || !c.AutoPorts || c.Database != "postgres://db/conclave" || !reflect.DeepEqual(c.Hosts, []string{"a.example", "b.example"}) {
+		t.Errorf("config %+v", c)
+	}
+	if c.Sources["agent_pool.size"] != "AGENT_POOL_SIZE" || c.Sources["collaboration.mend_rounds"] != filepath.Join(dir, "collaboration_rules.yml") || c.Sources["database"] != "CONCLAVE_DATABASE_URL" {
+		t.Errorf("sources %v", c.Sources)
+	}
+	plain, err := load(t, map[string]string{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plain.GatewayPort != 8080 || plain.Listen != "127.0.0.1" || plain.Brain != "auto" || plain.Database != "sqlite:/nowhere/conclave.db" || len(plain.Changed()) != 0 {
+		t.Errorf("defaults %+v", plain)
+	}
+}
+
+func TestConfigRefusesValues(t *testing.T) {
+	for variable, value := range map[string]string{
+		"CONCLAVE_PORTS": "random", "CONCLAVE_BRAIN": "mine", "GATEWAY_PORT": "http", "AGENT_POOL_SIZE": "many", "VERIFICATION_CONSENSUS_THRESHOLD": "1.5",
+	} {
+		if _, err := load(t, map[string]string{variable: value}); !errors.Is(err, conclave.ErrInvalid) || !strings.Contains(err.Error(), variable+"=") {
+			t.Errorf("%s=%s: %v", variable, value, err)
+		}
+	}
+}
+
+func TestHome(t *testing.T) {
+	for _, tt := range []struct {
+		env  map[string]string
+		want string
+	}{
+		{map[string]string{"CONCLAVE_HOME": "/a", "XDG_DATA_HOME": "/b", "HOME": "/c"}, "/a"},
+		{map[string]string{"XDG_DATA_HOME": "/b", "HOME": "/c"}, "/b/conclave"},
+		{map[string]string{"HOME": "/c"}, "/c/.local/share/conclave"},
+	} {
+		if got, err := Home(func(name string) string { return tt.env[name] }); err != nil || got != tt.want {
+			t.Errorf("with %v: %s, %v", tt.env, got, err)
+		}
+	}
+	if _, err := Home(func(string) string { return "" }); !errors.Is(err, conclave.ErrInvalid) {
+		t.Errorf("without any: %v", err)
 	}
 }

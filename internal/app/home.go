@@ -66,7 +66,10 @@ func changeAddresses(home string, change func(map[conclave.Service]string)) (err
 	}
 	change(all)
 	if len(all) == 0 {
-		return os.Remove(addressFile(home))
+		if err := os.Remove(addressFile(home)); !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		return nil
 	}
 	data, err := json.MarshalIndent(all, "", "  ")
 	if err != nil {

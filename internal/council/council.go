@@ -209,9 +209,11 @@ func (s *Service) check(ctx context.Context, m conclave.Motion, b conclave.Ballo
 	if a.Role != b.Role {
 		return conclave.Errorf(conclave.ErrDenied, "%s has the role %s, not %s", b.Voter, a.Role, b.Role)
 	}
-	seat := "roles/" + string(a.Role)
-	named := "agents/" + string(a.Name)
-	if !slices.Contains(m.Voters, seat) && !slices.Contains(m.Voters, named) && m.Senior != seat && m.Senior != named {
+	seats := m.Voters
+	if m.Round > m.Rounds { // the senior's
+		seats = []string{m.Senior}
+	}
+	if !slices.ContainsFunc(seats, func(seat string) bool { return sits(b, seat) }) {
 		return conclave.Errorf(conclave.ErrDenied, "%s has no seat in this vote", b.Voter)
 	}
 	return nil
@@ -274,11 +276,15 @@ func (s *Service) decide(ctx context.Context, d conclave.Decision, epoch int64) 
 	return d, nil
 }
 
+// lastVote is the last round in which the voters were asked: after it, the
+// senior has a round of its own.
+func lastVote(m conclave.Motion) int { return min(m.Round, m.Rounds) }
+
 // absent are the seats that have no ballot in the last round.
 func absent(d conclave.Decision) []string {
 	out := []string{}
 	for _, seat := range d.Motion.Voters {
-		if !slices.ContainsFunc(d.Ballots, func(b conclave.Ballot) bool { return b.Round == d.Motion.Round && sits(b, seat) }) {
+		if !slices.ContainsFunc(d.Ballots, func(b conclave.Ballot) bool { return b.Round == lastVote(d.Motion) && sits(b, seat) }) {
 			out = append(out, seat)
 		}
 	}
@@ -289,11 +295,20 @@ func sits(b conclave.Ballot, seat string) bool {
 	return seat == "roles/"+string(b.Role) || seat == "agents/"+string(b.Voter)
 }
 
+// Seat is the seat that a ballot fills: the voter's own, or else that of its
+// role, which one agent fills and not each that has the role.
+func Seat(m conclave.Motion, b conclave.Ballot) string {
+	if own := "agents/" + string(b.Voter); slices.Contains(m.Voters, own) {
+		return own
+	}
+	return "roles/" + string(b.Role)
+}
+
 // dissent is who judged otherwise than the decision, and why.
 func dissent(d conclave.Decision) []string {
 	out := []string{}
 	for _, b := range d.Ballots {
-		if b.Round != d.Motion.Round || b.Verdict == conclave.VerdictAbstain {
+		if b.Round < lastVote(d.Motion) || b.Verdict == conclave.VerdictAbstain {
 			continue
 		}
 		other := d.Outcome == conclave.OutcomeApproved && b.Verdict == conclave.VerdictReject ||
@@ -364,6 +379,13 @@ func (s *Service) HandleMotion(ctx context.Context, id string, epoch int64) erro
 
 // climb goes up the ladder from where the motion stands.
 func (s *Service) climb(ctx context.Context, m conclave.Motion, epoch int64) error {
+	if m.Round > m.Rounds { // stopped while the senior was asked
+		st, err := s.o.Store.Get(ctx, m.ID)
+		if err != nil {
+			return err
+		}
+		return s.senior(ctx, st, epoch, "senior: no decision before the deadline")
+	}
 	for {
 		result, silent, err := s.round(ctx, m)
 		if err != nil {
@@ -538,23 +560,29 @@ func (s *Service) askVoter(ctx context.Context, m conclave.Motion, seat, purpose
 func (s *Service) senior(ctx context.Context, st conclave.MotionStatus, epoch int64, came string) error {
 	m := st.Motion
 	if m.Senior != "" && time.Now().Before(m.Deadline) {
+		var ballots []conclave.Ballot // not the senior's, when it is asked again after a crash
 		var voted []conclave.AgentName
 		for _, b := range st.Ballots {
-			voted = append(voted, b.Voter)
+			if b.Round <= m.Rounds {
+				ballots, voted = append(ballots, b), append(voted, b.Voter)
+			}
 		}
 		// The senior's ballot is in a round of its own, which nothing counts.
-		next, err := s.o.Store.Advance(ctx, m.ID, epoch, came)
-		if err != nil {
-			return err
+		next := m
+		var err error
+		if m.Round <= m.Rounds {
+			if next, err = s.o.Store.Advance(ctx, m.ID, epoch, came); err != nil {
+				return err
+			}
 		}
 		deadline, cancel := context.WithDeadline(ctx, m.Deadline)
 		defer cancel()
-		err = s.askVoter(deadline, next, m.Senior, "senior", voted, st.Ballots)
+		err = s.askVoter(deadline, next, m.Senior, "senior", voted, ballots)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if now, getErr := s.o.Store.Get(ctx, m.ID); err == nil && getErr == nil {
-			i := slices.IndexFunc(now.Ballots, func(b conclave.Ballot) bool { return b.Round == next.Round })
+			i := slices.IndexFunc(now.Ballots, func(b conclave.Ballot) bool { return b.Round == next.Round && !slices.Contains(voted, b.Voter) })
 			if i >= 0 && now.Ballots[i].Verdict != conclave.VerdictAbstain {
 				return s.decideBySenior(ctx, now, now.Ballots[i], epoch)
 			}

@@ -199,8 +199,19 @@ func (r *Repo) copyIndexTo(ctx context.Context, path string) error {
 		return conclave.Errorf(conclave.ErrUnavailable, "copying the index: %w", err)
 	}
 	_, copyErr := io.Copy(target, source)
-	if err := errors.Join(copyErr, target.Close()); err != nil {
+	if err := errors.Join(copyErr, target.Close(), sameTime(path, source)); err != nil {
 		return conclave.Errorf(conclave.ErrUnavailable, "copying the index: %w", err)
 	}
 	return nil
+}
+
+// sameTime gives a copy of an index the time of its source. From it git knows
+// which files may have changed after the index was written without a visible
+// change of their size or second, and reads those again.
+func sameTime(path string, source *os.File) error {
+	info, err := source.Stat()
+	if err != nil {
+		return err
+	}
+	return os.Chtimes(path, info.ModTime(), info.ModTime())
 }

@@ -326,3 +326,30 @@ func TestAncestors(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// Git tells by the index's time which files it must read again although they
+// look the same; a copy with a newer time lost a change of the same size that
+// was made within the second of the checkout.
+func TestWriteTreeSeesAChangeInTheSecondOfTheCheckout(t *testing.T) {
+	ctx := t.Context()
+	r, first := create(t, map[string]string{"a": "1"})
+	path := filepath.Join(t.TempDir(), "tree")
+	must(t, r.WorktreeAdd(ctx, path, first))
+	linked, err := r.Linked(path)
+	must(t, err)
+	old := filepath.Join(t.TempDir(), "index")
+	must(t, linked.copyIndexTo(ctx, old))
+	name, err := linked.line(ctx, "rev-parse", "--path-format=absolute", "--git-path", "index")
+	must(t, err)
+	want, err := os.Stat(name)
+	must(t, err)
+	if got, err := os.Stat(old); err != nil || !got.ModTime().Equal(want.ModTime()) {
+		t.Errorf("the copy is of %v, the index of %v: %v", got.ModTime(), want.ModTime(), err)
+	}
+	must(t, os.WriteFile(filepath.Join(path, "a"), []byte("2"), 0o644))
+	tree, err := linked.WriteTree(ctx)
+	must(t, err)
+	if got, err := r.Show(ctx, tree, "a"); err != nil || string(got) != "2" {
+		t.Errorf("recorded %q, %v", got, err)
+	}
+}

@@ -16,7 +16,8 @@ import (
 var passed atomic.Int64
 
 // At kills the process without warning when CONCLAVE_TEST_KILL is "NAME:N" and
-// the point is passed for the Nth time. With CONCLAVE_TEST_KILL_LOG it appends
+// the point is passed for the Nth time, or stops it, to be continued, when
+// CONCLAVE_TEST_KILL_SIGNAL is STOP. With CONCLAVE_TEST_KILL_LOG it appends
 // the name of each point that is passed to that file, so that a test knows what
 // there is.
 func At(name string) {
@@ -30,8 +31,13 @@ func At(name string) {
 	if !ok || want != name {
 		return
 	}
-	if n, err := strconv.ParseInt(count, 10, 64); err == nil && passed.Add(1) == n {
-		syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {} // nothing more happens here
+	if n, err := strconv.ParseInt(count, 10, 64); err != nil || passed.Add(1) != n {
+		return
 	}
+	if os.Getenv("CONCLAVE_TEST_KILL_SIGNAL") == "STOP" {
+		syscall.Kill(os.Getpid(), syscall.SIGSTOP) // and go on at SIGCONT
+		return
+	}
+	syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {} // nothing more happens here
 }

@@ -8,6 +8,7 @@ import (
 var (
 	abilityWords = pattern(`^(?:with|has|have|include|includes|including|support|supports|supporting|provide|provides|use|uses|using|it must have|api must have|service must have|must have|must include|must support|must use|must be|be|add|and|service has|api has|it has|there must be|comes with|plain|proper|via|by|through|based on) `)
 	authWords    = pattern(`^(?:(?:users?|@\w+|api|service|it|endpoints?|operations|requests?|callers|clients) )?(?:(?:must|can|requires?|needs?|is|are|be|protected|secured|protected by|secured by|secured with|protected with) )*(?:secure |token |token-based |bearer |bearer token |jwt |jwt-based |user |@user |password |basic role-based |role-based )?(?:authentication|authenticated|auth|login|log in|sign in|logging in|authorization|logged in|secure|secured|tokens?|jwts?|bearer tokens?|access control|login endpoint|registration|register|sign up|log out|logout|role-based access control|rbac)(?: (?:with|using|via|by) (?:jwts?|bearer tokens?|tokens?|email and password|passwords?|email|username and password|@user|jwt tokens?|signed tokens?))?(?: (?:and|,|or) (?:authorization|login|log in|logout|log out|sign in|registration|register|password|role-based access control|roles|rbac|bearer tokens?))*(?: (?:with|using|via) (?:jwts?|bearer tokens?|tokens?|email and password|passwords?|their email and password|jwt tokens?))?$`)
+	needsLogin   = pattern(`^(?:login|authentication|auth|logging in|sign in|token|bearer token) (?:is |must be )?(?:required|mandatory|needed|necessary)(?: (?:for|on) (?:all |every |each )?(?:everything|endpoints?|operations?|requests?|routes?|api))?$`)
 	hashed       = pattern(`^(?:@\w+ )?(?:store |stored |stores )?(?:passwords?|password|hashed passwords?)(?: (?:of @\w+))? ?(?:must be |are |is |be )?(?:stored |kept |saved )?(?:securely )?(?:hashed|as hash(?:es)?|securely|in hashed form)?(?: (?:and|with|using) (?:salted|salt|pbkdf2))?$`)
 	neverShown   = pattern(`^(?:passwords?|password hash(?:es)?|hash(?:es)?)(?: of @\w+)? (?:cannot be|must be|cannot appear|cannot) (?:returned|exposed|shown|included|visible|leaked|appear|hidden|be returned|be exposed)?(?: (?:in|by|from) (?:api )?(?:responses?|api|logs))*$`)
 	rateLimit    = pattern(`^(?:requests? (?:is|are) )?(?:rate limit(?:ing|s|ed)?|rate-limit(?:ing|s|ed)?|throttling|rate at most|at most|api is rate limited|service is rate limited)(?: (?:to|of|at|at most))*(?: #(\d+) requests? (?:per|in|/) (second|minute|hour))?(?: (?:per|for|by) (?:client|ip|ip address|caller|@user))?$`)
@@ -38,7 +39,7 @@ func (p *reader) feature(raw, s string) bool {
 	case loginLimit().MatchString(s):
 		p.secure = true
 		p.cover(raw, "failed logins are limited per account and address: 429")
-	case authWords().MatchString(s):
+	case authWords().MatchString(s), needsLogin().MatchString(s):
 		p.secure = true
 		p.signed = p.signed || jwt().MatchString(s)
 		p.cover(raw, "registration, POST /login and POST /logout; every other operation needs a bearer token")

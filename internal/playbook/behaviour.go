@@ -28,6 +28,43 @@ func (p *reader) order(c *clause, noun, later, earlier string) bool {
 	return false
 }
 
+// side: rows of noun start on one side of now.
+func (p *reader) side(c *clause, noun, target string, not bool) bool {
+	e := p.entity(noun)
+	if e == nil {
+		return false
+	}
+	f := e.firstField(startNames)
+	if f == nil || f.Now || f.ReadOnly || f.Optional {
+		return false
+	}
+	if not {
+		target = map[string]string{"future": "past", "past": "future"}[target]
+	}
+	f.Target = target
+	p.cover(c.raw, "%s of %s %s: %s", f.Name, article(e.Noun), e.Noun, f.Describe())
+	return true
+}
+
+// onward: the moves from the state in which a row begins.
+func (p *reader) onward(c *clause, noun, text string) bool {
+	if noun == "" {
+		noun = p.last
+	}
+	e := p.entity(noun)
+	if e == nil {
+		return false
+	}
+	for _, f := range e.Fields {
+		if f.Type == Enum && (f.Name == "status" || f.Name == "state") && f.Default != "" {
+			return p.states(c, e.Noun, f.Default+" to "+onwards().ReplaceAllString(text, " to "))
+		}
+	}
+	return false
+}
+
+var onwards = pattern(` (?:and then|and|then|->) (?:to )?`)
+
 // due: a time of a row follows from another by a fixed span.
 func (p *reader) due(c *clause, noun, field, n, unit, after string) bool {
 	if noun == "" {
@@ -593,7 +630,7 @@ func (p *reader) action(c *clause, noun, word string) bool {
 		if base(word) == word {
 			state = map[string]string{"cancel": "cancelled", "archive": "archived", "complete": "completed", "close": "closed", "publish": "published"}[word]
 		}
-		if slices.ContainsFunc(e.Fields, func(f Field) bool { return f.Type == Enum }) {
+		if slices.ContainsFunc(e.Fields, func(f Field) bool { return f.Type == Enum && (f.Name == "status" || f.Name == "state") }) {
 			return false
 		}
 		e.Fields = append(e.Fields, Field{Name: state, Type: Bool, Default: "false"})

@@ -11,6 +11,8 @@ type clause struct {
 	toks  []lexeme
 	label string // what stood before the colon of the list that it is in
 	done  bool
+	// fields is set on a list of the fields of label: "start date" in it is no verb.
+	fields bool
 }
 
 var (
@@ -73,7 +75,7 @@ func (p *reader) statements(task string) []clause {
 			if depth > 0 {
 				break
 			}
-			if p.isHeadline(current) {
+			if p.isHeadline(current) || len(out) == 0 && imperative().MatchString(join(current)+" ") && p.announcesList(clause{toks: current}) {
 				flush()
 				label = listLabel
 				continue

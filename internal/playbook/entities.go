@@ -32,9 +32,19 @@ func (p *reader) findEntities() {
 			p.headline(c)
 		case c.label == listLabel && subjectLength(c.toks) < 0:
 			p.clauses[i].done = p.nounList(c.toks) // "a library service: members and books"
+		case i > 0 && announces(c.toks) && p.isNews(c.toks):
+			p.clauses[i].done = p.nounList(c.toks) // "…; books with title and isbn; loans"
+		case i == 0 && p.announcesList(c) && imperative().MatchString(join(c.toks)+" "):
+			p.clauses[i].done = true
+			p.headline(c)
 		case i == 0 && imperative().MatchString(join(c.toks)+" ") && !slices.ContainsFunc(c.toks, func(t lexeme) bool { return verbs[t.text] }):
 			p.clauses[i].done = true
 			p.nounList(c.toks[imperativeLength(c.toks):])
+		}
+	}
+	for _, c := range p.clauses { // "loans link a member to a book"
+		if m := linking().FindStringSubmatch(join(c.toks)); m != nil && isPlural(m[1]) && p.isNoun(m[1]) && p.nouns[singular(m[2])] != "" && p.nouns[singular(m[3])] != "" {
+			p.add(singular(m[1]))
 		}
 	}
 	if len(p.spec.Entities) == 0 && p.fallback != "" {
@@ -49,6 +59,54 @@ func (p *reader) findEntities() {
 		}
 	}
 }
+
+// announces reports whether a clause without a verb names a resource, alone or
+// with its fields.
+func announces(toks []lexeme) bool {
+	for len(toks) > 0 && toks[0].text == "and" {
+		toks = toks[1:]
+	}
+	if subjectLength(toks) >= 0 || slices.ContainsFunc(toks, func(t lexeme) bool { return modals[t.text] }) {
+		return false // "books with loans can't be deleted"
+	}
+	for n := 1; n <= min(3, len(toks)); n++ {
+		if !isWord(toks[n-1].text) || breaks[toks[n-1].text] || determiners[toks[n-1].text] || n == len(toks) && known().abilities[toks[n-1].text] {
+			return false
+		}
+		if isPlural(toks[n-1].text) && (n == len(toks) && n < 3 || n < len(toks)-1 && (toks[n].text == "with" || toks[n].text == "having" || toks[n].text == "(")) {
+			return !partialWords[toks[0].text] && !strings.HasSuffix(toks[0].text, "ing") && !known().given.MatchString(join(toks))
+		}
+	}
+	return false
+}
+
+var modals = set([]string{"can", "cannot", "can't", "may", "must", "mustn't", "should", "shouldn't", "shall", "will", "won't", "is", "are", "isn't", "aren't", "do", "don't", "does", "doesn't", "has", "have", "cost", "costs", "get", "gets", "need", "needs", "require", "requires", "never", "expire", "expires"})
+
+// isNews reports whether the words announce a resource that has no fields
+// yet: "popular books" and "books with a waiting list" speak of known books.
+func (p *reader) isNews(toks []lexeme) bool {
+	for n, t := range toks[:min(3, len(toks))] {
+		noun, ok := p.nouns[singular(t.text)]
+		if !isPlural(t.text) {
+			continue
+		}
+		return !ok || n == 0 && !p.entity(noun).Declared
+	}
+	return true
+}
+
+// partialWords begin clauses about some rows of a resource, not about all.
+var partialWords = set([]string{"overdue", "no", "only", "all", "new", "closed", "open", "active", "inactive", "unique", "list", "search", "filter", "sort", "store", "use", "export", "import", "archive", "send", "support", "allow", "track", "manage", "add", "show", "return", "validate", "require", "block", "keep", "handle", "log", "get", "view", "see", "delete", "update", "create", "not", "never", "late", "expired"})
+
+// announcesList reports whether a headline such as "build an employee
+// directory: …" calls the service something and then lists what it keeps.
+func (p *reader) announcesList(c clause) bool {
+	last := c.toks[len(c.toks)-1]
+	n := imperativeLength(c.toks)
+	return n < len(c.toks) && (c.toks[n].text == "a" || c.toks[n].text == "an") && !isPlural(last.text) && strings.HasPrefix(strings.TrimSpace(p.task[last.end:]), ":")
+}
+
+var linking = pattern(`^(\w+) (?:link|connect|join|tie|relate) (?:a|an|one|the) (\w+) (?:to|with|and) (?:a|an|one|the) (\w+)$`)
 
 func join(toks []lexeme) string {
 	words := make([]string, len(toks))
@@ -264,7 +322,7 @@ func (p *reader) nounList(toks []lexeme) bool {
 // that follow "with" together with their noun.
 func (p *reader) items(toks []lexeme) [][]lexeme {
 	var out [][]lexeme
-	start, depth, fields := 0, 0, false
+	start, depth, fields, inner := 0, 0, false, 0
 	cut := func(end int) {
 		item := toks[start:end]
 		for len(item) > 0 && (determiners[item[0].text] || item[0].text == ",") && item[0].text != "(" {
@@ -281,15 +339,15 @@ func (p *reader) items(toks []lexeme) [][]lexeme {
 			depth++
 		case ")", "]":
 			depth--
-		case "with", "having", "containing", "including":
-			if depth == 0 && i > start && p.phraseIsNoun(toks[start:i]) {
-				fields = true
+		case "with", "having", "containing", "including", "that", "which", "who":
+			if depth == 0 && i > start && (strings.HasSuffix(t.text, "ing") || declaring(toks[i:])) && p.phraseIsNoun(toks[start:i]) {
+				fields, inner = true, i+1
 			}
 		case ",", "and", "/", "plus":
 			if depth > 0 {
 				continue
 			}
-			if fields && !p.startsNoun(toks[i+1:]) {
+			if fields && !p.startsNoun(toks[i+1:]) && !lastNoun(toks[inner:i], toks[i:]) {
 				continue
 			}
 			cut(i)
@@ -297,6 +355,13 @@ func (p *reader) items(toks []lexeme) [][]lexeme {
 	}
 	cut(len(toks))
 	return out
+}
+
+// lastNoun reports whether ", and signups" ends a list of resources: the
+// fields before it are complete without a comma.
+func lastNoun(fields, rest []lexeme) bool {
+	return len(rest) == 3 && rest[0].text == "," && rest[1].text == "and" && isPlural(rest[2].text) && guessType(rest[2].text) == String &&
+		!slices.ContainsFunc(fields, func(t lexeme) bool { return t.text == "," })
 }
 
 func (p *reader) phraseIsNoun(toks []lexeme) bool {
@@ -311,20 +376,44 @@ func (p *reader) startsNoun(toks []lexeme) bool {
 	for len(toks) > 0 && (determiners[toks[0].text] || toks[0].text == ",") {
 		toks = toks[1:]
 	}
-	for n := 1; n <= min(3, len(toks)); n++ {
+	for n := 1; n <= min(3, len(toks)) && isWord(toks[n-1].text) && toks[n-1].text != "and"; n++ {
 		phrase := join(toks[:n])
-		end := n == len(toks) || toks[n].text == "," || toks[n].text == "and" || toks[n].text == "(" || toks[n].text == "with" || toks[n].text == "having"
+		end := n == len(toks) || toks[n].text == "," || toks[n].text == "and" || toks[n].text == "(" || declaring(toks[n:])
 		if !end || !isPlural(toks[n-1].text) {
 			continue
 		}
-		if n < len(toks) && (toks[n].text == "(" || toks[n].text == "with" || toks[n].text == "having") {
+		_, isKnown := known().nouns[singular(phrase)]
+		guess := guessType(snake(phrase))
+		if n < len(toks) && (declaring(toks[n:]) || toks[n].text == "(" && (isKnown || guess == String)) {
 			return true
 		}
-		if _, ok := known().nouns[singular(phrase)]; ok && guessType(snake(phrase)) != List {
+		if isKnown && guess != List && (guess != Text || p.mentions(toks[n-1])) {
 			return true
 		}
 	}
 	return false
+}
+
+// declaring reports whether the words go on with fields: "with …", "that have …".
+func declaring(toks []lexeme) bool {
+	switch toks[0].text {
+	case "with", "having":
+		return true
+	case "that", "which", "who":
+		return len(toks) > 1 && (toks[1].text == "have" || toks[1].text == "has" || toks[1].text == "contain" || toks[1].text == "contains")
+	}
+	return false
+}
+
+// mentions reports whether the task uses the noun a second time.
+func (p *reader) mentions(noun lexeme) bool {
+	n := 0
+	for _, t := range tokenize(p.task) {
+		if singular(t.text) == singular(noun.text) {
+			n++
+		}
+	}
+	return n > 1
 }
 
 // nounItem reads one item of a list; last is the noun of the item before.
@@ -357,7 +446,7 @@ func (p *reader) nounItem(item []lexeme, last string) string {
 	}
 	noun := singular(join(words))
 	if modifier, head, two := strings.Cut(noun, " "); two && (modifier == "blog" || p.alone(head, item)) {
-		if _, ok := known().nouns[head]; ok {
+		if _, ok := known().nouns[head]; ok || strings.Count(strings.ToLower(p.task), noun) == 1 {
 			noun = head
 		}
 	}
@@ -428,7 +517,7 @@ func (p *reader) nounItem(item []lexeme, last string) string {
 				p.append(append(slices.Clone(words), tail...))
 			}
 		}
-		p.clauses = append(p.clauses, clause{raw: raw, label: noun, toks: inner})
+		p.clauses = append(p.clauses, clause{raw: raw, label: noun, toks: inner, fields: true})
 	} else if len(rest) > 0 {
 		if rest[0].text == "that" || rest[0].text == "which" || rest[0].text == "who" {
 			rest = rest[1:]

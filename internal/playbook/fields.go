@@ -70,6 +70,9 @@ func fieldItems(toks []lexeme) [][]lexeme {
 			if t.text == "and" && strings.Contains(item, "between") && isNumber(toks[i-1].text) && isNumber(toks[i+1].text) {
 				continue
 			}
+			if t.text == "," && valueList(toks[start:i], toks[i+1:]) {
+				continue
+			}
 			if enumTrigger().MatchString(item) || isStatus(toks[start:i]) {
 				or := slices.IndexFunc(toks[start:], func(t lexeme) bool { return t.text == "or" })
 				if or < 0 && enumTrigger().MatchString(item) || or >= 0 && start+or > i {
@@ -81,6 +84,43 @@ func fieldItems(toks []lexeme) [][]lexeme {
 	}
 	cut(len(toks))
 	return out
+}
+
+// valueList reports whether a comma stands between the values of "priority
+// low, medium or high", "status, draft or published" or "severity: minor, major".
+func valueList(item, rest []lexeme) bool {
+	for len(item) > 0 && (determiners[item[0].text] || alone[item[0].text]) {
+		item = item[1:]
+	}
+	colon := len(item) > 2 && item[1].text == ":"
+	if len(item) == 0 || !colon && !enumNames[item[0].text] {
+		return false
+	}
+	for i, t := range item[1:] {
+		if t.text != "," && (t.text != ":" || i > 0) && !isValue(t.text) {
+			return false
+		}
+	}
+	words := 0
+	for i, t := range rest {
+		switch {
+		case t.text == "or":
+			return words > 0 && i+1 < len(rest) && isValue(rest[i+1].text)
+		case t.text == "," && words > 0:
+			words = 0
+		case words == 0 && isValue(t.text):
+			words = 1
+		default:
+			return false
+		}
+	}
+	return colon && words > 0 && enumNames[item[0].text]
+}
+
+// isValue reports whether a word can be a value of an enumeration: nothing
+// that is said about fields, and no field that has a type of its own.
+func isValue(s string) bool {
+	return isWord(s) && !breaks[s] && !fieldTerms().MatchString(s) && !enumNames[s] && (guessType(s) == String || guessType(s) == Bool || guessType(s) == Text && s == "text")
 }
 
 // goesOn are words that say more about the field before the comma.
@@ -115,7 +155,7 @@ func isStatus(item []lexeme) bool {
 	return len(item) > 1 && (item[0].text == "status" || item[0].text == "state") && !verbs[item[1].text] && item[1].text != "("
 }
 
-var enumNames = set([]string{"status", "state", "type", "kind", "role", "priority", "level", "category", "condition", "visibility", "gender", "severity", "size", "grade", "tier", "mode", "method", "frequency"})
+var enumNames = set([]string{"status", "state", "type", "kind", "role", "priority", "level", "category", "condition", "visibility", "gender", "severity", "size", "grade", "tier", "mode", "method", "frequency", "difficulty", "urgency", "stage", "genre"})
 
 type constraint struct {
 	re    *regexp.Regexp
@@ -205,7 +245,9 @@ func setDefault(f *Field, value string) {
 
 var (
 	enumList   = pattern(`^(.*?)(?: :| \()? ?(?:which |that )?(?:must be |can be |is |are |be )?(?:one of|either|any of|among|being|enum(?: of)?|can be|values?|=) ?:? ?\(? ?(#?\w[\w-]*(?: ?(?:,|or|and|/|\|) ?(?:or |and )?\w[\w-]*)+) ?\)?$`)
-	enumOr     = pattern(`^((?:\w+ ){0,2}(?:status|state|type|kind|role|priority|level|category|condition|visibility|gender|severity|size|grade|tier|mode|method|frequency)) (?:: |is |of |\( )?(\w[\w-]*(?: ?(?:,|or|/|\|) ?(?:or |and )?\w[\w-]*)+)(?: \))?$`)
+	enumOr     = pattern(`^((?:\w+ ){0,2}(?:status|state|type|kind|role|priority|level|category|condition|visibility|gender|severity|size|grade|tier|mode|method|frequency|difficulty|urgency|stage|genre)) (?:: |, |is |of |\( )?(\w[\w-]*(?: ?(?:,|or|/|\|) ?(?:or |and )?\w[\w-]*)+)(?: \))?$`)
+	enumPhrase = pattern(`^((?:\w+ )?(?:status|state|type|kind|condition|stage)) (?:: |of )([a-z][\w-]*(?: [a-z][\w-]*){0,2}(?: , (?:or )?[a-z][\w-]*(?: [a-z][\w-]*){0,2})* or [a-z][\w-]*(?: [a-z][\w-]*){0,2})$`)
+	enumColon  = pattern(`^([a-z]\w*(?: \w+)?) : (\w[\w-]*(?: , (?:or )?\w[\w-]*)* (?:, )?or \w[\w-]*)$`)
 	enumParens = pattern(`^([a-z][\w -]*?) (?:: )?\( ?(?:one of |either )?([a-z][\w-]*(?: [a-z][\w-]*){0,2}(?: ?(?:,|/|\|| or | and ) ?(?:or |and )?[a-z][\w-]*(?: [a-z][\w-]*){0,2})+) ?\)$`)
 	fieldTerms = pattern(`\b(?:unique|optional|required|string|integer|int|decimal|number|boolean|bool|date|text|email|url|nullable|immutable|default\w*|at_once|at most|at least|non-negative|positive|must|cannot|characters|valid|mandatory|timestamp|uuid|money|float)\b|#`)
 	listSep    = pattern(` ?(?:,|\bor\b|\band\b|/|\|) ?`)
@@ -231,11 +273,17 @@ type reading struct {
 // not taken for one name.
 const gap = "¦"
 
+// dashed is a dash before what is said about a field: "email - unique".
+var dashed = pattern(` [-–] (unique|optional|required|integer|decimal|string|boolean|date|positive|non-negative)\b`)
+
+// emptied is the end of parentheses out of which something was cut.
+var emptied = pattern(`(?: ?[,;])* ` + gap + ` \)`)
+
 // readField cuts what is said about a field out of s.
 func (p *reader) readField(s string) reading {
 	var r reading
 	f := &r.field
-	s = enumeration(s, f)
+	s = enumeration(dashed().ReplaceAllString(s, " $1"), f)
 	if m := scopedUnique().FindStringSubmatch(s); m != nil {
 		r.scoped = m[1] + m[2]
 		s = strings.TrimSpace(scopedUnique().ReplaceAllString(s, " "))
@@ -253,7 +301,7 @@ func (p *reader) readField(s string) reading {
 		r.edits = append(r.edits, func(f *Field) { c.apply(f, m) })
 		r.said = r.said || strings.Contains(m[0], "required")
 	}
-	s = enumeration(s, f)
+	s = enumeration(emptied().ReplaceAllString(s, " )"), f)
 	if f.Type == Enum {
 		r.edits = append(r.edits, func(g *Field) { g.Type, g.Values = Enum, f.Values })
 	}
@@ -293,6 +341,14 @@ func enumeration(s string, f *Field) string {
 		}
 	}
 	if m == nil {
+		if m = enumPhrase().FindStringSubmatch(s); m == nil {
+			m = enumColon().FindStringSubmatch(s)
+		}
+		if m != nil && fieldTerms().MatchString(m[2]) {
+			m = nil
+		}
+	}
+	if m == nil {
 		return s
 	}
 	f.Type, f.Values = Enum, splitValues(m[2])
@@ -305,6 +361,9 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 	s := preamble().ReplaceAllString(p.canonical(item), "")
 	if s == "" {
 		return true
+	}
+	if name, ok := extreme(item); ok {
+		s = name
 	}
 	e := p.entity(noun)
 	if m := statusMoves().FindStringSubmatch(s); m != nil {
@@ -319,6 +378,9 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 		}
 		p.cover(raw, "relation between %s and %s", noun, strings.TrimPrefix(r.name, "@"))
 		return true
+	}
+	if m := refRole().FindStringSubmatch(r.name); m != nil && p.entity(m[2]) != nil && p.entity(m[2]) != e && !many {
+		return p.roleRef(e, m[1], p.entity(m[2]).Noun, f, raw)
 	}
 	name := snake(r.name)
 	if implicit[name] && f.Type != Enum {
@@ -357,16 +419,52 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 	return true
 }
 
+// refRole is a reference that has a role: a match has a home team and an away team.
+var refRole = pattern(`^(home|away|primary|secondary|main|source|destination|target|origin|sending|receiving|first|second|lead|assigned|responsible|preferred|backup|departure|arrival) @(\w+)$`)
+
+func (p *reader) roleRef(e *Entity, role, noun string, f Field, raw string) bool {
+	name := role + "_" + snake(noun) + "_id"
+	if f.Type != "" || f.Default != "" || e.field(name) != nil {
+		return false
+	}
+	f.Name, f.Type, f.Ref = name, Reference, noun
+	e.Fields = append(e.Fields, f)
+	p.cover(raw, "%s of %s %s names %s %s", name, article(e.Noun), e.Noun, article(noun), noun)
+	return true
+}
+
+// extreme reads a name such as "max students", which is a number of its own
+// and no limit of another field.
+func extreme(item []lexeme) (string, bool) {
+	prefix, ok := map[string]string{"max": "max", "maximum": "max", "min": "min", "minimum": "min"}[item[0].text]
+	if !ok || len(item) < 2 || len(item) > 4 {
+		return "", false
+	}
+	for _, t := range item[1:] {
+		if !isWord(t.text) || breaks[t.text] || t.text == "of" || t.text == "length" || fieldTerms().MatchString(t.text) || isNumber(t.text) {
+			return "", false
+		}
+	}
+	return prefix + "_" + snake(join(item[1:])), true
+}
+
 var statusMoves = pattern(`^(?:status|state) (?:that|which) (?:can )?(?:only )?(?:goes|go|moves|move|changes|transitions|progresses|can go|can move) (?:only )?from (\w+(?: (?:to|then|->|and then|or) (?:to )?\w+)+)$`)
 
 // people are fields that stand for a record which the service does not have.
 var people = set([]string{"manager", "supervisor", "parent", "boss", "user", "predecessor", "subordinates", "children", "followers", "friends"})
 
+// ofName and inUnit are what a field's name may have besides its own words.
+var (
+	ofName = pattern(`^(?:date|time|place|country|city|year|month|day|point|type|mode|means) of `)
+	inUnit = pattern(` in (?:seconds|minutes|hours|days|weeks|months|years|milliseconds|cents|euros?|dollars|usd|eur|gbp|pounds|percent|kilometres|kilometers|km|miles|metres|meters|cm|centimetres|centimeters|mm|kilograms|kilos|kg|grams|litres|liters|ml|hectares|acres|square metres|square meters|celsius|pages)$`)
+)
+
 func goodName(s string) bool {
-	if people[s] || strings.Contains(s, " in ") && !strings.HasPrefix(s, "check in") {
+	if people[s] || strings.Contains(s, " in ") && !strings.HasPrefix(s, "check in") && !inUnit().MatchString(s) {
 		return false
 	}
 	s = strings.TrimPrefix(s, "number of ")
+	s = ofName().ReplaceAllString(inUnit().ReplaceAllString(s, ""), "")
 	return fieldName().MatchString(s) && !slices.ContainsFunc(strings.Fields(s), func(w string) bool {
 		return suspicious[w] || breaks[w] || known().beyond[w] && w != "c" || determiners[w]
 	})
@@ -466,6 +564,28 @@ func snakeValue(s string) string { return strings.NewReplacer("-", "_", " ", "_"
 func guessType(name string) FieldType {
 	if of, _, per := strings.Cut(name, "_per_"); per {
 		name = of // "price_per_night" is a price
+	}
+	if of := inUnit().FindStringIndex(strings.ReplaceAll(name, "_", " ")); of != nil {
+		if strings.HasSuffix(name, "_cents") || strings.HasSuffix(name, "_pages") {
+			return Int // there is no part of a cent
+		}
+		name = name[:of[0]] // "weight_in_kg" is a weight
+		if t := guessType(name); t != String {
+			return t
+		}
+		return Decimal
+	}
+	if strings.HasPrefix(name, "date_of_") || strings.HasSuffix(name, "_on") {
+		return Date
+	}
+	if strings.HasPrefix(name, "time_of_") {
+		return Timestamp
+	}
+	if strings.HasPrefix(name, "year_of_") || strings.HasPrefix(name, "max_") || strings.HasPrefix(name, "min_") {
+		if t := guessType(name[strings.LastIndexByte(name, '_')+1:]); t == Decimal {
+			return t
+		}
+		return Int
 	}
 	last := name[strings.LastIndexByte(name, '_')+1:]
 	hints := known().fields

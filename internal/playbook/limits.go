@@ -82,7 +82,7 @@ func (p *reader) isEntityWord(w string) bool {
 // end where English implies one.
 func (p *reader) active(noun string) (Active, bool) {
 	e := p.entity(noun)
-	for _, name := range []string{"returned_at", "ended_at", "closed_at", "cancelled_at", "finished_at", "completed_at", "checked_out_at", "exited_at", "left_at", "return_date", "returned_on"} {
+	for _, name := range []string{"returned_at", "ended_at", "closed_at", "cancelled_at", "finished_at", "completed_at", "checked_out_at", "exited_at", "left_at", "delivered_at", "resolved_at", "return_date", "returned_on"} {
 		if f := e.field(name); f != nil && (name != "return_date" || f.Optional) {
 			f.Optional = true
 			return Active{Empty: name}, true
@@ -135,6 +135,9 @@ func (p *reader) exclusive(c *clause, thing, holder string, n int, text string) 
 			noun = b.Noun
 		} else if noun = p.join(a.Noun, b.Noun); noun == "" {
 			for _, w := range strings.Fields(strings.ToLower(c.raw)) {
+				if w == a.Noun || w == b.Noun {
+					continue // the book of "a book can be …" is no verb
+				}
 				if noun = p.linkFor(w, b.Noun, a.Noun); noun != "" {
 					break
 				}
@@ -190,8 +193,8 @@ func (p *reader) exclusiveIn(c *clause, thing, noun, holder string, n int, text 
 }
 
 var (
-	startNames = []string{"starts_at", "start_at", "start_time", "start_date", "start", "starts", "starts_on", "check_in", "check_in_date", "checkin", "check_in_at", "checkin_date", "begins_at", "begin", "from", "from_date", "from_time", "pickup_date", "pickup_at", "arrival_date", "arrival", "started_at", "starting_at", "start_datetime", "scheduled_at", "time", "date_time", "appointment_time", "date", "borrowed_at", "loaned_at", "loan_date", "borrow_date", "checkout_date", "issued_at", "issue_date"}
-	endNames   = []string{"ends_at", "end_at", "end_time", "end_date", "end", "ends", "ends_on", "check_out", "check_out_date", "checkout", "check_out_at", "checkout_date", "finishes_at", "until", "to", "to_date", "to_time", "dropoff_date", "return_date", "departure_date", "departure", "ending_at", "end_datetime"}
+	startNames = []string{"starts_at", "start_at", "start_time", "start_date", "start", "starts", "starts_on", "check_in", "check_in_date", "checkin", "check_in_at", "checkin_date", "begins_at", "begin", "from", "from_date", "from_time", "pickup_date", "pick_up_date", "pick-up_date", "pickup_at", "arrival_date", "arrival", "started_at", "starting_at", "start_datetime", "scheduled_at", "time", "date_time", "appointment_time", "date", "borrowed_at", "loaned_at", "loan_date", "borrow_date", "checkout_date", "issued_at", "issue_date"}
+	endNames   = []string{"ends_at", "end_at", "end_time", "end_date", "end", "ends", "ends_on", "check_out", "check_out_date", "checkout", "check_out_at", "checkout_date", "finishes_at", "until", "to", "to_date", "to_time", "dropoff_date", "drop_off_date", "return_date", "departure_date", "departure", "ending_at", "end_datetime"}
 )
 
 func (e *Entity) firstField(names []string) *Field {
@@ -315,6 +318,25 @@ func (p *reader) pairOf(c *clause, noun, a, b string) bool {
 	ids := [2]string{x.Noun, y.Noun}
 	fields := []string{p.ensureRef(e.Noun, ids[0]), p.ensureRef(e.Noun, ids[1])}
 	return p.addRule(Rule{Kind: RulePair, Clause: c.raw, Entity: p.entity(noun).Noun, Fields: fields})
+}
+
+// daily: a thing is taken once on a date.
+func (p *reader) daily(c *clause, thing, verb string) bool {
+	a := p.entity(thing)
+	e := p.entity(known().words.Links[base(verb)])
+	if a == nil || e == nil || e.refTo(a.Noun) == nil {
+		return false
+	}
+	day := ""
+	for _, f := range e.Fields {
+		if f.Type == Date && !f.ReadOnly {
+			if day != "" {
+				return false // which of two?
+			}
+			day = f.Name
+		}
+	}
+	return day != "" && p.addRule(Rule{Kind: RulePair, Clause: c.raw, Entity: e.Noun, Fields: []string{e.refTo(a.Noun).Name, day}})
 }
 
 func (p *reader) together(c *clause, noun, a, b string) bool {

@@ -196,11 +196,13 @@ func (p *reader) fillKnown() {
 
 var hasClause = pattern(`^@(\w+) (?:must )?(?:has|have|consists? of|contains?|includes?|stores?|is described by|is made up of|comes? with) (.+)$`)
 
+var bounded = pattern(`^at (?:most|least) (?:#|as |of )`)
+
 // declares reports whether what follows "has" names fields of its own, and
 // not only relations or limits.
 func (p *reader) declares(rest string) bool {
 	own := slices.ContainsFunc(listSep().Split(rest, -1), func(s string) bool { return s != "" && !strings.Contains(s, "@") })
-	return own && !counted().MatchString(rest) && !strings.HasPrefix(rest, "at most") && !strings.HasPrefix(rest, "at least") && !strings.HasPrefix(rest, "only") && !strings.HasPrefix(rest, "#")
+	return own && !counted().MatchString(rest) && !bounded().MatchString(rest) && !strings.HasPrefix(rest, "only") && !strings.HasPrefix(rest, "#")
 }
 
 func (p *reader) useKnown(noun string) {
@@ -318,7 +320,7 @@ func base(verb string) string {
 	verb = strings.ReplaceAll(strings.ReplaceAll(verb, " in", ""), " for", "")
 	verb = strings.TrimSuffix(strings.TrimSuffix(verb, " to"), " out")
 	irregular := map[string]string{"lent": "lend", "booked": "book", "rented": "rent", "reserved": "reserve", "bought": "buy", "checked": "check_out", "check": "check_out",
-		"borrowed": "borrow", "loaned": "loan", "enrolled": "enroll", "enrolls": "enroll", "registered": "register", "ordered": "order", "rated": "rate", "reviewed": "review",
+		"borrowed": "borrow", "parked": "park", "loaned": "loan", "enrolled": "enroll", "enrolls": "enroll", "registered": "register", "ordered": "order", "rated": "rate", "reviewed": "review",
 		"returned": "return", "cancelled": "cancel", "completed": "complete", "closed": "close", "paid": "pay", "shipped": "ship", "published": "publish", "archived": "archive",
 		"approved": "approve", "rejected": "reject", "deleted": "delete", "updated": "update", "edited": "edit", "changed": "change", "hired": "rent", "hire": "rent", "subscribed": "subscribe"}
 	if b, ok := irregular[verb]; ok {

@@ -9,6 +9,8 @@ var (
 	manyOf     = pattern(`^@(\w+) (?:can )?(?:has|have|contains?|includes?|owns?|consists? of|can own|can contain|can include) (?:many|multiple|several|#0 or (?:more|above)|any number of|list of|collection of|number of|more than #1)? ?@(\w+)$`)
 	belongsTo  = pattern(`^@(\w+) (?:must |can |always )?(?:belongs?|is (?:written|made|placed|created|owned|posted|submitted|taught|given|assigned|linked|attached|associated|related|tied|booked|issued|recorded|left|authored|supplied|published|sold|held)|are (?:written|made|placed|created|owned|posted|submitted|taught|given|assigned|linked|attached|associated|related|tied|booked|issued|recorded|left|authored|supplied|published|sold|held)|is|are|be|references?|refers?|points?|links?|must be|be assigned|be linked)(?: (?:to|by|for|with|in|on|of|at|from))? (?:exactly )?(?:#1 )?((?:@\w+)(?: ?(?:,|and)(?: ?and)? ?(?:(?:to|by|for|with|in|on|of|at|from) )?(?:exactly )?(?:#1 )?@\w+)*)$`)
 	ofOther    = pattern(`^@(\w+) (?:for|of|by|in|at|on) ((?:@\w+)(?: ?(?:,|and)(?: ?and)? ?(?:(?:by|for|in|on|of|at) )?@\w+)*)$`)
+	connects   = pattern(`^@(\w+) (?:links?|connects?|joins?|ties?|relates?) @(\w+) (?:to|with|and) @(\w+)$`)
+	assigned   = pattern(`^@(\w+) can (?:only )?be assigned (?:only )?to (?:only |at most )?#1 @(\w+) at_once$`)
 	counted    = pattern(`^(?:between|exactly|from|above|under|enough|no) | of its own`)
 	entityName = pattern(`@(\w+)`)
 	statusIs   = pattern(`^@(\w+) (?:is|are|can be|must be|has status)(?: either| one of)? (\w[\w-]*(?: ?(?:,|or) ?(?:or )?\w[\w-]*)* or \w[\w-]*)$`)
@@ -19,7 +21,7 @@ var (
 
 // structure reads what resources have and how they refer to each other.
 func (p *reader) structure(c *clause, s string) bool {
-	if noun, ok := p.nouns[singular(strings.ToLower(c.label))]; ok && subjectLength(c.toks) < 0 {
+	if noun, ok := p.nouns[singular(strings.ToLower(c.label))]; ok && (c.fields || subjectLength(c.toks) < 0) {
 		p.fields(noun, c.toks, c.raw)
 		return true
 	}
@@ -51,9 +53,32 @@ func (p *reader) structure(c *clause, s string) bool {
 		}
 		return true
 	}
+	if m := connects().FindStringSubmatch(s); m != nil {
+		a, b := p.entity(m[2]), p.entity(m[3])
+		if e := p.entity(m[1]); e == nil || a == nil || b == nil || e == a || e == b || a == b {
+			return false
+		}
+		an, bn := a.Noun, b.Noun
+		p.ensureRef(m[1], bn)
+		p.ensureRef(m[1], an)
+		p.cover(c.raw, "each %s names %s %s and %s %s", strings.ReplaceAll(m[1], "_", " "), article(an), an, article(bn), bn)
+		return true
+	}
+	if m := assigned().FindStringSubmatch(s); m != nil {
+		a, b := p.entity(m[1]), p.entity(m[2])
+		if a == nil || b == nil || a == b || b.refTo(a.Noun) != nil || p.join(a.Noun, b.Noun) != "" || p.entity("assignment") != nil {
+			return false
+		}
+		had := a.refTo(b.Noun) != nil
+		name := p.ensureRef(a.Noun, b.Noun)
+		f := p.entity(m[1]).field(name)
+		f.Optional = f.Optional || !had
+		p.cover(c.raw, "%s of %s %s names one %s or none", name, article(a.Noun), a.Noun, b.Noun)
+		return true
+	}
 	if m := hasClause().FindStringSubmatch(s); m != nil && p.entity(m[1]) != nil {
 		rest := m[2]
-		if strings.HasPrefix(rest, "at most") || strings.HasPrefix(rest, "only") || strings.HasPrefix(rest, "#") || strings.HasPrefix(rest, "at least") || subordinators[strings.Fields(rest)[0]] || counted().MatchString(rest) {
+		if bounded().MatchString(rest) || strings.HasPrefix(rest, "only") || strings.HasPrefix(rest, "#") || subordinators[strings.Fields(rest)[0]] || counted().MatchString(rest) {
 			return false
 		}
 		n := slices.IndexFunc(c.toks, func(t lexeme) bool {

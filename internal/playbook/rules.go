@@ -62,13 +62,16 @@ var patterns = sync.OnceValue(func() []rulePattern {
 		{`@X cannot be (?:LENT)(?: again)? WHENIT (?:LENT|not available|unavailable)`, func(p *reader, c *clause, m []string) bool { return p.exclusive(c, m[1], "", 1, "at_once") }},
 		{`@X (?:that is|which is|that are|already) (?:already )?(?:LENT) cannot be LENT(?: again)?`, func(p *reader, c *clause, m []string) bool { return p.exclusive(c, m[1], "", 1, "at_once") }},
 		{`@X cannot be (?:double-booked|double booked|overbooked twice)|@X cannot be LENT (?:twice|(?:twice )?for overlapping (?:times|periods|dates|slots|intervals|time slots))(?: (?:at_once|for same (?:time|period|slot|dates|time slot)|at overlapping times))?`, func(p *reader, c *clause, m []string) bool { return p.exclusive(c, m[1]+m[2], "", 1, "at_once") }},
-		{`(?:(?:no )?#2 |no )?(?:overlapping )?@X (?:cannot|can|must not|that) ?(?:overlap|be at_once|be allowed|allowed)?(?: in time)?(?: (?:for|of|in|with|on) (?:same )?@X(?: (?:or|and|nor) (?:for |of |in |with )?(?:same )?@X)?)?`, func(p *reader, c *clause, m []string) bool {
+		{`(?:(?:no )?#2 |no )?(?:overlapping )?@X (?:cannot|can|must not|that) ?(?:overlap|be at_once|be allowed|allowed)?(?: in time)?(?: (?:for|of|in|with|on|at) (?:same )?@X(?: (?:or|and|nor) (?:for |of |in |with )?(?:same )?@X)?)?`, func(p *reader, c *clause, m []string) bool {
 			return strings.Contains(strings.ToLower(c.raw), "overlap") && p.overlap(c, m[1], m[2], m[3])
 		}},
 		{`@X cannot HOLD (?:#2 |overlapping |#2 overlapping )@X(?: at_once| that overlap| at overlapping times)?`, func(p *reader, c *clause, m []string) bool { return p.overlap(c, m[2], m[1], "") }},
 		{`@X @X cannot overlap`, func(p *reader, c *clause, m []string) bool { return p.overlap(c, m[2], m[1], "") }},
 		{`no overlapping @X(?: (?:for|per|of|in|with) (?:same )?@X)?`, func(p *reader, c *clause, m []string) bool { return p.overlap(c, m[1], m[2], "") }},
-		{`@X (?:of|for|in) same @X cannot overlap`, func(p *reader, c *clause, m []string) bool { return p.overlap(c, m[1], m[2], "") }},
+		{`(?:(?:no )?#2 )@X (?:of|for|in|at|on|with) (?:same )?@X (?:can|cannot) (?:overlap|be at_once)`, func(p *reader, c *clause, m []string) bool { return p.overlap(c, m[1], m[2], "") }},
+		{`@X (?:of|for|in|at|on|with) same @X cannot overlap`, func(p *reader, c *clause, m []string) bool { return p.overlap(c, m[1], m[2], "") }},
+
+		{`@X can (?:only )?be (?:rented|lent|loaned|borrowed|booked|reserved|hired) (?:out )?(?:to|by) (?:only |at most )?#1 (?:person|customer|user|client|guest|member|borrower) at_once`, func(p *reader, c *clause, m []string) bool { return p.exclusive(c, m[1], "", 1, "at_once") }},
 
 		// At most once for a pair.
 		{`@X (?:can|cannot) (HOLD|rate|review|like|follow|vote (?:for|on|in)|apply (?:for|to)) (?:(?:for|to|in|on) )?(?:same )?@X (only once|at most once|once|twice|above once|only #1 time|at most #1 time|above #1 time|#2 times|multiple times)`, func(p *reader, c *clause, m []string) bool {
@@ -76,6 +79,7 @@ var patterns = sync.OnceValue(func() []rulePattern {
 		}},
 		{`@X can (?:only )?HOLD (?:only |at most )?#1 @X (?:per|for each|for|on) (?:same )?@X`, func(p *reader, c *clause, m []string) bool { return p.pairOf(c, m[2], m[1], m[3]) }},
 		{`@X can (?:only )?(HOLD|rate|review|like|follow|apply for|apply to) (?:same )?@X only once`, func(p *reader, c *clause, m []string) bool { return p.pair(c, m[1], m[3], m[2]) }},
+		{`@X can (?:only )?be (rented|lent|borrowed|booked|reserved|hired|used) (?:only |at most )?once (?:per|on same|on|for) (?:same )?(day|date|@day)`, func(p *reader, c *clause, m []string) bool { return p.daily(c, m[1], m[2]) }},
 		{`(?:only |at most )?#1 @X per @X (?:and|per) @X`, func(p *reader, c *clause, m []string) bool { return p.pairOf(c, m[1], m[2], m[3]) }},
 
 		// Capacity.
@@ -84,13 +88,13 @@ var patterns = sync.OnceValue(func() []rulePattern {
 		{`(?:number of )?@X (?:for|in|of|per|to|on) @X cannot (?:exceed|be above) (?:@\w+ )?(\w+)`, func(p *reader, c *clause, m []string) bool { return p.capacity(c, m[2], m[1], m[3]) }},
 		{`(?:number of )?@X cannot (?:exceed|be above) @X (\w+)`, func(p *reader, c *clause, m []string) bool { return p.capacity(c, m[2], m[1], m[3]) }},
 		{`@X cannot be (?:overbooked|oversold|overfilled|over capacity|above (?:its )?capacity)`, func(p *reader, c *clause, m []string) bool { return p.capacity(c, m[1], "", "capacity") }},
-		{`full @X cannot (?:accept|take|have|be|get) ?(?:new |more |further )?(?:@X|booked)?`, func(p *reader, c *clause, m []string) bool { return p.capacity(c, m[1], m[2], "capacity") }},
+		{`full @X cannot (?:accept|take|have|be|get|be registered|be signed up|be enrolled) ?(?:new |more |further )?(?:@X|booked|for|in)?`, func(p *reader, c *clause, m []string) bool { return p.capacity(c, m[1], m[2], "capacity") }},
 		{`(?:@X|no @X|@X) cannot be (?:created|made|accepted|added) (?:if|when|once) @X is full`, func(p *reader, c *clause, m []string) bool { return p.capacity(c, m[4], m[1]+m[2]+m[3], "capacity") }},
 		{`(?:number of )?@X (?:cannot exceed|is at most|must be at most|are at most|is limited by|must not exceed|cannot be above) (?:@X )?(capacity|seats|size)(?: of @X)?`, func(p *reader, c *clause, m []string) bool { return p.capacity(c, m[2]+m[4], m[1], m[3]) }},
 
 		// Times.
-		{`(?:@X )?([\w-]+(?: [\w-]+)?) (?:must be |must come |is |must )(?:after|later than) (?:@\w+ |its )?([\w-]+(?: [\w-]+)?)`, func(p *reader, c *clause, m []string) bool { return p.order(c, m[1], m[2], m[3]) }},
-		{`(?:@X )?([\w-]+(?: [\w-]+)?) (?:cannot be |must be |must come |is |cannot come )(?:before|earlier than) (?:@\w+ |its )?([\w-]+(?: [\w-]+)?)`, func(p *reader, c *clause, m []string) bool {
+		{`(?:@X )?([\w-]+(?: [\w-]+){0,2}) (?:must be |must come |is |must )(?:after|later than) (?:@\w+ |its )?([\w-]+(?: [\w-]+){0,2})`, func(p *reader, c *clause, m []string) bool { return p.order(c, m[1], m[2], m[3]) }},
+		{`(?:@X )?([\w-]+(?: [\w-]+){0,2}) (?:cannot be |must be |must come |is |cannot come )(?:before|earlier than) (?:@\w+ |its )?([\w-]+(?: [\w-]+){0,2})`, func(p *reader, c *clause, m []string) bool {
 			if strings.Contains(m[0], "cannot") {
 				return p.order(c, m[1], m[2], m[3])
 			}
@@ -111,8 +115,12 @@ var patterns = sync.OnceValue(func() []rulePattern {
 			return e != nil && known().nouns[e.Noun].Done == "returned_at" && p.due(c, m[1], "due_at", m[2], m[3], "")
 		}},
 
+		{`@X (?:must be|cannot be|must start|must take place|cannot start|cannot be (?:made|created|booked|scheduled)|must be (?:made|booked|scheduled)) (?:in|for) (future|past)`, func(p *reader, c *clause, m []string) bool {
+			return p.side(c, m[1], m[2], strings.Contains(m[0], "cannot"))
+		}},
+
 		// States.
-		{`(?:@X )?(?:status |state )?(?:can |must )?(?:only )?(?:goes|go|moves?|transitions?|progress(?:es)?|changes?|advances?|pass(?:es)?|flows?|be changed|be moved)(?: (?:its|their))?(?: status| state)? ?(?:only )?(?:from |through |in order )?(\w+(?: ?(?:to|then|->|,|and then|and|or) (?:to |then )?\w+)+)(?: only)?(?: in that order| in this order)?`, func(p *reader, c *clause, m []string) bool { return p.states(c, m[1], m[2]) }},
+		{`(?:@X )?(?:status |state )?(?:can |must )?(?:only )?(?:goes|go|moves?|transitions?|progress(?:es)?|changes?|advances?|pass(?:es)?|flows?|be changed|be moved)\b(?: (?:its|their))?(?: status| state)? ?(?:only )?(?:from |through |in order )?(\w+(?: ?(?:to|then|->|,|and then|and|or) (?:to |then )?\w+)+)(?: only)?(?: in that order| in this order)?`, func(p *reader, c *clause, m []string) bool { return p.states(c, m[1], m[2]) }},
 		{`@X (?:starts?|begins?|is created|are created) (?:out )?(?:as|in|with status|with) (\w+)(?: status| state)?`, func(p *reader, c *clause, m []string) bool { return p.initial(c, m[1], m[2]) }},
 		{`new @X (?:starts?|begins?|is|are|has|have)(?: always)?(?: as| in| status| with status)? (\w+)(?: status| state)?`, func(p *reader, c *clause, m []string) bool { return p.initial(c, m[1], m[2]) }},
 		{`(?:once |only )?(\w+) @X cannot be (\w+)(?: (?:anymore|any more|any longer|again))?`, func(p *reader, c *clause, m []string) bool {
@@ -126,6 +134,14 @@ var patterns = sync.OnceValue(func() []rulePattern {
 		}},
 		{`only (\w+) @X can be (\w+)`, func(p *reader, c *clause, m []string) bool { return p.allow(c, m[2], m[1], m[3]) }},
 		{`@X can (?:only be|be) (\w+) (?:only )?(?:if|when|while|as long as) (?:it is |they are |still |it is still )?(\w+)`, func(p *reader, c *clause, m []string) bool { return p.allow(c, m[1], m[3], m[2]) }},
+
+		{`(?:@X )?(?:status |state )(?:starts?|begins?|is initially|initially is) (?:out )?(?:as |in |at |with )?(\w+)`, func(p *reader, c *clause, m []string) bool {
+			if m[1] == "" {
+				m[1] = snake(p.last)
+			}
+			return p.initial(c, m[1], m[2])
+		}},
+		{`(?:@X )?(?:status |state )?(?:goes|go|moves|move|changes|change) to ((?:(?:in|out for|on) )?\w+(?: (?:and then|and|then|->) (?:to )?(?:(?:in|out for|on) )?\w+)*)`, func(p *reader, c *clause, m []string) bool { return p.onward(c, m[1], m[2]) }},
 
 		// Stock.
 		{`(?:when |if |once )?(?:placing |creating |making |new )?@X(?: is| are)?(?: placed| created| made)? ?,? ?(?:reduces?|decreases?|decrements?|lowers?|subtracts? from|takes? from|deducts? from|reduce|must reduce)(?: (?:its|available))? ?(?:@X )?(?:quantity|stock|inventory|stock level|stock quantity)(?: of @X)?(?: (?:by|of) .*)?`, func(p *reader, c *clause, m []string) bool { return p.stock(c, m[1], m[2]+m[3]) }},
@@ -156,6 +172,9 @@ var patterns = sync.OnceValue(func() []rulePattern {
 		// Actions.
 		{`@X can (\w+)(?: to| for| in)? @X and (\w+) @X`, func(p *reader, c *clause, m []string) bool {
 			return known().words.Links[snake(base(m[2]))] == strings.ReplaceAll(m[5], "_", " ") && p.doAndUndo(c, m[1], m[2], m[4], m[3])
+		}},
+		{`@X can (\w+) @X and (return|cancel) (@\w+|them|it)`, func(p *reader, c *clause, m []string) bool {
+			return (!strings.HasPrefix(m[5], "@") || m[5] == "@"+m[3]) && p.doAndUndo(c, m[1], m[2], m[4], m[3])
 		}},
 		{`@X can (\w+) and (\w+) @X`, func(p *reader, c *clause, m []string) bool { return p.doAndUndo(c, m[1], m[2], m[3], m[4]) }},
 		{`@X can (borrow|rent|book|reserve|check out|loan|order|buy|enroll in|enrol in|register for|sign up for|subscribe to|review|rate) @X`, func(p *reader, c *clause, m []string) bool { return p.doAndUndo(c, m[1], m[2], "", m[3]) }},
@@ -215,6 +234,7 @@ var patterns = sync.OnceValue(func() []rulePattern {
 			return len(p.spec.Entities) == 1 && p.find(c, snake(p.spec.Entities[0].Noun), m[1])
 		}},
 		{`@X can be (?:listed|filtered|searched|sorted|found|queried|looked up)(?: (?:and|or) (?:filtered|searched|sorted|paginated))? by (.+)`, func(p *reader, c *clause, m []string) bool { return p.find(c, m[1], m[2]) }},
+		{`(?:@X can )?(?:list|show|get|view|see|return|return list of|returns) @X,? (?:sorted|ordered|filtered) by (.+)`, func(p *reader, c *clause, m []string) bool { return p.find(c, m[2], m[3]) }},
 		{`(?:@X can )?(?:search|search for|filter|sort|paginate|find) @X|@X can be (?:searched|sorted|filtered|paginated)|(?:list|lists) of @X (?:is|are) paginated|@X (?:list|lists) (?:is|are) paginated`, func(p *reader, c *clause, m []string) bool { return p.given(c, m[0]) }},
 		{`(?:@X can )?(?:list|see|view|get|find|show) overdue @X|overdue @X can be (?:listed|seen|found)`, func(p *reader, c *clause, m []string) bool { return p.overdue(c, m[2]+m[3]) }},
 	}

@@ -16,7 +16,7 @@ type lexeme struct {
 	gap        bool   // after an empty line
 }
 
-var tokenPattern = pattern(`[A-Za-z][A-Za-z0-9_'’]*(?:-[A-Za-z0-9_]+)*|\d+(?:\.\d+)?%?|->|→|>=|<=|≥|≤|\S`)
+var tokenPattern = pattern(`[A-Za-z][A-Za-z0-9_'’]*(?:-[A-Za-z0-9_]+)*|\d+(?:\.\d+)?%?|->|→|>=|<=|≥|≤|\.\.+|\S`)
 
 func tokenize(task string) []lexeme {
 	var toks []lexeme
@@ -150,6 +150,7 @@ var rewrites = sync.OnceValue(func() []func(string) string {
 		{`\bsimultaneously\b|\bconcurrently\b|\bat once\b|\bat (?:one|#1|same|any|any #1|any given)? ?time\b|\bat any (?:point|moment)(?: in time)?\b|\bin parallel\b`, `at_once`},
 		{`\bnon - negative\b`, `non-negative`}, {`\bread - only\b`, `read-only`},
 		{`\b(\w+) '`, `$1`},
+		{`(#\d+) \.\.+ (#\d+)`, `$1 to $2`},
 		{`\s+`, ` `},
 	}
 	out := make([]func(string) string, len(pairs))
@@ -191,7 +192,7 @@ func (p *reader) canonical(toks []lexeme) string {
 			text = "#" + strconv.Itoa(n)
 		} else if unicode.IsDigit(rune(text[0])) {
 			text = "#" + text
-		} else if text == "-" && i+1 < len(toks) && i > 0 && unicode.IsDigit(rune(toks[i+1].text[0])) && unicode.IsDigit(rune(toks[i-1].text[0])) {
+		} else if (text == "-" || text == "–") && i+1 < len(toks) && i > 0 && unicode.IsDigit(rune(toks[i+1].text[0])) && unicode.IsDigit(rune(toks[i-1].text[0])) {
 			text = "to"
 		}
 		words = append(words, text)

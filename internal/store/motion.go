@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +18,11 @@ func (db *DB) Motions() council.Store { return motionStore{db} }
 type motionStore struct{ db *DB }
 
 func (s motionStore) Open(ctx context.Context, in conclave.ConveneMotion, m conclave.Motion) (conclave.Motion, error) {
-	return once(ctx, s.db, "decide", in.Key, in, func(tx *Tx) (conclave.Motion, error) {
+	// Whoever convenes it again after a crash has measured the same subject
+	// again, with other durations; it is the same motion.
+	asked := in
+	asked.Motion.Material = nil
+	return once(ctx, s.db, "decide", in.Key, asked, func(tx *Tx) (conclave.Motion, error) {
 		now, err := tx.Now()
 		if err != nil {
 			return m, err
@@ -111,6 +116,12 @@ func (s motionStore) Cast(ctx context.Context, b conclave.Ballot) error {
 		}
 		if err := consensus.Check(st.Motion, b); err != nil {
 			return err
+		}
+		seat := council.Seat(st.Motion, b)
+		if slices.ContainsFunc(st.Ballots, func(o conclave.Ballot) bool {
+			return o.Round == b.Round && o.Voter != b.Voter && council.Seat(st.Motion, o) == seat
+		}) {
+			return conclave.Errorf(conclave.ErrConflict, "the seat %s has voted in round %d", seat, b.Round)
 		}
 		doc, err := encode(b)
 		if err != nil {

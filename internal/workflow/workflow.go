@@ -307,7 +307,7 @@ func (s *Service) HandleStep(ctx context.Context, id string, epoch int64) error 
 		log.Warn("step did not succeed", "attempt", step.Attempt, "error", err)
 		t = failure(step, err)
 	}
-	if t.End != "" {
+	if t.End != "" || step.Kind == kindCleanup { // which also follows a cancelled run
 		s.bill(ctx, st.Run.ID, &t)
 	}
 	killpoint.At("finish.before")

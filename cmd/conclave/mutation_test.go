@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"conclave"
+)
+
+// mutant is the source without one of the things that make a run survive.
+type mutant struct {
+	name, file string
+	old, new   string
+	kill       string // the point that shows it
+}
+
+func mutants() []mutant {
+	return []mutant{
+		{"no idempotency key", "internal/store/once.go", `if key == "" {`, `if key != "\x00" {`, "answer.before:1"},
+		{"no look at the ref", "internal/worktree/worktree.go", "} else if done {", "} else if done && m.Merged {", "ref.after:1"},
+	}
+}
+
+// copySource copies what git knows of this module.
+func copySource(t *testing.T, into string) {
+	t.Helper()
+	root := runGit(t, ".", "rev-parse", "--show-toplevel")
+	for _, name := range strings.Split(runGit(t, root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"), "\x00") {
+		if name == "" {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			continue // a file that was deleted and not committed, or a link to a folder
+		}
+		to := filepath.Join(into, name)
+		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(to, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// program makes a mutant's change and returns the program built from it.
+func (m mutant) program(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	copySource(t, dir)
+	path := filepath.Join(dir, m.file)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(string(text), m.old) != 1 {
+		t.Fatalf("%s has %d times %q; it must be there once", m.file, strings.Count(string(text), m.old), m.old)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "conclave-mutant")
+	if err := build(filepath.Join(dir, "cmd", "conclave"), program, "-tags=killpoints"); err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+// The tests above must notice when what they test is taken out.
+func TestCrashNoticesMutants(t *testing.T) {
+	if !crashAll() {
+		t.Skip("builds the program again for each mutant: CONCLAVE_TEST_CRASH=all")
+	}
+	want, _, _ := passes(t, killable(t))
+	for _, m := range mutants() {
+		t.Run(m.name, func(t *testing.T) {
+			diff := playKilled(t, m.program(t), kill{point: m.kill}).diff(want)
+			if len(diff) == 0 {
+				t.Errorf("%s: the run killed at %s ends as if nothing had been taken out", m.name, m.kill)
+			}
+			t.Log(strings.Join(diff, "\n"))
+		})
+	}
+}
+
+// A worker that slept while another took over can't finish the step after it.
+// The workflow orchestrator is stopped just before it writes a step's end; a new
+// one takes its place, and at the end of the run the old one goes on.
+func playAsleep(t *testing.T, program string) outcome {
+	t.Helper()
+	points := filepath.Join(t.TempDir(), "points")
+	f := startFleet(t, program, map[conclave.Service]map[string]string{conclave.ServiceWorkflow: {
+		"CONCLAVE_TEST_KILL": "finish.before:3", "CONCLAVE_TEST_KILL_SIGNAL": "STOP", "CONCLAVE_TEST_KILL_LOG": points}})
+	f.awaitReady()
+	sleeper := f.servers[conclave.ServiceWorkflow]
+	fellAsleep := make(chan struct{})
+	go func() {
+		defer close(fellAsleep)
+		poll(t, func() bool { return stopped(sleeper.cmd.Process.Pid) })
+		f.restart(conclave.ServiceWorkflow)
+	}()
+	p := &play{installation: f.installation, repo: crashRepo(t), revive: func() {}}
+	p.beforeLanding = func() {
+		<-fellAsleep
+		if err := sleeper.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		poll(t, func() bool {
+			text, err := os.ReadFile(points)
+			return err == nil && strings.Count(string(text), "finish.after") >= 3
+		})
+		sleeper.kill()
+	}
+	return p.perform()
+}
+
+// poll waits until something is so.
+func poll(t *testing.T, is func() bool) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	ctx, cancel := context.WithTimeout(t.Context(), playLimit)
+	defer cancel()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Error("what the test waits for did not come")
+			return
+		}
+	}
+}
+
+// stopped reports whether a process has been stopped by a signal, as Linux tells it.
+func stopped(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, after, _ := strings.Cut(string(stat), ") ")
+	return strings.HasPrefix(after, "T")
+}
+
+func TestSleepingWorker(t *testing.T) {
+	if !crashAll() {
+		t.Skip("waits for a process that does not answer: CONCLAVE_TEST_CRASH=all")
+	}
+	want, _, _ := passes(t, killable(t))
+	t.Run("as it is", func(t *testing.T) {
+		if diff := playAsleep(t, killable(t)).diff(want); len(diff) > 0 {
+			t.Errorf("a worker that woke up changed the run:\n%s", strings.Join(diff, "\n"))
+		}
+	})
+	t.Run("no epoch check", func(t *testing.T) {
+		m := mutant{name: "no epoch check", file: "internal/store/work.go",
+			old: "	if n == 0 {\n		return conclave.Errorf(conclave.ErrConflict, \"%s %s was taken over",
+			new: "	if n < 0 {\n		return conclave.Errorf(conclave.ErrConflict, \"%s %s was taken over"}
+		diff := playAsleep(t, m.program(t)).diff(want)
+		if len(diff) == 0 {
+			t.Error("without the epoch check the run ends as with it")
+		}
+		t.Log(strings.Join(diff, "\n"))
+	})
+}
