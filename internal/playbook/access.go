@@ -1,33 +1,32 @@
 package playbook
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 )
 
 var (
-	abilityWords = regexp.MustCompile(`^(?:with|has|have|include|includes|including|support|supports|supporting|provide|provides|use|uses|using|it must have|api must have|service must have|must have|must include|must support|must use|must be|be|add|and|service has|api has|it has|there must be|comes with|plain|proper|via|by|through|based on) `)
-	authWords    = regexp.MustCompile(`^(?:(?:users?|@\w+|api|service|it|endpoints?|operations|requests?|callers|clients) )?(?:(?:must|can|requires?|needs?|is|are|be|protected|secured|protected by|secured by|secured with|protected with) )*(?:secure |token |token-based |bearer |bearer token |jwt |jwt-based |user |@user |password |basic role-based |role-based )?(?:authentication|authenticated|auth|login|log in|sign in|logging in|authorization|logged in|secure|secured|tokens?|jwts?|bearer tokens?|access control|login endpoint|registration|register|sign up|log out|logout|role-based access control|rbac)(?: (?:with|using|via|by) (?:jwts?|bearer tokens?|tokens?|email and password|passwords?|email|username and password|@user|jwt tokens?|signed tokens?))?(?: (?:and|,|or) (?:authorization|login|log in|logout|log out|sign in|registration|register|password|role-based access control|roles|rbac|bearer tokens?))*(?: (?:with|using|via) (?:jwts?|bearer tokens?|tokens?|email and password|passwords?|their email and password|jwt tokens?))?$`)
-	needsLogin   = regexp.MustCompile(`^(?:login|authentication|auth|logging in|sign in|token|bearer token) (?:is |must be )?(?:required|mandatory|needed|necessary)(?: (?:for|on) (?:all |every |each )?(?:everything|endpoints?|operations?|requests?|routes?|api))?$`)
-	hashed       = regexp.MustCompile(`^(?:@\w+ )?(?:store |stored |stores )?(?:passwords?|password|hashed passwords?)(?: (?:of @\w+))? ?(?:must be |are |is |be )?(?:stored |kept |saved )?(?:securely )?(?:hashed|as hash(?:es)?|securely|in hashed form)?(?: (?:and|with|using) (?:salted|salt|pbkdf2))?$`)
-	neverShown   = regexp.MustCompile(`^(?:passwords?|password hash(?:es)?|hash(?:es)?)(?: of @\w+)? (?:cannot be|must be|cannot appear|cannot) (?:returned|exposed|shown|included|visible|leaked|appear|hidden|be returned|be exposed)?(?: (?:in|by|from) (?:api )?(?:responses?|api|logs))*$`)
-	rateLimit    = regexp.MustCompile(`^(?:requests? (?:is|are) )?(?:rate limit(?:ing|s|ed)?|rate-limit(?:ing|s|ed)?|throttling|rate at most|at most|api is rate limited|service is rate limited)(?: (?:to|of|at|at most))*(?: #(\d+) requests? (?:per|in|/) (second|minute|hour))?(?: (?:per|for|by) (?:client|ip|ip address|caller|@user))?$`)
-	perClient    = regexp.MustCompile(`^(?:client|clients|caller|ip|@user) can (?:make|send) at most #(\d+) requests? per (second|minute|hour)$`)
-	loginLimit   = regexp.MustCompile(`^(?:login|logins|login attempts?|failed logins?|log in)(?: attempts?)? (?:is|are|must be) (?:rate limited|rate-limited|throttled|limited)$|^brute[- ]force protection$|^(?:rate limited|rate-limited) login$`)
-	memoryOnly   = regexp.MustCompile(`^(?:in-memory|in memory)(?: (?:storage|store|data|database|only|persistence|repository|map))*$|^(?:data|everything|it) (?:is|are|can be|must be) (?:kept|stored|held) (?:only )?in memory(?: only)?$|^(?:store|stores|keep|keeps|storing|keeping)(?: \w+| @\w+)? in memory$|^no database$|^(?:without|no) (?:a )?database$|^no persistence$`)
-	durable      = regexp.MustCompile(`^(?:data|@\w+|it|everything|state|storage) (?:must |is |are |can )?(?:be )?(?:survives?|persists?|persisted|persistent|stored|saved|kept|durable)(?: (?:on disk|to disk|to file|in file|in files|restarts?|across restarts?|between restarts?|service restarts?|server restarts?|durably|on restart|in json file|to json file|after restart|crash|crashes|process restart))*$|^(?:persist|store|save|keep)(?: data| everything| @\w+)?(?: (?:to|on|in|across) (?:disk|file|files|restarts?|json file|durably))+$|^(?:file|file-based|disk|json file) (?:storage|persistence|based storage)$`)
-	notFound     = regexp.MustCompile(`^(?:(?:api |service |it )?(?:returns?|respond|responds|must return|answers?|answer)(?: with)? )?#404(?: not found)?(?: is returned)? (?:for|when|if) (?:unknown|missing|non-existent|nonexistent|@\w+ cannot exist|@\w+ does not exist|@\w+ cannot be found|@\w+ is missing|not found|resource cannot exist|resource is not found|@\w+ cannot be exist)?(?: (?:@\w+|ids?|resources?|id|resource))*$`)
-	validated    = regexp.MustCompile(`^(?:@\w+ |all )?(?:input|inputs|requests?|request bodies|bodies|payloads?|fields|data) (?:must be |is |are )(?:strictly )?validated$|^validate (?:all |every )?(?:input|inputs|requests?|data|payloads?|request bodies)$|^(?:invalid|bad|malformed) (?:input|requests?|data) (?:is|are|must be) (?:rejected|refused)$|^(?:errors? (?:is|are|must be) (?:returned )?(?:as )?(?:json|problem\+json|rfc #?9457)|return json(?: errors)?|(?:api |it )?(?:must )?(?:speaks?|returns?|uses?) json)$`)
-	port         = regexp.MustCompile(`^(?:it |service |server |api |must )*(?:listens?|listening|runs?|running|be served|served) (?:by default )?on port #(\d+)$|^on port #(\d+)$`)
-	jwt          = regexp.MustCompile(`\bjwts?\b`)
-	roleList     = regexp.MustCompile(`^(?:@user (?:has|have) )?(?:roles? |user roles? |@user roles? )?(?:: |are |of |such as )?\(? ?(\w+) (?:and|or|,) (\w+)(?: roles?)? ?\)?$`)
+	abilityWords = pattern(`^(?:with|has|have|include|includes|including|support|supports|supporting|provide|provides|use|uses|using|it must have|api must have|service must have|must have|must include|must support|must use|must be|be|add|and|service has|api has|it has|there must be|comes with|plain|proper|via|by|through|based on) `)
+	authWords    = pattern(`^(?:(?:users?|@\w+|api|service|it|endpoints?|operations|requests?|callers|clients) )?(?:(?:must|can|requires?|needs?|is|are|be|protected|secured|protected by|secured by|secured with|protected with) )*(?:secure |token |token-based |bearer |bearer token |jwt |jwt-based |user |@user |password |basic role-based |role-based )?(?:authentication|authenticated|auth|login|log in|sign in|logging in|authorization|logged in|secure|secured|tokens?|jwts?|bearer tokens?|access control|login endpoint|registration|register|sign up|log out|logout|role-based access control|rbac)(?: (?:with|using|via|by) (?:jwts?|bearer tokens?|tokens?|email and password|passwords?|email|username and password|@user|jwt tokens?|signed tokens?))?(?: (?:and|,|or) (?:authorization|login|log in|logout|log out|sign in|registration|register|password|role-based access control|roles|rbac|bearer tokens?))*(?: (?:with|using|via) (?:jwts?|bearer tokens?|tokens?|email and password|passwords?|their email and password|jwt tokens?))?$`)
+	needsLogin   = pattern(`^(?:login|authentication|auth|logging in|sign in|token|bearer token) (?:is |must be )?(?:required|mandatory|needed|necessary)(?: (?:for|on) (?:all |every |each )?(?:everything|endpoints?|operations?|requests?|routes?|api))?$`)
+	hashed       = pattern(`^(?:@\w+ )?(?:store |stored |stores )?(?:passwords?|password|hashed passwords?)(?: (?:of @\w+))? ?(?:must be |are |is |be )?(?:stored |kept |saved )?(?:securely )?(?:hashed|as hash(?:es)?|securely|in hashed form)?(?: (?:and|with|using) (?:salted|salt|pbkdf2))?$`)
+	neverShown   = pattern(`^(?:passwords?|password hash(?:es)?|hash(?:es)?)(?: of @\w+)? (?:cannot be|must be|cannot appear|cannot) (?:returned|exposed|shown|included|visible|leaked|appear|hidden|be returned|be exposed)?(?: (?:in|by|from) (?:api )?(?:responses?|api|logs))*$`)
+	rateLimit    = pattern(`^(?:requests? (?:is|are) )?(?:rate limit(?:ing|s|ed)?|rate-limit(?:ing|s|ed)?|throttling|rate at most|at most|api is rate limited|service is rate limited)(?: (?:to|of|at|at most))*(?: #(\d+) requests? (?:per|in|/) (second|minute|hour))?(?: (?:per|for|by) (?:client|ip|ip address|caller|@user))?$`)
+	perClient    = pattern(`^(?:client|clients|caller|ip|@user) can (?:make|send) at most #(\d+) requests? per (second|minute|hour)$`)
+	loginLimit   = pattern(`^(?:login|logins|login attempts?|failed logins?|log in)(?: attempts?)? (?:is|are|must be) (?:rate limited|rate-limited|throttled|limited)$|^brute[- ]force protection$|^(?:rate limited|rate-limited) login$`)
+	memoryOnly   = pattern(`^(?:in-memory|in memory)(?: (?:storage|store|data|database|only|persistence|repository|map))*$|^(?:data|everything|it) (?:is|are|can be|must be) (?:kept|stored|held) (?:only )?in memory(?: only)?$|^(?:store|stores|keep|keeps|storing|keeping)(?: \w+| @\w+)? in memory$|^no database$|^(?:without|no) (?:a )?database$|^no persistence$`)
+	durable      = pattern(`^(?:data|@\w+|it|everything|state|storage) (?:must |is |are |can )?(?:be )?(?:survives?|persists?|persisted|persistent|stored|saved|kept|durable)(?: (?:on disk|to disk|to file|in file|in files|restarts?|across restarts?|between restarts?|service restarts?|server restarts?|durably|on restart|in json file|to json file|after restart|crash|crashes|process restart))*$|^(?:persist|store|save|keep)(?: data| everything| @\w+)?(?: (?:to|on|in|across) (?:disk|file|files|restarts?|json file|durably))+$|^(?:file|file-based|disk|json file) (?:storage|persistence|based storage)$`)
+	notFound     = pattern(`^(?:(?:api |service |it )?(?:returns?|respond|responds|must return|answers?|answer)(?: with)? )?#404(?: not found)?(?: is returned)? (?:for|when|if) (?:unknown|missing|non-existent|nonexistent|@\w+ cannot exist|@\w+ does not exist|@\w+ cannot be found|@\w+ is missing|not found|resource cannot exist|resource is not found|@\w+ cannot be exist)?(?: (?:@\w+|ids?|resources?|id|resource))*$`)
+	validated    = pattern(`^(?:@\w+ |all )?(?:input|inputs|requests?|request bodies|bodies|payloads?|fields|data) (?:must be |is |are )(?:strictly )?validated$|^validate (?:all |every )?(?:input|inputs|requests?|data|payloads?|request bodies)$|^(?:invalid|bad|malformed) (?:input|requests?|data) (?:is|are|must be) (?:rejected|refused)$|^(?:errors? (?:is|are|must be) (?:returned )?(?:as )?(?:json|problem\+json|rfc #?9457)|return json(?: errors)?|(?:api |it )?(?:must )?(?:speaks?|returns?|uses?) json)$`)
+	port         = pattern(`^(?:it |service |server |api |must )*(?:listens?|listening|runs?|running|be served|served) (?:by default )?on port #(\d+)$|^on port #(\d+)$`)
+	jwt          = pattern(`\bjwts?\b`)
+	roleList     = pattern(`^(?:@user (?:has|have) )?(?:roles? |user roles? |@user roles? )?(?:: |are |of |such as )?\(? ?(\w+) (?:and|or|,) (\w+)(?: roles?)? ?\)?$`)
 )
 
 // feature reads abilities of the service as a whole.
 func (p *reader) feature(raw, s string) bool {
 	for {
-		t := abilityWords.ReplaceAllString(s, "")
+		t := abilityWords().ReplaceAllString(s, "")
 		if t == s {
 			break
 		}
@@ -37,45 +36,45 @@ func (p *reader) feature(raw, s string) bool {
 	switch {
 	case known().given.MatchString(strings.ReplaceAll(s, "@", "")):
 		p.cover(raw, "part of every generated service")
-	case loginLimit.MatchString(s):
+	case loginLimit().MatchString(s):
 		p.secure = true
 		p.cover(raw, "failed logins are limited per account and address: 429")
-	case authWords.MatchString(s), needsLogin.MatchString(s):
+	case authWords().MatchString(s), needsLogin().MatchString(s):
 		p.secure = true
-		p.signed = p.signed || jwt.MatchString(s)
+		p.signed = p.signed || jwt().MatchString(s)
 		p.cover(raw, "registration, POST /login and POST /logout; every other operation needs a bearer token")
-	case hashed.MatchString(s):
+	case hashed().MatchString(s):
 		p.secure = true
 		p.cover(raw, "passwords are stored as salted PBKDF2 hashes")
-	case neverShown.MatchString(s):
+	case neverShown().MatchString(s):
 		p.secure = true
 		p.cover(raw, "no response has a password or its hash")
-	case rateLimit.MatchString(s) && (strings.Contains(s, "rate") || strings.Contains(s, "throttl") || strings.Contains(s, "request")), perClient.MatchString(s):
-		m := rateLimit.FindStringSubmatch(s)
+	case rateLimit().MatchString(s) && (strings.Contains(s, "rate") || strings.Contains(s, "throttl") || strings.Contains(s, "request")), perClient().MatchString(s):
+		m := rateLimit().FindStringSubmatch(s)
 		if m == nil {
-			m = perClient.FindStringSubmatch(s)
+			m = perClient().FindStringSubmatch(s)
 		}
 		f.RateLimit, f.RateWindow = 100, "minute"
 		if m[1] != "" {
 			f.RateLimit, f.RateWindow = cardinal(m[1]), m[2]
 		}
 		p.cover(raw, "%d requests per %s and client address, then 429 with Retry-After", f.RateLimit, f.RateWindow)
-	case memoryOnly.MatchString(s):
+	case memoryOnly().MatchString(s):
 		p.memory = true
 		f.Memory = true
 		p.cover(raw, "records live in memory only")
-	case durable.MatchString(s):
+	case durable().MatchString(s):
 		p.cover(raw, "every accepted change is on disk before it is answered")
-	case notFound.MatchString(s):
+	case notFound().MatchString(s):
 		p.cover(raw, "404 with a problem document for ids that don't exist")
-	case validated.MatchString(s):
+	case validated().MatchString(s):
 		p.cover(raw, "strict decoding, checks on every field, errors as application/problem+json")
-	case port.MatchString(s):
-		m := port.FindStringSubmatch(s)
+	case port().MatchString(s):
+		m := port().FindStringSubmatch(s)
 		f.Port = m[1] + m[2]
 		p.cover(raw, "listens on port %s by default", f.Port)
-	case roleList.MatchString(s) && p.isRole(roleList.FindStringSubmatch(s)[1], roleList.FindStringSubmatch(s)[2]):
-		m := roleList.FindStringSubmatch(s)
+	case roleList().MatchString(s) && p.isRole(roleList().FindStringSubmatch(s)[1], roleList().FindStringSubmatch(s)[2]):
+		m := roleList().FindStringSubmatch(s)
 		p.roles(m[1], m[2])
 		p.secure = true
 		p.cover(raw, "roles of an account")
@@ -125,7 +124,7 @@ func (p *reader) operations(e *Entity, text string) ([]string, bool) {
 			}
 		}
 	}
-	for _, verb := range listSep.Split(text, -1) {
+	for _, verb := range listSep().Split(text, -1) {
 		for _, verb := range strings.Fields(verb) {
 			switch verb {
 			case "create", "add", "insert", "post", "write", "register":
@@ -171,7 +170,7 @@ func (p *reader) access(c *clause, who []string, verbs, nouns string) bool {
 		roles = append(roles, role)
 	}
 	p.roles(who...)
-	targets := entityName.FindAllStringSubmatch(nouns, -1)
+	targets := entityName().FindAllStringSubmatch(nouns, -1)
 	if nouns == "anything" || nouns == "everything" {
 		for _, e := range p.spec.Entities {
 			targets = append(targets, []string{"", snake(e.Noun)})

@@ -57,13 +57,13 @@ func (p *reader) onward(c *clause, noun, text string) bool {
 	}
 	for _, f := range e.Fields {
 		if f.Type == Enum && (f.Name == "status" || f.Name == "state") && f.Default != "" {
-			return p.states(c, e.Noun, f.Default+" to "+onwards.ReplaceAllString(text, " to "))
+			return p.states(c, e.Noun, f.Default+" to "+onwards().ReplaceAllString(text, " to "))
 		}
 	}
 	return false
 }
 
-var onwards = regexp.MustCompile(` (?:and then|and|then|->) (?:to )?`)
+var onwards = pattern(` (?:and then|and|then|->) (?:to )?`)
 
 // due: a time of a row follows from another by a fixed span.
 func (p *reader) due(c *clause, noun, field, n, unit, after string) bool {
@@ -134,7 +134,7 @@ func (p *reader) due(c *clause, noun, field, n, unit, after string) bool {
 	return p.addRule(Rule{Kind: RuleDue, Clause: c.raw, Entity: e.Noun, Field: name, Start: start, N: days, Unit: unit})
 }
 
-var chain = regexp.MustCompile(` (?:to|then|and then|->) | ?, ?(?:then |and then |and )?(?:to )?|->`)
+var chain = pattern(` (?:to|then|and then|->) | ?, ?(?:then |and then |and )?(?:to )?|->`)
 
 // states: a field moves along the edges that the task names.
 func (p *reader) states(c *clause, noun, text string) bool {
@@ -160,7 +160,7 @@ func (p *reader) states(c *clause, noun, text string) bool {
 	text = regexp.MustCompile(`\band (\w+) to\b`).ReplaceAllString(text, "; $1 to")
 	for _, part := range strings.Split(text, ";") {
 		before = nil
-		for _, step := range chain.Split(strings.TrimSpace(part), -1) {
+		for _, step := range chain().Split(strings.TrimSpace(part), -1) {
 			var states []string
 			for _, s := range regexp.MustCompile(` or | and `).Split(step, -1) {
 				s = snakeValue(strings.TrimSpace(strings.TrimPrefix(s, "from ")))
@@ -643,7 +643,7 @@ func (p *reader) action(c *clause, noun, word string) bool {
 
 // given: the clause asks for operations that every resource has.
 func (p *reader) given(c *clause, text string) bool {
-	for _, m := range entityName.FindAllStringSubmatch(text, -1) {
+	for _, m := range entityName().FindAllStringSubmatch(text, -1) {
 		if p.entity(m[1]) == nil {
 			return false
 		}
@@ -661,7 +661,7 @@ func (p *reader) find(c *clause, noun, by string) bool {
 	if e == nil {
 		return false
 	}
-	for _, name := range listSep.Split(by, -1) {
+	for _, name := range listSep().Split(by, -1) {
 		name = strings.TrimPrefix(strings.TrimSpace(name), "@")
 		if name == "" {
 			continue

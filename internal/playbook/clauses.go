@@ -75,7 +75,7 @@ func (p *reader) statements(task string) []clause {
 			if depth > 0 {
 				break
 			}
-			if p.isHeadline(current) || len(out) == 0 && imperative.MatchString(join(current)+" ") && p.announcesList(clause{toks: current}) {
+			if p.isHeadline(current) || len(out) == 0 && imperative().MatchString(join(current)+" ") && p.announcesList(clause{toks: current}) {
 				flush()
 				label = listLabel
 				continue

@@ -7,7 +7,7 @@ import (
 )
 
 var (
-	imperative = regexp.MustCompile(`^(?:please )?(?:can you |could you )?(?:build|create|make|write|implement|develop|design|generate|scaffold|set up|add|provide|bootstrap|produce|deliver|i need|i want|we need|we want|i would like|we would like|give|expose|offer|start)(?: me| us)?(?: to (?:build|create|make|write|have))? `)
+	imperative = pattern(`^(?:please )?(?:can you |could you )?(?:build|create|make|write|implement|develop|design|generate|scaffold|set up|add|provide|bootstrap|produce|deliver|i need|i want|we need|we want|i would like|we would like|give|expose|offer|start)(?: me| us)?(?: to (?:build|create|make|write|have))? `)
 	generic    = set([]string{"entities", "entity", "resources", "models", "model", "rules", "requirements", "features", "constraints", "endpoints", "notes", "business rules", "data model", "validation",
 		"security", "storage", "auth", "authentication", "authorization", "domain", "resources and rules", "behaviour", "behavior", "details", "roles", "permissions", "access", "the rules", "task", "goal", "relations", "relationships"})
 	determiners = set([]string{"a", "an", "the", "their", "its", "each", "every", "all", "any", "some", "many", "several", "multiple", "various", "different", "my", "our", "his", "her", "own", "and", "also", "of", "registered", "basic", "simple", "following", "these", "two", "three", "four", "both", "plus"})
@@ -27,23 +27,23 @@ func (p *reader) findEntities() {
 			if subjectLength(c.toks) < 0 {
 				p.clauses[i].done = p.nounList(c.toks)
 			}
-		case p.isHeadline(c.toks) && (i == 0 || imperative.MatchString(join(c.toks)+" ")):
+		case p.isHeadline(c.toks) && (i == 0 || imperative().MatchString(join(c.toks)+" ")):
 			p.clauses[i].done = true
 			p.headline(c)
 		case c.label == listLabel && subjectLength(c.toks) < 0:
 			p.clauses[i].done = p.nounList(c.toks) // "a library service: members and books"
 		case i > 0 && announces(c.toks) && p.isNews(c.toks):
 			p.clauses[i].done = p.nounList(c.toks) // "…; books with title and isbn; loans"
-		case i == 0 && p.announcesList(c) && imperative.MatchString(join(c.toks)+" "):
+		case i == 0 && p.announcesList(c) && imperative().MatchString(join(c.toks)+" "):
 			p.clauses[i].done = true
 			p.headline(c)
-		case i == 0 && imperative.MatchString(join(c.toks)+" ") && !slices.ContainsFunc(c.toks, func(t lexeme) bool { return verbs[t.text] }):
+		case i == 0 && imperative().MatchString(join(c.toks)+" ") && !slices.ContainsFunc(c.toks, func(t lexeme) bool { return verbs[t.text] }):
 			p.clauses[i].done = true
 			p.nounList(c.toks[imperativeLength(c.toks):])
 		}
 	}
 	for _, c := range p.clauses { // "loans link a member to a book"
-		if m := linking.FindStringSubmatch(join(c.toks)); m != nil && isPlural(m[1]) && p.isNoun(m[1]) && p.nouns[singular(m[2])] != "" && p.nouns[singular(m[3])] != "" {
+		if m := linking().FindStringSubmatch(join(c.toks)); m != nil && isPlural(m[1]) && p.isNoun(m[1]) && p.nouns[singular(m[2])] != "" && p.nouns[singular(m[3])] != "" {
 			p.add(singular(m[1]))
 		}
 	}
@@ -52,7 +52,7 @@ func (p *reader) findEntities() {
 	}
 	for i := range p.clauses {
 		if !p.clauses[i].done {
-			if loginWords.MatchString(join(p.clauses[i].toks)) && p.nouns["account"] == "" {
+			if loginWords().MatchString(join(p.clauses[i].toks)) && p.nouns["account"] == "" {
 				p.add("user")
 			}
 			p.subjects(p.clauses[i].toks)
@@ -106,7 +106,7 @@ func (p *reader) announcesList(c clause) bool {
 	return n < len(c.toks) && (c.toks[n].text == "a" || c.toks[n].text == "an") && !isPlural(last.text) && strings.HasPrefix(strings.TrimSpace(p.task[last.end:]), ":")
 }
 
-var linking = regexp.MustCompile(`^(\w+) (?:link|connect|join|tie|relate) (?:a|an|one|the) (\w+) (?:to|with|and) (?:a|an|one|the) (\w+)$`)
+var linking = pattern(`^(\w+) (?:link|connect|join|tie|relate) (?:a|an|one|the) (\w+) (?:to|with|and) (?:a|an|one|the) (\w+)$`)
 
 func join(toks []lexeme) string {
 	words := make([]string, len(toks))
@@ -117,7 +117,7 @@ func join(toks []lexeme) string {
 }
 
 func imperativeLength(toks []lexeme) int {
-	return len(strings.Fields(imperative.FindString(join(toks) + " ")))
+	return len(strings.Fields(imperative().FindString(join(toks) + " ")))
 }
 
 func (p *reader) isNoun(phrase string) bool {
@@ -126,7 +126,7 @@ func (p *reader) isNoun(phrase string) bool {
 }
 
 // loginWords are clauses that speak of users as accounts.
-var loginWords = regexp.MustCompile(`\busers?\b.*\b(?:own|register|sign up|log in|login|other users?)\b`)
+var loginWords = pattern(`\busers?\b.*\b(?:own|register|sign up|log in|login|other users?)\b`)
 
 // headline reads "Build a secure REST API for …": the words before the
 // connector say what kind of program, those after it what it is about.
@@ -194,14 +194,14 @@ func (p *reader) connections(toks []lexeme) {
 }
 
 var (
-	lets      = regexp.MustCompile(`^(?:that|which|to|and) (?:lets?|allows?|allowing|enables?|letting) `)
-	managing  = regexp.MustCompile(`^(?:that |which |to |for )?(?:managing|manages?|tracking|tracks?|storing|stores?|handling|handles?|keeping track of|keeps? track of|keeping|keeps|maintains?|maintaining|organi[sz]es?|organi[sz]ing|serving|serves?|exposing|exposes?|supporting|supports?|has|have|provides?|providing|offers?|featuring|containing|contains?|includes?|including|records?|recording|administering|manage|store|track|handle) `)
-	inGo      = regexp.MustCompile(`^(?:written |implemented |built )?(?:in|using|with) (?:idiomatic |plain |pure )?(?:go|golang)(?: \d\S*)?(?: |$)`)
-	inMemory  = regexp.MustCompile(`^(?:in memory|in-memory)(?: storage| only)? `)
-	named     = regexp.MustCompile(`^(?:called|named) \S+(?: |$)`)
-	listStart = regexp.MustCompile(`^(?:for|with|of|to|having|using|and|,|by) `)
-	subject   = regexp.MustCompile(`^(?:where|so that|such that|in which) `)
-	perform   = regexp.MustCompile(`^(?:to |that can |that |which )(?:create|add|list|read|update|delete|crud|get|view|search|edit|remove|register|book|reserve|borrow|rent|order|record|log|schedule)\b`)
+	lets      = pattern(`^(?:that|which|to|and) (?:lets?|allows?|allowing|enables?|letting) `)
+	managing  = pattern(`^(?:that |which |to |for )?(?:managing|manages?|tracking|tracks?|storing|stores?|handling|handles?|keeping track of|keeps? track of|keeping|keeps|maintains?|maintaining|organi[sz]es?|organi[sz]ing|serving|serves?|exposing|exposes?|supporting|supports?|has|have|provides?|providing|offers?|featuring|containing|contains?|includes?|including|records?|recording|administering|manage|store|track|handle) `)
+	inGo      = pattern(`^(?:written |implemented |built )?(?:in|using|with) (?:idiomatic |plain |pure )?(?:go|golang)(?: \d\S*)?(?: |$)`)
+	inMemory  = pattern(`^(?:in memory|in-memory)(?: storage| only)? `)
+	named     = pattern(`^(?:called|named) \S+(?: |$)`)
+	listStart = pattern(`^(?:for|with|of|to|having|using|and|,|by) `)
+	subject   = pattern(`^(?:where|so that|such that|in which) `)
+	perform   = pattern(`^(?:to |that can |that |which )(?:create|add|list|read|update|delete|crud|get|view|search|edit|remove|register|book|reserve|borrow|rent|order|record|log|schedule)\b`)
 )
 
 func (p *reader) connect(toks []lexeme) {
@@ -211,23 +211,23 @@ func (p *reader) connect(toks []lexeme) {
 		switch {
 		case toks[0].text == ":" || toks[0].text == ",":
 			toks = toks[1:]
-		case inGo.MatchString(text):
-			drop(inGo)
-		case inMemory.MatchString(text):
-			p.feature(p.task[toks[0].start:toks[len(strings.Fields(inMemory.FindString(text)))-1].end], "in memory")
-			drop(inMemory)
-		case named.MatchString(text):
+		case inGo().MatchString(text):
+			drop(inGo())
+		case inMemory().MatchString(text):
+			p.feature(p.task[toks[0].start:toks[len(strings.Fields(inMemory().FindString(text)))-1].end], "in memory")
+			drop(inMemory())
+		case named().MatchString(text):
 			p.spec.Name = toks[1].text
-			drop(named)
-		case lets.MatchString(text):
-			drop(lets)
+			drop(named())
+		case lets().MatchString(text):
+			drop(lets())
 			p.permission(toks)
 			return
-		case subject.MatchString(text):
-			drop(subject)
+		case subject().MatchString(text):
+			drop(subject())
 			p.clauses = append(p.clauses, p.split(p.task, "", toks, nil)...)
 			return
-		case perform.MatchString(text) && !managing.MatchString(text):
+		case perform().MatchString(text) && !managing().MatchString(text):
 			skip := 1
 			if toks[1].text == "can" {
 				skip = 2
@@ -235,11 +235,11 @@ func (p *reader) connect(toks []lexeme) {
 			p.append(toks[skip:])
 			return
 		case p.manages(toks):
-			drop(managing)
+			drop(managing())
 			toks = p.list(toks)
-		case listStart.MatchString(text):
-			drop(listStart)
-			if p.manages(toks) || inGo.MatchString(join(toks)+" ") {
+		case listStart().MatchString(text):
+			drop(listStart())
+			if p.manages(toks) || inGo().MatchString(join(toks)+" ") {
 				continue
 			}
 			toks = p.list(toks)
@@ -253,7 +253,7 @@ func (p *reader) connect(toks []lexeme) {
 // manages reports whether a verb such as "stores" begins the words, with what
 // is stored after it.
 func (p *reader) manages(toks []lexeme) bool {
-	verb := managing.FindString(join(toks) + " ")
+	verb := managing().FindString(join(toks) + " ")
 	return verb != "" && len(strings.Fields(verb)) < len(toks)
 }
 
@@ -298,7 +298,7 @@ func (p *reader) list(toks []lexeme) []lexeme {
 				continue
 			}
 			rest := join(toks[end:]) + " "
-			if inGo.MatchString(rest) || named.MatchString(rest) || lets.MatchString(rest) || subject.MatchString(rest) || t == "using" || t == "via" {
+			if inGo().MatchString(rest) || named().MatchString(rest) || lets().MatchString(rest) || subject().MatchString(rest) || t == "using" || t == "via" {
 				p.nounList(toks[:end])
 				return toks[end:]
 			}

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // fields reads a list of fields into the entity. Items that it can't read are
@@ -19,7 +20,7 @@ func (p *reader) fields(noun string, toks []lexeme, raw string) {
 			if p.feature(text, p.canonical(item)) {
 				continue
 			}
-			if finding.MatchString(item[0].text) && len(item) > 2 {
+			if finding().MatchString(item[0].text) && len(item) > 2 {
 				p.append(item)
 				continue
 			}
@@ -30,7 +31,7 @@ func (p *reader) fields(noun string, toks []lexeme, raw string) {
 	}
 }
 
-var finding = regexp.MustCompile(`^(?:search|filter|sort|list)(?:ing)?$`)
+var finding = pattern(`^(?:search|filter|sort|list)(?:ing)?$`)
 
 // within reports whether the tokens are the task's own, not the knowledge base's.
 func (p *reader) within(item []lexeme) bool {
@@ -38,7 +39,7 @@ func (p *reader) within(item []lexeme) bool {
 	return last.end <= len(p.task) && strings.EqualFold(p.task[item[0].start:item[0].end], item[0].text)
 }
 
-var enumTrigger = regexp.MustCompile(`\b(?:one of|either|any of|can be|being|enum|among)\b`)
+var enumTrigger = pattern(`\b(?:one of|either|any of|can be|being|enum|among)\b`)
 
 // fieldItems cuts a list of fields at commas and "and", but not inside
 // parentheses, ranges and enumerations.
@@ -72,9 +73,9 @@ func fieldItems(toks []lexeme) [][]lexeme {
 			if t.text == "," && valueList(toks[start:i], toks[i+1:]) {
 				continue
 			}
-			if enumTrigger.MatchString(item) || isStatus(toks[start:i]) {
+			if enumTrigger().MatchString(item) || isStatus(toks[start:i]) {
 				or := slices.IndexFunc(toks[start:], func(t lexeme) bool { return t.text == "or" })
-				if or < 0 && enumTrigger.MatchString(item) || or >= 0 && start+or > i {
+				if or < 0 && enumTrigger().MatchString(item) || or >= 0 && start+or > i {
 					continue
 				}
 			}
@@ -119,7 +120,7 @@ func valueList(item, rest []lexeme) bool {
 // isValue reports whether a word can be a value of an enumeration: nothing
 // that is said about fields, and no field that has a type of its own.
 func isValue(s string) bool {
-	return isWord(s) && !breaks[s] && !fieldTerms.MatchString(s) && !enumNames[s] && (guessType(s) == String || guessType(s) == Bool || guessType(s) == Text && s == "text")
+	return isWord(s) && !breaks[s] && !fieldTerms().MatchString(s) && !enumNames[s] && (guessType(s) == String || guessType(s) == Bool || guessType(s) == Text && s == "text")
 }
 
 // goesOn are words that say more about the field before the comma.
@@ -165,7 +166,7 @@ const link = `(?:(?:which|that|,) )?(?:must be |must |is |are |be |can be |can |
 
 // constraints are what a task can say about one field. They are cut out of
 // its words; what is left is the field's name.
-var constraints = func() []constraint {
+var constraints = sync.OnceValue(func() []constraint {
 	list := []struct {
 		pattern string
 		apply   func(f *Field, m []string)
@@ -232,7 +233,7 @@ var constraints = func() []constraint {
 		out[i] = constraint{regexp.MustCompile(pattern), c.apply}
 	}
 	return out
-}()
+})
 
 func setDefault(f *Field, value string) {
 	if value == "now" || value == "today" || value == "current" {
@@ -243,17 +244,17 @@ func setDefault(f *Field, value string) {
 }
 
 var (
-	enumList   = regexp.MustCompile(`^(.*?)(?: :| \()? ?(?:which |that )?(?:must be |can be |is |are |be )?(?:one of|either|any of|among|being|enum(?: of)?|can be|values?|=) ?:? ?\(? ?(#?\w[\w-]*(?: ?(?:,|or|and|/|\|) ?(?:or |and )?\w[\w-]*)+) ?\)?$`)
-	enumOr     = regexp.MustCompile(`^((?:\w+ ){0,2}(?:status|state|type|kind|role|priority|level|category|condition|visibility|gender|severity|size|grade|tier|mode|method|frequency|difficulty|urgency|stage|genre)) (?:: |, |is |of |\( )?(\w[\w-]*(?: ?(?:,|or|/|\|) ?(?:or |and )?\w[\w-]*)+)(?: \))?$`)
-	enumPhrase = regexp.MustCompile(`^((?:\w+ )?(?:status|state|type|kind|condition|stage)) (?:: |of )([a-z][\w-]*(?: [a-z][\w-]*){0,2}(?: , (?:or )?[a-z][\w-]*(?: [a-z][\w-]*){0,2})* or [a-z][\w-]*(?: [a-z][\w-]*){0,2})$`)
-	enumColon  = regexp.MustCompile(`^([a-z]\w*(?: \w+)?) : (\w[\w-]*(?: , (?:or )?\w[\w-]*)* (?:, )?or \w[\w-]*)$`)
-	enumParens = regexp.MustCompile(`^([a-z][\w -]*?) (?:: )?\( ?(?:one of |either )?([a-z][\w-]*(?: [a-z][\w-]*){0,2}(?: ?(?:,|/|\|| or | and ) ?(?:or |and )?[a-z][\w-]*(?: [a-z][\w-]*){0,2})+) ?\)$`)
-	fieldTerms = regexp.MustCompile(`\b(?:unique|optional|required|string|integer|int|decimal|number|boolean|bool|date|text|email|url|nullable|immutable|default\w*|at_once|at most|at least|non-negative|positive|must|cannot|characters|valid|mandatory|timestamp|uuid|money|float)\b|#`)
-	listSep    = regexp.MustCompile(` ?(?:,|\bor\b|\band\b|/|\|) ?`)
-	fieldName  = regexp.MustCompile(`^[a-z][a-z0-9_-]*(?: [a-z][a-z0-9_-]*){0,2}$`)
-	preamble   = regexp.MustCompile(`^(?:following |these )?(?:fields|attributes|properties)(?: such as| like| of)? ?|^following `)
-	trailing   = regexp.MustCompile(` ?(?:\b(?:which|that|must|is|are|can|has|have|be|with|and|of)|,|:|¦)$`)
-	leading    = regexp.MustCompile(`^(?:¦|,|and|with|:|be|is|has|have|can have|can) `)
+	enumList   = pattern(`^(.*?)(?: :| \()? ?(?:which |that )?(?:must be |can be |is |are |be )?(?:one of|either|any of|among|being|enum(?: of)?|can be|values?|=) ?:? ?\(? ?(#?\w[\w-]*(?: ?(?:,|or|and|/|\|) ?(?:or |and )?\w[\w-]*)+) ?\)?$`)
+	enumOr     = pattern(`^((?:\w+ ){0,2}(?:status|state|type|kind|role|priority|level|category|condition|visibility|gender|severity|size|grade|tier|mode|method|frequency|difficulty|urgency|stage|genre)) (?:: |, |is |of |\( )?(\w[\w-]*(?: ?(?:,|or|/|\|) ?(?:or |and )?\w[\w-]*)+)(?: \))?$`)
+	enumPhrase = pattern(`^((?:\w+ )?(?:status|state|type|kind|condition|stage)) (?:: |of )([a-z][\w-]*(?: [a-z][\w-]*){0,2}(?: , (?:or )?[a-z][\w-]*(?: [a-z][\w-]*){0,2})* or [a-z][\w-]*(?: [a-z][\w-]*){0,2})$`)
+	enumColon  = pattern(`^([a-z]\w*(?: \w+)?) : (\w[\w-]*(?: , (?:or )?\w[\w-]*)* (?:, )?or \w[\w-]*)$`)
+	enumParens = pattern(`^([a-z][\w -]*?) (?:: )?\( ?(?:one of |either )?([a-z][\w-]*(?: [a-z][\w-]*){0,2}(?: ?(?:,|/|\|| or | and ) ?(?:or |and )?[a-z][\w-]*(?: [a-z][\w-]*){0,2})+) ?\)$`)
+	fieldTerms = pattern(`\b(?:unique|optional|required|string|integer|int|decimal|number|boolean|bool|date|text|email|url|nullable|immutable|default\w*|at_once|at most|at least|non-negative|positive|must|cannot|characters|valid|mandatory|timestamp|uuid|money|float)\b|#`)
+	listSep    = pattern(` ?(?:,|\bor\b|\band\b|/|\|) ?`)
+	fieldName  = pattern(`^[a-z][a-z0-9_-]*(?: [a-z][a-z0-9_-]*){0,2}$`)
+	preamble   = pattern(`^(?:following |these )?(?:fields|attributes|properties)(?: such as| like| of)? ?|^following `)
+	trailing   = pattern(` ?(?:\b(?:which|that|must|is|are|can|has|have|be|with|and|of)|,|:|¦)$`)
+	leading    = pattern(`^(?:¦|,|and|with|:|be|is|has|have|can have|can) `)
 	suspicious = set([]string{"alphanumeric", "lowercase", "uppercase", "encrypted", "hashed", "sorted", "automatic", "generated", "calculated", "computed", "derived", "average", "random", "sequential", "auto-incremented", "autogenerated", "auto-generated", "historical", "nested", "multiple", "several", "many", "localized", "translated", "full-text", "rich", "geo", "geocoded", "valid", "other", "etc", "more", "own", "current", "only", "cannot", "must", "not", "always", "respective", "corresponding", "related", "next", "previous", "most", "least", "configurable", "dynamic", "custom", "polymorphic", "weighted", "recurring", "multi-currency", "timezone-aware"})
 	implicit   = set([]string{"id", "identifier", "created_at", "updated_at", "created", "timestamps", "creation_timestamp", "creation_time"})
 )
@@ -273,21 +274,21 @@ type reading struct {
 const gap = "¦"
 
 // dashed is a dash before what is said about a field: "email - unique".
-var dashed = regexp.MustCompile(` [-–] (unique|optional|required|integer|decimal|string|boolean|date|positive|non-negative)\b`)
+var dashed = pattern(` [-–] (unique|optional|required|integer|decimal|string|boolean|date|positive|non-negative)\b`)
 
 // emptied is the end of parentheses out of which something was cut.
-var emptied = regexp.MustCompile(`(?: ?[,;])* ` + gap + ` \)`)
+var emptied = pattern(`(?: ?[,;])* ` + gap + ` \)`)
 
 // readField cuts what is said about a field out of s.
 func (p *reader) readField(s string) reading {
 	var r reading
 	f := &r.field
-	s = enumeration(dashed.ReplaceAllString(s, " $1"), f)
-	if m := scopedUnique.FindStringSubmatch(s); m != nil {
+	s = enumeration(dashed().ReplaceAllString(s, " $1"), f)
+	if m := scopedUnique().FindStringSubmatch(s); m != nil {
 		r.scoped = m[1] + m[2]
-		s = strings.TrimSpace(scopedUnique.ReplaceAllString(s, " "))
+		s = strings.TrimSpace(scopedUnique().ReplaceAllString(s, " "))
 	}
-	for _, c := range constraints {
+	for _, c := range constraints() {
 		m := c.re.FindStringSubmatch(s)
 		if m == nil {
 			continue
@@ -300,13 +301,13 @@ func (p *reader) readField(s string) reading {
 		r.edits = append(r.edits, func(f *Field) { c.apply(f, m) })
 		r.said = r.said || strings.Contains(m[0], "required")
 	}
-	s = enumeration(emptied.ReplaceAllString(s, " )"), f)
+	s = enumeration(emptied().ReplaceAllString(s, " )"), f)
 	if f.Type == Enum {
 		r.edits = append(r.edits, func(g *Field) { g.Type, g.Values = Enum, f.Values })
 	}
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '(' || r == ')' || r == ' ' }), " ")
 	for {
-		t := leading.ReplaceAllString(trailing.ReplaceAllString(strings.TrimSpace(s), ""), "")
+		t := leading().ReplaceAllString(trailing().ReplaceAllString(strings.TrimSpace(s), ""), "")
 		if t == s {
 			break
 		}
@@ -328,22 +329,22 @@ func enumeration(s string, f *Field) string {
 		return s
 	}
 	s = strings.Trim(s, " ,"+gap)
-	m := enumList.FindStringSubmatch(s)
-	if m == nil || !enumTrigger.MatchString(s) && !strings.Contains(s, " value") {
-		if m = enumOr.FindStringSubmatch(s); m != nil && fieldTerms.MatchString(m[2]) {
+	m := enumList().FindStringSubmatch(s)
+	if m == nil || !enumTrigger().MatchString(s) && !strings.Contains(s, " value") {
+		if m = enumOr().FindStringSubmatch(s); m != nil && fieldTerms().MatchString(m[2]) {
 			m = nil
 		}
 	}
 	if m == nil {
-		if m = enumParens.FindStringSubmatch(s); m != nil && (fieldTerms.MatchString(m[2]) || strings.HasPrefix(m[1], "@")) {
+		if m = enumParens().FindStringSubmatch(s); m != nil && (fieldTerms().MatchString(m[2]) || strings.HasPrefix(m[1], "@")) {
 			m = nil
 		}
 	}
 	if m == nil {
-		if m = enumPhrase.FindStringSubmatch(s); m == nil {
-			m = enumColon.FindStringSubmatch(s)
+		if m = enumPhrase().FindStringSubmatch(s); m == nil {
+			m = enumColon().FindStringSubmatch(s)
 		}
-		if m != nil && fieldTerms.MatchString(m[2]) {
+		if m != nil && fieldTerms().MatchString(m[2]) {
 			m = nil
 		}
 	}
@@ -357,7 +358,7 @@ func enumeration(s string, f *Field) string {
 // fieldItem reads one item of a list of fields.
 func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 	many := isPlural(item[len(item)-1].text)
-	s := preamble.ReplaceAllString(p.canonical(item), "")
+	s := preamble().ReplaceAllString(p.canonical(item), "")
 	if s == "" {
 		return true
 	}
@@ -365,7 +366,7 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 		s = name
 	}
 	e := p.entity(noun)
-	if m := statusMoves.FindStringSubmatch(s); m != nil {
+	if m := statusMoves().FindStringSubmatch(s); m != nil {
 		c := &clause{raw: raw}
 		return p.states(c, snake(noun), m[1])
 	}
@@ -378,7 +379,7 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 		p.cover(raw, "relation between %s and %s", noun, strings.TrimPrefix(r.name, "@"))
 		return true
 	}
-	if m := refRole.FindStringSubmatch(r.name); m != nil && p.entity(m[2]) != nil && p.entity(m[2]) != e && !many {
+	if m := refRole().FindStringSubmatch(r.name); m != nil && p.entity(m[2]) != nil && p.entity(m[2]) != e && !many {
 		return p.roleRef(e, m[1], p.entity(m[2]).Noun, f, raw)
 	}
 	name := snake(r.name)
@@ -419,7 +420,7 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 }
 
 // refRole is a reference that has a role: a match has a home team and an away team.
-var refRole = regexp.MustCompile(`^(home|away|primary|secondary|main|source|destination|target|origin|sending|receiving|first|second|lead|assigned|responsible|preferred|backup|departure|arrival) @(\w+)$`)
+var refRole = pattern(`^(home|away|primary|secondary|main|source|destination|target|origin|sending|receiving|first|second|lead|assigned|responsible|preferred|backup|departure|arrival) @(\w+)$`)
 
 func (p *reader) roleRef(e *Entity, role, noun string, f Field, raw string) bool {
 	name := role + "_" + snake(noun) + "_id"
@@ -440,31 +441,31 @@ func extreme(item []lexeme) (string, bool) {
 		return "", false
 	}
 	for _, t := range item[1:] {
-		if !isWord(t.text) || breaks[t.text] || t.text == "of" || t.text == "length" || fieldTerms.MatchString(t.text) || isNumber(t.text) {
+		if !isWord(t.text) || breaks[t.text] || t.text == "of" || t.text == "length" || fieldTerms().MatchString(t.text) || isNumber(t.text) {
 			return "", false
 		}
 	}
 	return prefix + "_" + snake(join(item[1:])), true
 }
 
-var statusMoves = regexp.MustCompile(`^(?:status|state) (?:that|which) (?:can )?(?:only )?(?:goes|go|moves|move|changes|transitions|progresses|can go|can move) (?:only )?from (\w+(?: (?:to|then|->|and then|or) (?:to )?\w+)+)$`)
+var statusMoves = pattern(`^(?:status|state) (?:that|which) (?:can )?(?:only )?(?:goes|go|moves|move|changes|transitions|progresses|can go|can move) (?:only )?from (\w+(?: (?:to|then|->|and then|or) (?:to )?\w+)+)$`)
 
 // people are fields that stand for a record which the service does not have.
 var people = set([]string{"manager", "supervisor", "parent", "boss", "user", "predecessor", "subordinates", "children", "followers", "friends"})
 
 // ofName and inUnit are what a field's name may have besides its own words.
 var (
-	ofName = regexp.MustCompile(`^(?:date|time|place|country|city|year|month|day|point|type|mode|means) of `)
-	inUnit = regexp.MustCompile(` in (?:seconds|minutes|hours|days|weeks|months|years|milliseconds|cents|euros?|dollars|usd|eur|gbp|pounds|percent|kilometres|kilometers|km|miles|metres|meters|cm|centimetres|centimeters|mm|kilograms|kilos|kg|grams|litres|liters|ml|hectares|acres|square metres|square meters|celsius|pages)$`)
+	ofName = pattern(`^(?:date|time|place|country|city|year|month|day|point|type|mode|means) of `)
+	inUnit = pattern(` in (?:seconds|minutes|hours|days|weeks|months|years|milliseconds|cents|euros?|dollars|usd|eur|gbp|pounds|percent|kilometres|kilometers|km|miles|metres|meters|cm|centimetres|centimeters|mm|kilograms|kilos|kg|grams|litres|liters|ml|hectares|acres|square metres|square meters|celsius|pages)$`)
 )
 
 func goodName(s string) bool {
-	if people[s] || strings.Contains(s, " in ") && !strings.HasPrefix(s, "check in") && !inUnit.MatchString(s) {
+	if people[s] || strings.Contains(s, " in ") && !strings.HasPrefix(s, "check in") && !inUnit().MatchString(s) {
 		return false
 	}
 	s = strings.TrimPrefix(s, "number of ")
-	s = ofName.ReplaceAllString(inUnit.ReplaceAllString(s, ""), "")
-	return fieldName.MatchString(s) && !slices.ContainsFunc(strings.Fields(s), func(w string) bool {
+	s = ofName().ReplaceAllString(inUnit().ReplaceAllString(s, ""), "")
+	return fieldName().MatchString(s) && !slices.ContainsFunc(strings.Fields(s), func(w string) bool {
 		return suspicious[w] || breaks[w] || known().beyond[w] && w != "c" || determiners[w]
 	})
 }
@@ -509,7 +510,7 @@ func (p *reader) complete(f *Field, name string, said bool) {
 	}
 }
 
-var scopedUnique = regexp.MustCompile(`(?:^| )(?:must be |is |are )?unique (?:per|within|for|in|inside|among) (?:same )?@(\w+)|unique (?:per|within) (\w+)`)
+var scopedUnique = pattern(`(?:^| )(?:must be |is |are )?unique (?:per|within|for|in|inside|among) (?:same )?@(\w+)|unique (?:per|within) (\w+)`)
 
 // scope makes a field unique among the rows that share a reference.
 func (p *reader) scope(e *Entity, name, target, raw string) bool {
@@ -549,7 +550,7 @@ func (p *reader) relationItem(e *Entity, s string, many bool, f Field) bool {
 
 func splitValues(s string) []string {
 	var out []string
-	for _, v := range listSep.Split(s, -1) {
+	for _, v := range listSep().Split(s, -1) {
 		if v = strings.TrimPrefix(strings.TrimSpace(v), "#"); v != "" && !slices.Contains(out, snakeValue(v)) {
 			out = append(out, snakeValue(v))
 		}
@@ -564,7 +565,7 @@ func guessType(name string) FieldType {
 	if of, _, per := strings.Cut(name, "_per_"); per {
 		name = of // "price_per_night" is a price
 	}
-	if of := inUnit.FindStringIndex(strings.ReplaceAll(name, "_", " ")); of != nil {
+	if of := inUnit().FindStringIndex(strings.ReplaceAll(name, "_", " ")); of != nil {
 		if strings.HasSuffix(name, "_cents") || strings.HasSuffix(name, "_pages") {
 			return Int // there is no part of a cent
 		}

@@ -248,11 +248,11 @@ var stdImports = map[string]string{"json": "encoding/json", "bytes": "bytes", "b
 	"sync": "sync", "slices": "slices", "iter": "iter", "rand": "crypto/rand", "mail": "net/mail", "url": "net/url", "regexp": "regexp", "utf8": "unicode/utf8", "http": "net/http", "httptest": "net/http/httptest", "testing": "testing", "context": "context",
 	"slog": "log/slog", "net": "net", "signal": "os/signal", "syscall": "syscall", "cmp": "cmp", "mime": "mime", "pbkdf2": "crypto/pbkdf2", "sha256": "crypto/sha256", "subtle": "crypto/subtle", "base64": "encoding/base64", "hmac": "crypto/hmac", "hex": "encoding/hex", "atomic": "sync/atomic", "flag": "flag", "maps": "maps", "debug": "runtime/debug", "math": "math", "reflect": "reflect"}
 
-var importBlock = regexp.MustCompile(`(?s)\nimport (?:\(.*?\n\)|"[^"\n]*")\n`)
+var importBlock = pattern(`(?s)\nimport (?:\(.*?\n\)|"[^"\n]*")\n`)
 
 // formatGo formats source and gives it exactly the imports that it uses.
 func formatGo(name, src string, own ...string) ([]byte, error) {
-	src = importBlock.ReplaceAllString(src, "\n")
+	src = importBlock().ReplaceAllString(src, "\n")
 	file, err := goparser.ParseFile(gotoken.NewFileSet(), name, src, goparser.ParseComments)
 	if err != nil {
 		return nil, fmt.Errorf("parsing what %s gave: %w\n%s", name, err, src)

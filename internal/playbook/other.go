@@ -11,8 +11,8 @@ var (
 		RepairFormat:       regexp.MustCompile(`\b(?:format(?:ting)?|gofmt|goimports|prettier|code style)\b`),
 		RepairDependencies: regexp.MustCompile(`\b(?:dependenc(?:y|ies)|vulnerab(?:le|ilities)|cves?|modules?|packages?|govulncheck)\b`),
 	}
-	repairStart = regexp.MustCompile(`^(?:please )?(?:fix|repair|apply|resolve|address|mend|clean up|correct|tidy|format|gofmt|reformat|lint|upgrade|update|bump|patch|run)\b`)
-	repairKnown = regexp.MustCompile(`\b(?:please|fix|fixes|repair|apply|resolve|address|mend|clean|up|correct|tidy|format|reformat|formatting|run|and|the|all|any|of|in|this|our|my|code|codebase|repository|repo|project|what|that|find|finds|found|reports?|reported|by|to|with|upgrade|update|bump|patch|vulnerable|vulnerability|vulnerabilities|dependency|dependencies|known|issues?|problems?|errors?|warnings?|findings?|lint|linter|linters|linting|analy[sz]ers?|static|analysis|go|vet|staticcheck|gosec|gofmt|goimports|everything|every|source|files?|suggested|security|packages?|modules?|third-party|outdated|cves?|govulncheck|style|from|on|a|an|is|are|have|has|its|it|them|remaining|versions?|safe|latest|secure|patched|insecure|where|possible|whole|tree|for)\b`)
+	repairStart = pattern(`^(?:please )?(?:fix|repair|apply|resolve|address|mend|clean up|correct|tidy|format|gofmt|reformat|lint|upgrade|update|bump|patch|run)\b`)
+	repairKnown = pattern(`\b(?:please|fix|fixes|repair|apply|resolve|address|mend|clean|up|correct|tidy|format|reformat|formatting|run|and|the|all|any|of|in|this|our|my|code|codebase|repository|repo|project|what|that|find|finds|found|reports?|reported|by|to|with|upgrade|update|bump|patch|vulnerable|vulnerability|vulnerabilities|dependency|dependencies|known|issues?|problems?|errors?|warnings?|findings?|lint|linter|linters|linting|analy[sz]ers?|static|analysis|go|vet|staticcheck|gosec|gofmt|goimports|everything|every|source|files?|suggested|security|packages?|modules?|third-party|outdated|cves?|govulncheck|style|from|on|a|an|is|are|have|has|its|it|them|remaining|versions?|safe|latest|secure|patched|insecure|where|possible|whole|tree|for)\b`)
 )
 
 // parseOther recognises the archetypes that are not a service. ok is false
@@ -27,11 +27,11 @@ func parseOther(task string, facts Facts) (Spec, bool) {
 }
 
 // existing are tasks about code that is there already.
-var existing = regexp.MustCompile(`(?i)^\s*(?:please )?(?:refactor|improve|migrate|port|convert|translate|rewrite|remove|rename|upgrade|extend|change|update|optimi[sz]e|debug|investigate|explain|document|review|move|split|merge|replace|integrate|deploy|add)\b|\b(?:this|existing|our) (?:api|service|codebase|code|repository|repo|project|app|application|server|program)\b`)
+var existing = pattern(`(?i)^\s*(?:please )?(?:refactor|improve|migrate|port|convert|translate|rewrite|remove|rename|upgrade|extend|change|update|optimi[sz]e|debug|investigate|explain|document|review|move|split|merge|replace|integrate|deploy|add)\b|\b(?:this|existing|our) (?:api|service|codebase|code|repository|repo|project|app|application|server|program)\b`)
 
 // parseExisting leaves changes of existing code to whoever can read it.
 func parseExisting(task string, facts Facts) (Spec, bool) {
-	if !existing.MatchString(task) {
+	if !existing().MatchString(task) {
 		return Spec{}, false
 	}
 	return Spec{Task: task, Name: kebab(facts.Name), Uncovered: []string{strings.TrimSpace(task)}}, true
@@ -55,7 +55,7 @@ func parsePackage(task string, facts Facts) (Spec, bool) {
 
 func parseRepair(task string, facts Facts) (Spec, bool) {
 	text := strings.ToLower(strings.TrimSpace(task))
-	if !repairStart.MatchString(text) {
+	if !repairStart().MatchString(text) {
 		return Spec{}, false
 	}
 	spec := Spec{Archetype: Repair, Task: task, Name: kebab(facts.Name)}
@@ -68,7 +68,7 @@ func parseRepair(task string, facts Facts) (Spec, bool) {
 	if len(spec.Repair) == 0 {
 		return Spec{}, false
 	}
-	rest := repairKnown.ReplaceAllString(text, "")
+	rest := repairKnown().ReplaceAllString(text, "")
 	if rest = strings.Trim(rest, " .,;!'’\n-"); rest != "" {
 		spec.Uncovered = append(spec.Uncovered, strings.TrimSpace(task))
 	}

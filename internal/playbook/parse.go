@@ -2,7 +2,6 @@ package playbook
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -184,7 +183,7 @@ func (p *reader) ensureRef(noun, target string) string {
 // fillKnown gives entities without declared fields the usual ones.
 func (p *reader) fillKnown() {
 	for i := range p.clauses { // "X has …" declares, wherever it stands
-		if m := hasClause.FindStringSubmatch(p.canonical(p.clauses[i].toks)); m != nil {
+		if m := hasClause().FindStringSubmatch(p.canonical(p.clauses[i].toks)); m != nil {
 			if e := p.entity(m[1]); e != nil && p.declares(m[2]) {
 				e.Declared = true
 			}
@@ -195,15 +194,15 @@ func (p *reader) fillKnown() {
 	}
 }
 
-var hasClause = regexp.MustCompile(`^@(\w+) (?:must )?(?:has|have|consists? of|contains?|includes?|stores?|is described by|is made up of|comes? with) (.+)$`)
+var hasClause = pattern(`^@(\w+) (?:must )?(?:has|have|consists? of|contains?|includes?|stores?|is described by|is made up of|comes? with) (.+)$`)
 
-var bounded = regexp.MustCompile(`^at (?:most|least) (?:#|as |of )`)
+var bounded = pattern(`^at (?:most|least) (?:#|as |of )`)
 
 // declares reports whether what follows "has" names fields of its own, and
 // not only relations or limits.
 func (p *reader) declares(rest string) bool {
-	own := slices.ContainsFunc(listSep.Split(rest, -1), func(s string) bool { return s != "" && !strings.Contains(s, "@") })
-	return own && !counted.MatchString(rest) && !bounded.MatchString(rest) && !strings.HasPrefix(rest, "only") && !strings.HasPrefix(rest, "#")
+	own := slices.ContainsFunc(listSep().Split(rest, -1), func(s string) bool { return s != "" && !strings.Contains(s, "@") })
+	return own && !counted().MatchString(rest) && !bounded().MatchString(rest) && !strings.HasPrefix(rest, "only") && !strings.HasPrefix(rest, "#")
 }
 
 func (p *reader) useKnown(noun string) {

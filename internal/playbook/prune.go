@@ -70,14 +70,14 @@ func unused(name string, files map[string]string) ([]int, error) {
 	return nil, nil
 }
 
-var goComment = regexp.MustCompile(`(?m)//.*$`)
+var goComment = pattern(`(?m)//.*$`)
 
 // uses counts how often a word stands in the code of the package.
 func uses(word string, files map[string]string) int {
 	n := 0
 	re := regexp.MustCompile(`\b` + regexp.QuoteMeta(word) + `\b`)
 	for _, src := range files {
-		n += len(re.FindAllString(goComment.ReplaceAllString(src, ""), -1))
+		n += len(re.FindAllString(goComment().ReplaceAllString(src, ""), -1))
 	}
 	return n
 }
@@ -90,7 +90,7 @@ func called(d *ast.FuncDecl, files map[string]string) bool {
 	}
 	re := regexp.MustCompile(`\.` + regexp.QuoteMeta(d.Name.Name) + `\b`)
 	for _, src := range files {
-		if re.MatchString(goComment.ReplaceAllString(src, "")) {
+		if re.MatchString(goComment().ReplaceAllString(src, "")) {
 			return true
 		}
 	}

@@ -1,23 +1,22 @@
 package playbook
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 )
 
 var (
-	manyOf     = regexp.MustCompile(`^@(\w+) (?:can )?(?:has|have|contains?|includes?|owns?|consists? of|can own|can contain|can include) (?:many|multiple|several|#0 or (?:more|above)|any number of|list of|collection of|number of|more than #1)? ?@(\w+)$`)
-	belongsTo  = regexp.MustCompile(`^@(\w+) (?:must |can |always )?(?:belongs?|is (?:written|made|placed|created|owned|posted|submitted|taught|given|assigned|linked|attached|associated|related|tied|booked|issued|recorded|left|authored|supplied|published|sold|held)|are (?:written|made|placed|created|owned|posted|submitted|taught|given|assigned|linked|attached|associated|related|tied|booked|issued|recorded|left|authored|supplied|published|sold|held)|is|are|be|references?|refers?|points?|links?|must be|be assigned|be linked)(?: (?:to|by|for|with|in|on|of|at|from))? (?:exactly )?(?:#1 )?((?:@\w+)(?: ?(?:,|and)(?: ?and)? ?(?:(?:to|by|for|with|in|on|of|at|from) )?(?:exactly )?(?:#1 )?@\w+)*)$`)
-	ofOther    = regexp.MustCompile(`^@(\w+) (?:for|of|by|in|at|on) ((?:@\w+)(?: ?(?:,|and)(?: ?and)? ?(?:(?:by|for|in|on|of|at) )?@\w+)*)$`)
-	connects   = regexp.MustCompile(`^@(\w+) (?:links?|connects?|joins?|ties?|relates?) @(\w+) (?:to|with|and) @(\w+)$`)
-	assigned   = regexp.MustCompile(`^@(\w+) can (?:only )?be assigned (?:only )?to (?:only |at most )?#1 @(\w+) at_once$`)
-	counted    = regexp.MustCompile(`^(?:between|exactly|from|above|under|enough|no) | of its own`)
-	entityName = regexp.MustCompile(`@(\w+)`)
-	statusIs   = regexp.MustCompile(`^@(\w+) (?:is|are|can be|must be|has status)(?: either| one of)? (\w[\w-]*(?: ?(?:,|or) ?(?:or )?\w[\w-]*)* or \w[\w-]*)$`)
-	cascades   = regexp.MustCompile(`^(?:deleting|removing|when|if)? ?@(\w+)(?: is (?:deleted|removed))?,? ?(?:also )?(?:deletes|removes|delete|remove|cascades to|cascade to|cascades|takes with) (?:it |of |to )?@(\w+)$`)
-	cascaded   = regexp.MustCompile(`^(?:@(\w+) (?:is|are|must be|get|gets) (?:also )?(?:deleted|removed) (?:with|together with|along with|when|if) @(\w+)(?: (?:is|are|gets) (?:deleted|removed))?|(?:when|if) @(\w+) (?:is|are|gets) (?:deleted|removed) ,? ?(?:@\w+ )?@(\w+) (?:is|are|must be|get) (?:also )?(?:deleted|removed)(?: too| as well)?)$`)
-	kept       = regexp.MustCompile(`^(?:@(\w+) (?:with|that has|that have|having|which has|which have|who has|who have) (?:existing |any |open |active )?@(\w+) cannot be (?:deleted|removed)|@(\w+) cannot be (?:deleted|removed) (?:if|when|while|as long as) (?:it |they |@\w+ )?(?:still )?(?:has|have) (?:existing )?@(\w+))$`)
+	manyOf     = pattern(`^@(\w+) (?:can )?(?:has|have|contains?|includes?|owns?|consists? of|can own|can contain|can include) (?:many|multiple|several|#0 or (?:more|above)|any number of|list of|collection of|number of|more than #1)? ?@(\w+)$`)
+	belongsTo  = pattern(`^@(\w+) (?:must |can |always )?(?:belongs?|is (?:written|made|placed|created|owned|posted|submitted|taught|given|assigned|linked|attached|associated|related|tied|booked|issued|recorded|left|authored|supplied|published|sold|held)|are (?:written|made|placed|created|owned|posted|submitted|taught|given|assigned|linked|attached|associated|related|tied|booked|issued|recorded|left|authored|supplied|published|sold|held)|is|are|be|references?|refers?|points?|links?|must be|be assigned|be linked)(?: (?:to|by|for|with|in|on|of|at|from))? (?:exactly )?(?:#1 )?((?:@\w+)(?: ?(?:,|and)(?: ?and)? ?(?:(?:to|by|for|with|in|on|of|at|from) )?(?:exactly )?(?:#1 )?@\w+)*)$`)
+	ofOther    = pattern(`^@(\w+) (?:for|of|by|in|at|on) ((?:@\w+)(?: ?(?:,|and)(?: ?and)? ?(?:(?:by|for|in|on|of|at) )?@\w+)*)$`)
+	connects   = pattern(`^@(\w+) (?:links?|connects?|joins?|ties?|relates?) @(\w+) (?:to|with|and) @(\w+)$`)
+	assigned   = pattern(`^@(\w+) can (?:only )?be assigned (?:only )?to (?:only |at most )?#1 @(\w+) at_once$`)
+	counted    = pattern(`^(?:between|exactly|from|above|under|enough|no) | of its own`)
+	entityName = pattern(`@(\w+)`)
+	statusIs   = pattern(`^@(\w+) (?:is|are|can be|must be|has status)(?: either| one of)? (\w[\w-]*(?: ?(?:,|or) ?(?:or )?\w[\w-]*)* or \w[\w-]*)$`)
+	cascades   = pattern(`^(?:deleting|removing|when|if)? ?@(\w+)(?: is (?:deleted|removed))?,? ?(?:also )?(?:deletes|removes|delete|remove|cascades to|cascade to|cascades|takes with) (?:it |of |to )?@(\w+)$`)
+	cascaded   = pattern(`^(?:@(\w+) (?:is|are|must be|get|gets) (?:also )?(?:deleted|removed) (?:with|together with|along with|when|if) @(\w+)(?: (?:is|are|gets) (?:deleted|removed))?|(?:when|if) @(\w+) (?:is|are|gets) (?:deleted|removed) ,? ?(?:@\w+ )?@(\w+) (?:is|are|must be|get) (?:also )?(?:deleted|removed)(?: too| as well)?)$`)
+	kept       = pattern(`^(?:@(\w+) (?:with|that has|that have|having|which has|which have|who has|who have) (?:existing |any |open |active )?@(\w+) cannot be (?:deleted|removed)|@(\w+) cannot be (?:deleted|removed) (?:if|when|while|as long as) (?:it |they |@\w+ )?(?:still )?(?:has|have) (?:existing )?@(\w+))$`)
 )
 
 // structure reads what resources have and how they refer to each other.
@@ -26,7 +25,7 @@ func (p *reader) structure(c *clause, s string) bool {
 		p.fields(noun, c.toks, c.raw)
 		return true
 	}
-	if m := manyOf.FindStringSubmatch(s); m != nil && isPlural(c.toks[len(c.toks)-1].text) {
+	if m := manyOf().FindStringSubmatch(s); m != nil && isPlural(c.toks[len(c.toks)-1].text) {
 		parent, child := p.entity(m[1]), p.entity(m[2])
 		if parent == nil || child == nil || parent == child || parent.refTo(child.Noun) != nil {
 			return false
@@ -35,14 +34,14 @@ func (p *reader) structure(c *clause, s string) bool {
 		p.cover(c.raw, "%s of a %s names its %s; GET /%s/{id}/%s lists them", name, child.Noun, parent.Noun, kebab(parent.Plural), kebab(child.Plural))
 		return true
 	}
-	m := ofOther.FindStringSubmatch(s)
+	m := ofOther().FindStringSubmatch(s)
 	if m == nil {
-		m = belongsTo.FindStringSubmatch(s)
+		m = belongsTo().FindStringSubmatch(s)
 	}
 	if m != nil && !strings.Contains(s, " is @") {
 		child := p.entity(m[1])
 		optional := strings.Contains(s, " can belong")
-		for _, t := range entityName.FindAllStringSubmatch(m[2], -1) {
+		for _, t := range entityName().FindAllStringSubmatch(m[2], -1) {
 			target := p.entity(t[1])
 			if child == nil || target == nil || child.Noun == target.Noun {
 				return false
@@ -54,7 +53,7 @@ func (p *reader) structure(c *clause, s string) bool {
 		}
 		return true
 	}
-	if m := connects.FindStringSubmatch(s); m != nil {
+	if m := connects().FindStringSubmatch(s); m != nil {
 		a, b := p.entity(m[2]), p.entity(m[3])
 		if e := p.entity(m[1]); e == nil || a == nil || b == nil || e == a || e == b || a == b {
 			return false
@@ -65,7 +64,7 @@ func (p *reader) structure(c *clause, s string) bool {
 		p.cover(c.raw, "each %s names %s %s and %s %s", strings.ReplaceAll(m[1], "_", " "), article(an), an, article(bn), bn)
 		return true
 	}
-	if m := assigned.FindStringSubmatch(s); m != nil {
+	if m := assigned().FindStringSubmatch(s); m != nil {
 		a, b := p.entity(m[1]), p.entity(m[2])
 		if a == nil || b == nil || a == b || b.refTo(a.Noun) != nil || p.join(a.Noun, b.Noun) != "" || p.entity("assignment") != nil {
 			return false
@@ -77,9 +76,9 @@ func (p *reader) structure(c *clause, s string) bool {
 		p.cover(c.raw, "%s of %s %s names one %s or none", name, article(a.Noun), a.Noun, b.Noun)
 		return true
 	}
-	if m := hasClause.FindStringSubmatch(s); m != nil && p.entity(m[1]) != nil {
+	if m := hasClause().FindStringSubmatch(s); m != nil && p.entity(m[1]) != nil {
 		rest := m[2]
-		if bounded.MatchString(rest) || strings.HasPrefix(rest, "only") || strings.HasPrefix(rest, "#") || subordinators[strings.Fields(rest)[0]] || counted.MatchString(rest) {
+		if bounded().MatchString(rest) || strings.HasPrefix(rest, "only") || strings.HasPrefix(rest, "#") || subordinators[strings.Fields(rest)[0]] || counted().MatchString(rest) {
 			return false
 		}
 		n := slices.IndexFunc(c.toks, func(t lexeme) bool {
@@ -112,7 +111,7 @@ func (p *reader) structure(c *clause, s string) bool {
 		}
 		return true
 	}
-	if m := statusIs.FindStringSubmatch(s); m != nil {
+	if m := statusIs().FindStringSubmatch(s); m != nil {
 		e := p.entity(m[1])
 		values := splitValues(m[2])
 		if e == nil || len(values) < 2 || slices.ContainsFunc(values, func(v string) bool { return guessType(v) == Bool && v == "deleted" }) {
@@ -148,13 +147,13 @@ func (e *Entity) setStatus(values []string) *Field {
 
 // constraint reads what is said about fields that exist, and about deletion.
 func (p *reader) constraint(c *clause, s string) bool {
-	if m := cascaded.FindStringSubmatch(s); m != nil {
+	if m := cascaded().FindStringSubmatch(s); m != nil {
 		return p.cascade(c, m[2]+m[3], m[1]+m[4])
 	}
-	if m := cascades.FindStringSubmatch(s); m != nil && (strings.HasPrefix(s, "deleting") || strings.HasPrefix(s, "removing")) {
+	if m := cascades().FindStringSubmatch(s); m != nil && (strings.HasPrefix(s, "deleting") || strings.HasPrefix(s, "removing")) {
 		return p.cascade(c, m[1], m[2])
 	}
-	if m := kept.FindStringSubmatch(s); m != nil {
+	if m := kept().FindStringSubmatch(s); m != nil {
 		parent, child := p.entity(m[1]+m[3]), p.entity(m[2]+m[4])
 		if parent == nil || child == nil || child.refTo(parent.Noun) == nil || strings.Contains(s, "open @") || strings.Contains(s, "active @") {
 			return false
@@ -162,10 +161,10 @@ func (p *reader) constraint(c *clause, s string) bool {
 		p.spec.Rules = append(p.spec.Rules, Rule{Kind: RuleDeleteKeep, Clause: c.raw, Entity: child.Noun, Field: child.refTo(parent.Noun).Name, Other: parent.Noun})
 		return true
 	}
-	if m := negative.FindStringSubmatch(s); m != nil {
+	if m := negative().FindStringSubmatch(s); m != nil {
 		s = strings.TrimSpace(m[1]+" "+m[2]) + " non-negative"
 	}
-	if m := ofEntity.FindStringSubmatch(s); m != nil {
+	if m := ofEntity().FindStringSubmatch(s); m != nil {
 		s = m[2] + " " + m[1] + " " + m[3]
 	}
 	noun := ""
@@ -175,7 +174,7 @@ func (p *reader) constraint(c *clause, s string) bool {
 			return false
 		}
 	}
-	if strings.Contains(s, "@") && !scopedUnique.MatchString(s) || strings.Contains(s, " can have ") {
+	if strings.Contains(s, "@") && !scopedUnique().MatchString(s) || strings.Contains(s, " can have ") {
 		return false
 	}
 	r := p.readField(s)
@@ -183,7 +182,7 @@ func (p *reader) constraint(c *clause, s string) bool {
 		return false
 	}
 	var names []string
-	for _, name := range listSep.Split(r.name, -1) {
+	for _, name := range listSep().Split(r.name, -1) {
 		name = snake(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(name), " field")))
 		if name == "" {
 			return false
@@ -237,8 +236,8 @@ func (p *reader) constraint(c *clause, s string) bool {
 }
 
 var (
-	negative = regexp.MustCompile(`^(?:no )?(@\w+)? ?(?:cannot|can) have negative (\w+(?: \w+)?)$`)
-	ofEntity = regexp.MustCompile(`^(\w+(?: \w+)?) of (@\w+) ((?:must|cannot|is|are|can|defaults) .+)$`)
+	negative = pattern(`^(?:no )?(@\w+)? ?(?:cannot|can) have negative (\w+(?: \w+)?)$`)
+	ofEntity = pattern(`^(\w+(?: \w+)?) of (@\w+) ((?:must|cannot|is|are|can|defaults) .+)$`)
 )
 
 // named is the index of the field that a task calls name, or -1.

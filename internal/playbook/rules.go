@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // macros are the groups of words that rule patterns are written with.
@@ -26,7 +27,7 @@ type rulePattern struct {
 
 // patterns are tried in order on a canonical clause; each matches all of it,
 // so that no word of the task is passed over.
-var patterns = func() []rulePattern {
+var patterns = sync.OnceValue(func() []rulePattern {
 	list := []struct {
 		pattern string
 		do      func(p *reader, c *clause, m []string) bool
@@ -242,7 +243,7 @@ var patterns = func() []rulePattern {
 		out[i] = rulePattern{regexp.MustCompile(`^(?:` + macros.Replace(r.pattern) + `)$`), r.do}
 	}
 	return out
-}()
+})
 
 var (
 	gerund     = map[string]string{"creating": "create", "adding": "create", "deleting": "delete", "removing": "delete", "updating": "update", "editing": "update", "changing": "update"}
@@ -254,7 +255,7 @@ func (p *reader) rule(c *clause, s string) bool {
 	if p.feature(c.raw, s) {
 		return true
 	}
-	for _, pattern := range patterns {
+	for _, pattern := range patterns() {
 		m := pattern.re.FindStringSubmatch(s)
 		if m == nil {
 			continue

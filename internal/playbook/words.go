@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -15,12 +16,12 @@ type lexeme struct {
 	gap        bool   // after an empty line
 }
 
-var tokenPattern = regexp.MustCompile(`[A-Za-z][A-Za-z0-9_'’]*(?:-[A-Za-z0-9_]+)*|\d+(?:\.\d+)?%?|->|→|>=|<=|≥|≤|\.\.+|\S`)
+var tokenPattern = pattern(`[A-Za-z][A-Za-z0-9_'’]*(?:-[A-Za-z0-9_]+)*|\d+(?:\.\d+)?%?|->|→|>=|<=|≥|≤|\.\.+|\S`)
 
 func tokenize(task string) []lexeme {
 	var toks []lexeme
 	last := 0
-	for _, at := range tokenPattern.FindAllStringIndex(task, -1) {
+	for _, at := range tokenPattern().FindAllStringIndex(task, -1) {
 		gap := task[last:at[0]]
 		toks = append(toks, lexeme{
 			text:  strings.ToLower(strings.ReplaceAll(task[at[0]:at[1]], "’", "'")),
@@ -118,7 +119,7 @@ var contractions = map[string]string{
 
 // rewrites bring a clause to one way of saying it; they are applied in order
 // to words separated by single spaces.
-var rewrites = func() []func(string) string {
+var rewrites = sync.OnceValue(func() []func(string) string {
 	pairs := [][2]string{
 		{`\b(please|also|then|additionally|furthermore|moreover|simply|just|however|of course|currently|finally|ever|respectively|ideally|obviously|basically|further|automatically|explicitly|certainly)\b`, ``},
 		{`^(?:,|and|but|so|while|whereas|where|note that|ensure that|ensure|make sure that|make sure|it must be ensured that|there (?:is|are)(?: also)?) `, ``},
@@ -158,7 +159,7 @@ var rewrites = func() []func(string) string {
 		out[i] = func(s string) string { return re.ReplaceAllString(s, to) }
 	}
 	return out
-}()
+})
 
 // canonical is the clause in the language of the rule patterns: entities as
 // @noun, numbers as #n, one word for each modality, no articles.
@@ -197,7 +198,7 @@ func (p *reader) canonical(toks []lexeme) string {
 		words = append(words, text)
 	}
 	s := strings.Join(words, " ")
-	for _, rewrite := range rewrites {
+	for _, rewrite := range rewrites() {
 		s = strings.Join(strings.Fields(rewrite(s)), " ")
 	}
 	return s
