@@ -23,7 +23,8 @@ type mutant struct {
 func mutants() []mutant {
 	return []mutant{
 		{"no idempotency key", "internal/store/once.go", `if key == "" {`, `if key != "\x00" {`, "answer.before:1"},
-		{"no look at the ref", "internal/worktree/worktree.go", "} else if done {", "} else if done && m.Merged {", "ref.after:1"},
+		{"no look at the ref", "internal/worktree/worktree.go", "happened(ctx, repo, intent); err != nil {\n\t\treturn m, err\n\t} else if done {",
+			"happened(ctx, repo, intent); err != nil {\n\t\treturn m, err\n\t} else if done && m.Merged {", "ref.after:1"},
 	}
 }
 
