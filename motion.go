@@ -42,7 +42,8 @@ type Motion struct {
 	Voters       []string        `json:"voters"`            // "roles/ROLE" or "agents/NAME"
 	Senior       string          `json:"senior,omitempty"`  // who is asked when rounds do not decide
 	Rule         Rule            `json:"rule"`
-	Rounds       int             `json:"rounds"` // how many before it is escalated
+	Rounds       int             `json:"rounds"`           // how many before it is escalated
+	Settle       bool            `json:"settle,omitempty"` // a refusal stands even when at least half were for it; else that is looked at again
 	Deadline     time.Time       `json:"deadline"`
 	Escalate     time.Time       `json:"escalate,omitzero"`  // when it goes to a senior if no round has decided; the deadline when absent
 	Material     json.RawMessage `json:"material,omitempty"` // an Assignment that voters read

@@ -164,6 +164,10 @@ func (c *Config) readFiles() error {
 				c.Rules.Escalate = time.Duration(*t.NoConsensusAfter) * time.Second
 				c.Sources["collaboration.escalation_triggers.no_consensus_after"] = path
 			}
+			if t.ConflictingRecommendations != nil {
+				c.Rules.Contest = *t.ConflictingRecommendations
+				c.Sources["collaboration.escalation_triggers.conflicting_recommendations"] = path
+			}
 		}
 	}
 	routing := filepath.Join(c.Files, "routing_rules.yml")

@@ -440,7 +440,7 @@ func settled(m conclave.Motion, r consensus.Result, ballots []conclave.Ballot) b
 				}
 			}
 		}
-		return yes < no
+		return yes < no || m.Settle
 	}
 	return false
 }

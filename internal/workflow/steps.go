@@ -248,7 +248,7 @@ func taskError(t conclave.Task) error {
 // come to a human, whose word is not there yet.
 func (w *work) decide(ctx context.Context, purpose string, m conclave.Motion) (d conclave.Decision, waiting bool, err error) {
 	m.Run, m.Conversation, m.Human = w.Run.ID, w.Run.Conversation, w.Run.Human
-	m.Rounds, m.Escalate = 2, w.step.Started.Add(w.s.o.Config.Escalate)
+	m.Rounds, m.Escalate, m.Settle = 2, w.step.Started.Add(w.s.o.Config.Escalate), !w.s.o.Config.Contest
 	convene := conclave.ConveneMotion{Key: w.key(purpose), Motion: m}
 	if err := patiently(ctx, func() (err error) { m, err = w.s.o.Council.Convene(ctx, convene); return err }); err != nil {
 		return d, false, fmt.Errorf("convene a vote: %w", err)

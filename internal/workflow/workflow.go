@@ -96,12 +96,13 @@ type Config struct {
 	MaxTime    time.Duration // a vote's deadline after its opening
 	MendRounds int           // how often a step is built again after a review or a merge refused it
 	Escalate   time.Duration // after this long without consensus a vote goes to a senior
+	Contest    bool          // a refusal that at least half were against goes up the ladder rather than stand
 	MaxRuns    int           // how many runs go on at once, the oldest first; 0 means any number
 }
 
 // Defaults are the configuration of a fresh installation.
 func Defaults() Config {
-	return Config{Threshold: 0.75, MaxTime: time.Hour, MendRounds: 2, Escalate: 30 * time.Minute}
+	return Config{Threshold: 0.75, MaxTime: time.Hour, MendRounds: 2, Escalate: 30 * time.Minute, Contest: true}
 }
 
 // Validate returns ErrInvalid for what can't be.

@@ -175,6 +175,7 @@ export interface Motion {
   rule: Rule;
   rounds: number;
   deadline: string;
+  settle?: boolean;
   escalate?: string;
   material?: Json;
   human: string;
