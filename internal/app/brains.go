@@ -166,11 +166,12 @@ func (a *App) claude(ctx context.Context, name conclave.AgentName) *agent.Claude
 
 // repair has the analysers' own fixes applied in a worktree.
 func (a *App) repair(ctx context.Context, in conclave.Assignment) (conclave.BuildReply, error) {
-	// The playbook has a step for each class; any other step, such as one that
+	// The playbook has a step for each class (what is not formatted is a finding
+	// too); any other step, such as one that
 	// mends what a review found, gets all of them.
 	all := in.Step == nil || !slices.Contains([]string{"findings", "format", "dependencies"}, in.Step.Key)
 	class := func(name string) bool { return all || in.Step.Key == name }
-	report, err := a.meter.Fix(ctx, in.Worktree, evidence.FixClasses{Findings: class("findings"), Format: class("format"), Dependencies: class("dependencies")})
+	report, err := a.meter.Fix(ctx, in.Worktree, evidence.FixClasses{Findings: class("findings"), Format: class("format") || class("findings"), Dependencies: class("dependencies")})
 	if err != nil {
 		return conclave.BuildReply{}, err
 	}
@@ -187,7 +188,7 @@ func (a *App) repair(ctx context.Context, in conclave.Assignment) (conclave.Buil
 	}
 	reply.Summary = fmt.Sprintf("Mended %d findings in %d files; %d are left.\n\n%s", len(report.Applied), len(report.Files), len(report.Left), strings.Join(lines, "\n"))
 	if len(report.Files) == 0 {
-		reply.NeedsModel = "nothing that can be mended without judgement was found: " + reply.Summary
+		reply.NeedsModel = fmt.Sprintf("%s: of %d findings none can be mended without judgement", in.Task, len(report.Left))
 	}
 	return reply, nil
 }
