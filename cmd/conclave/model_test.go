@@ -256,7 +256,7 @@ func modelFaults() map[string]struct {
 	}{
 		"nonsense": {llmtest.Say("Bananas."), "wrong twice"},
 		"refusal":  {llmtest.Answer{Text: "I won't write that.", Fault: llmtest.Refuse}, "refused: I won't write that."},
-		"silence":  {llmtest.Answer{Text: "Let me", Fault: llmtest.Stall}, "fell silent"},
+		"silence":  {llmtest.Answer{Text: "Let me", Fault: llmtest.Stall}, "silent"},
 		"cut":      {llmtest.Answer{Text: "Let me", Fault: llmtest.Cut}, "broke off"},
 		"bad key":  {llmtest.Fail(401, "invalid x-api-key"), "answered 401: invalid x-api-key"},
 	}
