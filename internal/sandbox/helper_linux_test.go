@@ -24,7 +24,7 @@ import (
 func helpers() map[string]func(args []string) error {
 	return map[string]func([]string) error{
 		"hog":     hog,
-		"spin":    func([]string) error { select {} },
+		"spin":    func([]string) error { return hang() },
 		"flood":   flood,
 		"network": tryNetwork,
 		"bomb":    bomb,
@@ -155,7 +155,7 @@ func many(args []string) error {
 			return err
 		}
 	}
-	select {}
+	return hang()
 }
 
 // daemon leaves a grandchild behind that holds a lock on the file, in a session
@@ -186,7 +186,7 @@ func hold(args []string) error {
 		return err
 	}
 	_, _ = unix.Write(3, []byte("!"))
-	select {}
+	return hang()
 }
 
 // tryCalls says which forbidden system calls and files worked.
@@ -242,4 +242,12 @@ func runAsParent(args []string) error {
 	r, err := s.Run(context.Background(), c)
 	fmt.Printf("%s\nexit %d\n%s%s", s.mechanism, r.ExitCode, r.Stdout, r.Stderr)
 	return err
+}
+
+// hang does nothing until it is killed. A program without cgo that just blocks
+// is ended by Go's detector of deadlocks, so a timer has to be there.
+func hang() error {
+	for {
+		time.Sleep(time.Hour)
+	}
 }
