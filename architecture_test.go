@@ -13,13 +13,12 @@ import (
 // Which of our packages each package may import. A service never imports another
 // one: they meet in the root's contracts, and internal/app binds them.
 func allowed() map[string][]string {
-	mechanism := []string{"lifecycle", "telemetry", "bus", "git", "sandbox", "llm", "consensus", "identity", "evidence", "killpoint"}
+	mechanism := []string{"lifecycle", "git", "sandbox", "llm", "consensus", "identity", "evidence", "killpoint"}
 	service := append([]string{""}, mechanism...)
 	with := func(list []string, more ...string) []string { return append(slices.Clone(list), more...) }
 	return map[string][]string{
 		"":                     {},
 		"internal/lifecycle":   {},
-		"internal/telemetry":   {},
 		"internal/killpoint":   {},
 		"internal/git":         {""},
 		"internal/sandbox":     {""},
