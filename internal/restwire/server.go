@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	maxBodyBytes    = 4 << 20
+	maxBodyBytes    = 16 << 20 // an assignment with its facts and diff fits
 	keyHeader       = "Idempotency-Key"
 	lastEventHeader = "Last-Event-ID"
 )

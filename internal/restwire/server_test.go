@@ -83,7 +83,7 @@ func TestBadInput(t *testing.T) {
 		{"no JSON", "POST", "/runs", `task=x&repo=r`, nil, 400, "", "byte"},
 		{"too deep", "POST", "/messages", deep, nil, 400, "", "depth"},
 		{"a form", "POST", "/runs", `task=x`, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, "", "application/json"},
-		{"too large", "POST", "/runs", `{"task":"` + strings.Repeat("x", 4<<20) + `"}`, nil, 413, "", "4194304"},
+		{"too large", "POST", "/runs", `{"task":"` + strings.Repeat("x", 16<<20) + `"}`, nil, 413, "", "16777216"},
 		{"body and path differ", "POST", "/runs/r1/cancel", `{"id":"r2"}`, nil, 422, "id", `"r2"`},
 		{"body and header differ", "POST", "/runs/r1/cancel", `{"idempotency_key":"a"}`, []string{"Idempotency-Key", "b"}, 422, "idempotency_key", `"b"`},
 		{"input in the query of a POST", "POST", "/runs?task=x", `{}`, nil, 422, "", "body"},
