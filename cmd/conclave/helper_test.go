@@ -296,18 +296,6 @@ func (i *installation) runs() []conclave.Run {
 	return list
 }
 
-// run has the running services do a task and waits for its end, or until it
-// waits for a human.
-func (i *installation) run(task, repo string, more ...string) (conclave.Run, int) {
-	i.t.Helper()
-	out, errs, code := i.conclave(append([]string{"run", task, "--repo", repo, "--json", "--quiet"}, more...)...)
-	var run conclave.Run
-	if err := json.Unmarshal([]byte(out), &run); err != nil {
-		i.t.Fatalf("conclave run: exit code %d: %v\n%s\n%s", code, err, out, errs)
-	}
-	return run, code
-}
-
 // runGit runs git in a folder and returns what it printed.
 func runGit(t *testing.T, dir string, args ...string) string {
 	t.Helper()

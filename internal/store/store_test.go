@@ -204,17 +204,15 @@ func TestWatchSeesEveryEventInOrder(t *testing.T) {
 		const n = 100
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		go func() {
-			var wg sync.WaitGroup
-			for i := range n {
-				wg.Go(func() {
-					if err := db.ModelCalls().Record(ctx, conclave.ModelCall{Run: "run-1", Model: fmt.Sprint(i)}); err != nil {
-						t.Error(err)
-					}
-				})
-			}
-			wg.Wait()
-		}()
+		var wg sync.WaitGroup
+		defer wg.Wait() // a write that was seen may still be about to return
+		for i := range n {
+			wg.Go(func() {
+				if err := db.ModelCalls().Record(t.Context(), conclave.ModelCall{Run: "run-1", Model: fmt.Sprint(i)}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
 		seen, last := map[string]bool{}, int64(0)
 		for e, err := range db.Events().Watch(ctx, conclave.EventFilter{Run: "run-1"}) {
 			if err != nil {
