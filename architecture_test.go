@@ -41,7 +41,9 @@ func allowed() map[string][]string {
 		"internal/mcpwire":     {"", "restwire"},
 		"internal/a2awire":     {""},
 		// The store implements what the services declare; none of them knows it.
-		"internal/store":  with(service, "hub", "plan", "workflow", "worktree", "council"),
+		"internal/store": with(service, "hub", "plan", "workflow", "worktree", "council"),
+		// It knows the wires and the nouns, not the services that it proves.
+		"internal/prove":  {"", "a2awire", "identity"},
 		"internal/app":    {"*"},
 		"cmd/conclave":    {"*"},
 		"web":             {},
