@@ -20,6 +20,7 @@ func (c *cli) decideCommand() *cobra.Command {
 	var options, voters []string
 	var threshold float64
 	var wait time.Duration
+	var conversation string
 	cmd := &cobra.Command{Use: "decide QUESTION", Short: "Put a question to the agents and print their signed decision", Args: cobra.ExactArgs(1),
 		Example: `  conclave decide "Which store should the service use?" --option postgres --option sqlite`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -27,12 +28,14 @@ func (c *cli) decideCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			m.Conversation = conclave.ConversationID(conversation)
 			return c.withOrStart(cmd.Context(), func(s *session) error { return c.decide(cmd.Context(), s, m) })
 		}}
 	cmd.Flags().StringArrayVar(&options, "option", nil, "an answer to rank, KEY or KEY=DESCRIPTION; without options the vote is yes or no")
 	cmd.Flags().StringArrayVar(&voters, "voter", nil, "who votes: roles/ROLE or agents/NAME (default: architect, security, qa, developer)")
 	cmd.Flags().Float64Var(&threshold, "threshold", 0.75, "the share of yes that approves")
 	cmd.Flags().DurationVar(&wait, "deadline", 10*time.Minute, "how long voters have")
+	cmd.Flags().StringVar(&conversation, "conversation", "", "the conversation to vote in (default: a new one)")
 	c.jsonFlag(cmd)
 	cmd.AddCommand(&cobra.Command{Use: "verify FILE", Short: "Check a signed decision without a server", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {

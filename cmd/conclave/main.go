@@ -82,8 +82,29 @@ func (c *cli) command() *cobra.Command {
 		PersistentPreRun: func(*cobra.Command, []string) { c.running = true },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(c.serveCommand(), c.runCommand(), c.planCommand(), c.reviewCommand(), c.decideCommand(), c.runsCommand(), c.approveCommand(), c.cancelCommand(),
-		c.watchCommand(), c.agentsCommand(), c.worktreesCommand(), c.routeCommand(), c.statusCommand(), c.doctorCommand(), c.tokenCommand(), c.mcpCommand(), c.backupCommand(), c.restoreCommand(), c.proveCommand())
+	root.AddCommand(
+		c.serveCommand(),
+		c.runCommand(),
+		c.planCommand(),
+		c.reviewCommand(),
+		c.decideCommand(),
+		c.runsCommand(),
+		c.approveCommand(),
+		c.cancelCommand(),
+		c.watchCommand(),
+		c.messagesCommand(),
+		c.conversationCommand(),
+		c.agentsCommand(),
+		c.worktreesCommand(),
+		c.routeCommand(),
+		c.statusCommand(),
+		c.doctorCommand(),
+		c.tokenCommand(),
+		c.backupCommand(),
+		c.restoreCommand(),
+		c.proveCommand(),
+		c.mcpCommand(),
+	)
 	return root
 }
 

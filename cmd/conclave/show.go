@@ -106,6 +106,7 @@ func (c *cli) pageLink(ctx context.Context, s *session) error {
 
 func (c *cli) agentsCommand() *cobra.Command {
 	var role string
+	var wide bool
 	cmd := &cobra.Command{Use: "agents", Short: "List agents with role, brain, state and load", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.with(cmd.Context(), func(s *session) error {
@@ -117,13 +118,21 @@ func (c *cli) agentsCommand() *cobra.Command {
 					return c.printJSON(agents)
 				}
 				rows := [][]string{{"AGENT", "ROLE", "BRAIN", "STATE", "LOAD", "SERVICE"}}
+				if wide {
+					rows[0] = append(rows[0], "SEEN", "ADDRESS", "KEY")
+				}
 				for _, a := range agents {
-					rows = append(rows, []string{string(a.Name), string(a.Role), dash(a.Brain), string(a.State), fmt.Sprintf("%d/%d", a.Active, a.Capacity), string(a.Service)})
+					row := []string{string(a.Name), string(a.Role), dash(a.Brain), string(a.State), fmt.Sprintf("%d/%d", a.Active, a.Capacity), string(a.Service)}
+					if wide {
+						row = append(row, time.Since(a.Seen).Round(time.Second).String()+" ago", a.URL, short(a.PublicKey, 12))
+					}
+					rows = append(rows, row)
 				}
 				return table(c.stdout, rows, "no agents")
 			})
 		}}
 	cmd.Flags().StringVar(&role, "role", "", "only agents of this role")
+	cmd.Flags().BoolVar(&wide, "wide", false, "also when each was last heard of, where it answers, and its key")
 	cmd.AddCommand(c.registerCommand())
 	return c.jsonFlag(cmd)
 }

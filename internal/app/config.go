@@ -265,7 +265,14 @@ func (c *Config) readEnvironment(getenv func(string) string) error {
 		set("CONCLAVE_SANDBOX", "sandbox", func(v string) error { c.Sandbox = v; return nil }),
 		set("GATEWAY_PORT", "gateway_port", whole(&c.GatewayPort)),
 		set("MAX_CONCURRENT_COLLABORATIONS", "max_concurrent_collaborations", whole(&c.Rules.MaxRuns)),
-		set("AGENT_POOL_SIZE", "agent_pool.size", whole(&c.Pool.Size)),
+		set("AGENT_POOL_SIZE", "agent_pool.size", func(v string) error {
+			n, err := strconv.Atoi(v)
+			if err != nil {
+				return errors.New("it must be a whole number")
+			}
+			c.Pool, err = c.Pool.Sized(n)
+			return err
+		}),
 		set("VERIFICATION_CONSENSUS_THRESHOLD", "collaboration.consensus_threshold", func(v string) (err error) {
 			if c.Rules.Threshold, err = strconv.ParseFloat(v, 64); err != nil {
 				return errors.New("it must be a number above 0 and at most 1")
