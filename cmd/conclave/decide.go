@@ -57,6 +57,9 @@ func motion(question string, options, voters []string, threshold float64, wait t
 	if strings.TrimSpace(question) == "" {
 		return conclave.Motion{}, conclave.Errorf(conclave.ErrInvalid, "the question is empty")
 	}
+	if wait <= 0 {
+		return conclave.Motion{}, conclave.Errorf(conclave.ErrInvalid, "--deadline is %v; it must be above 0, such as 30s or 10m", wait)
+	}
 	if len(voters) == 0 {
 		voters = []string{"roles/architect", "roles/security", "roles/qa", "roles/developer"}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,12 +65,18 @@ func (c *cli) reviewCommand() *cobra.Command {
 	return c.jobFlags(cmd, j)
 }
 
+// maxTask is the most that is read of a task; the service allows less.
+const maxTask = 1 << 20
+
 // job starts a run, shows it live, and ends with its result and exit code.
 func (c *cli) job(ctx context.Context, task string, j *job) (err error) {
 	if task == "-" { // longer than a command line may be
-		text, err := io.ReadAll(io.LimitReader(os.Stdin, 1<<20))
+		text, err := io.ReadAll(io.LimitReader(os.Stdin, maxTask+1))
 		if err != nil {
 			return conclave.Errorf(conclave.ErrInvalid, "read the task from standard input: %w", err)
+		}
+		if len(text) > maxTask {
+			return conclave.Errorf(conclave.ErrInvalid, "the task on standard input has more than %d bytes", maxTask)
 		}
 		task = string(text)
 	}
@@ -88,6 +95,9 @@ func (c *cli) job(ctx context.Context, task string, j *job) (err error) {
 	defer func() { err = errors.Join(err, s.close()) }()
 	run, err := s.Workflows().Start(ctx, conclave.StartRun{Task: task, Repo: repo, Workflow: j.workflow, Brain: j.brain, Key: conclave.NewID("cli")})
 	if err != nil {
+		if brain := cmp.Or(j.brain, c.getenv("CONCLAVE_BRAIN")); errors.Is(err, conclave.ErrUnavailable) && (brain == "model" || brain == "claude") {
+			c.exit = exitNeedsModel
+		}
 		return err
 	}
 	if j.detach {

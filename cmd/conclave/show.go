@@ -162,6 +162,9 @@ func (c *cli) routeCommand() *cobra.Command {
 			return c.withOrStart(cmd.Context(), func(s *session) error {
 				r, err := s.Models().Route(cmd.Context(), q)
 				if err != nil {
+					if errors.Is(err, conclave.ErrUnavailable) {
+						c.exit = exitNeedsModel
+					}
 					return err
 				}
 				if c.asJSON {

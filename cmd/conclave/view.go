@@ -9,6 +9,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"conclave"
 
@@ -65,12 +67,23 @@ func (v *view) who(name string) string {
 
 func (v *view) line(format string, args ...any) { fmt.Fprintf(v.out, format+"\n", args...) }
 
+// printable takes out what would steer a terminal: what agents, models and
+// repositories say is text and no more.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' || r == utf8.RuneError || unicode.Is(unicode.Bidi_Control, r) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}
+
 // text indents and wraps.
 func (v *view) text(indent, s string) {
-	for _, paragraph := range strings.Split(strings.TrimSpace(s), "\n") {
+	for _, paragraph := range strings.Split(strings.TrimSpace(printable(s)), "\n") {
 		line := indent
 		for _, word := range strings.Fields(paragraph) {
-			if len(line)+1+len(word) > v.width && line != indent {
+			if lipgloss.Width(line)+1+lipgloss.Width(word) > v.width && line != indent {
 				v.line("%s", line)
 				line = indent
 			}
@@ -103,6 +116,7 @@ func (v *view) event(e conclave.Event) {
 		v.start = e.At
 	}
 	at := v.dim(fmt.Sprintf("%5.1fs", e.At.Sub(v.start).Seconds()))
+	e.Text, e.Actor = printable(e.Text), printable(e.Actor)
 	switch e.Kind {
 	case conclave.EventRunStarted:
 		v.line("%s %s", v.bold("▶ "+e.Text), v.dim(string(e.Run)))
@@ -223,7 +237,7 @@ func dash(s string) string {
 }
 
 func short(s string, n int) string {
-	s = strings.Join(strings.Fields(s), " ")
+	s = strings.Join(strings.Fields(printable(s)), " ")
 	if r := []rune(s); len(r) > n && n > 1 {
 		return string(r[:n-1]) + "…"
 	}

@@ -143,7 +143,7 @@ func (a *App) identify() error {
 		}
 	}
 	if a.tokens, err = identity.NewTokens(secret); err != nil {
-		return err
+		return fmt.Errorf("JWT_SECRET or the secret in %s: %w", a.config.Home, err)
 	}
 	a.caller = LocalCaller(a.getenv)
 	return writeToken(a.config.Home, a.tokens, a.caller)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -80,11 +82,16 @@ func Load(getenv func(string) string, environ []string) (Config, error) {
 		if _, err := os.Stat("config/agent_pool.yml"); err == nil {
 			c.Files = "config"
 		}
+	} else if info, err := os.Stat(c.Files); err != nil || !info.IsDir() {
+		return c, conclave.Errorf(conclave.ErrInvalid, "CONCLAVE_CONFIG=%q: it must be a folder with the YAML files, as config/ in the source", c.Files)
 	}
 	if err := c.readFiles(); err != nil {
 		return c, err
 	}
-	return c, c.readEnvironment(getenv)
+	if err := c.readEnvironment(getenv); err != nil {
+		return c, err
+	}
+	return c, c.Rules.Validate()
 }
 
 // knownVariables refuses a CONCLAVE_ variable that nothing reads.
@@ -246,7 +253,18 @@ func (c *Config) readEnvironment(getenv func(string) string) error {
 	return errors.Join(
 		set("DATABASE_URL", "database", database),
 		set("CONCLAVE_DATABASE_URL", "database", database),
-		set("CONCLAVE_LISTEN", "listen", func(v string) error { c.Listen = v; return nil }),
+		set("CONCLAVE_LISTEN", "listen", func(v string) error {
+			if c.Listen = v; net.ParseIP(v) == nil && v != "localhost" {
+				return errors.New("it must be an IP address of this machine, such as 127.0.0.1 or 0.0.0.0")
+			}
+			return nil
+		}),
+		set("CONCLAVE_LOG", "log", func(v string) error {
+			if new(slog.Level).UnmarshalText([]byte(v)) != nil {
+				return errors.New("it must be debug, info, warn or error")
+			}
+			return nil
+		}),
 		set("CONCLAVE_PORTS", "ports", func(v string) error {
 			if v != "auto" && v != "documented" {
 				return errors.New(`it must be "documented" or "auto"`)
@@ -263,8 +281,19 @@ func (c *Config) readEnvironment(getenv func(string) string) error {
 			return nil
 		}),
 		set("CONCLAVE_SANDBOX", "sandbox", func(v string) error { c.Sandbox = v; return nil }),
-		set("GATEWAY_PORT", "gateway_port", whole(&c.GatewayPort)),
-		set("MAX_CONCURRENT_COLLABORATIONS", "max_concurrent_collaborations", whole(&c.Rules.MaxRuns)),
+		set("GATEWAY_PORT", "gateway_port", func(v string) error {
+			err := whole(&c.GatewayPort)(v)
+			switch i := slices.IndexFunc(conclave.AllServices(), func(s conclave.Service) bool { return s != conclave.ServiceGateway && s.Port() == c.GatewayPort }); {
+			case err != nil || c.GatewayPort < 1 || c.GatewayPort > 65535:
+				return errors.New("it must be a port, 1 to 65535")
+			case i >= 0:
+				return fmt.Errorf("that is the port of %s; take another", conclave.AllServices()[i])
+			}
+			return nil
+		}),
+		set("MAX_CONCURRENT_COLLABORATIONS", "max_concurrent_collaborations", func(v string) error {
+			return errors.Join(whole(&c.Rules.MaxRuns)(v), c.Rules.Validate())
+		}),
 		set("AGENT_POOL_SIZE", "agent_pool.size", whole(&c.Pool.Size)),
 		set("VERIFICATION_CONSENSUS_THRESHOLD", "collaboration.consensus_threshold", func(v string) (err error) {
 			if c.Rules.Threshold, err = strconv.ParseFloat(v, 64); err != nil {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"conclave"
 	"conclave/internal/evidence"
@@ -108,7 +110,7 @@ func Defaults() Config {
 // Validate returns ErrInvalid for what can't be.
 func (c Config) Validate() error {
 	switch {
-	case c.Threshold <= 0 || c.Threshold > 1:
+	case !(c.Threshold > 0 && c.Threshold <= 1): // so that it refuses NaN, too
 		return conclave.Errorf(conclave.ErrInvalid, "consensus threshold is %v; it must be above 0 and at most 1", c.Threshold)
 	case c.MaxTime <= 0:
 		return conclave.Errorf(conclave.ErrInvalid, "the longest time of a collaboration is %v; it must be above 0", c.MaxTime)
@@ -158,8 +160,11 @@ func (s *Service) Start(ctx context.Context, in conclave.StartRun) (conclave.Run
 	if len(task) > maxTask {
 		return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "the task has %d bytes; at most %d", len(task), maxTask)
 	}
-	if strings.ContainsRune(task, 0) {
-		return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "the task contains a NUL byte")
+	if !utf8.ValidString(task) {
+		return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "the task is not UTF-8 text")
+	}
+	if i := strings.IndexFunc(task, func(r rune) bool { return unicode.IsControl(r) && !unicode.IsSpace(r) }); i >= 0 {
+		return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "the task contains the control character %q at byte %d; write plain text", task[i:i+1], i+1)
 	}
 	if in.Workflow == "" {
 		in.Workflow = "collaborative"
@@ -180,10 +185,13 @@ func (s *Service) Start(ctx context.Context, in conclave.StartRun) (conclave.Run
 	if err != nil {
 		return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "repository %q: %w", in.Repo, err)
 	}
-	if _, err := os.Stat(path); err != nil {
-		return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "repository %s: %w", path, err)
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "there is no folder %s; name the folder of a git repository", path)
 	}
 	repo, err := git.Open(ctx, path)
+	if errors.Is(err, conclave.ErrNotFound) {
+		return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "%w; name the folder of one, or make one there with: git init", err)
+	}
 	if err != nil {
 		return conclave.Run{}, err
 	}
