@@ -95,7 +95,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	}
 	for _, s := range a.config.Services {
 		if s.Port() == 0 {
-			return nil, conclave.Errorf(conclave.ErrInvalid, "no service %q; did you mean %q?", s, nearest(string(s), serviceNames()))
+			return nil, conclave.Errorf(conclave.ErrInvalid, "no service %q; %s", s, conclave.DidYouMean(string(s), serviceNames()))
 		}
 	}
 	if err := os.MkdirAll(a.config.Home, 0o700); err != nil {

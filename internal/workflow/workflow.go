@@ -114,6 +114,8 @@ func (c Config) Validate() error {
 		return conclave.Errorf(conclave.ErrInvalid, "consensus threshold is %v; it must be above 0 and at most 1", c.Threshold)
 	case c.MaxTime <= 0:
 		return conclave.Errorf(conclave.ErrInvalid, "the longest time of a collaboration is %v; it must be above 0", c.MaxTime)
+	case c.Escalate <= 0:
+		return conclave.Errorf(conclave.ErrInvalid, "the time without consensus after which a vote goes up is %v; it must be above 0", c.Escalate)
 	case c.MaxRuns < 0:
 		return conclave.Errorf(conclave.ErrInvalid, "concurrent collaborations are %d; they must be 0 (any number) or more", c.MaxRuns)
 	case c.MendRounds < 0 || c.MendRounds > 10:
@@ -190,7 +192,7 @@ func (s *Service) Start(ctx context.Context, in conclave.StartRun) (conclave.Run
 	}
 	repo, err := git.Open(ctx, path)
 	if errors.Is(err, conclave.ErrNotFound) {
-		return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "%w; name the folder of one, or make one there with: git init", err)
+		return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "%s; name the folder of one, or make one there with: git init", err)
 	}
 	if err != nil {
 		return conclave.Run{}, err
