@@ -34,7 +34,7 @@ func (c *cli) decideCommand() *cobra.Command {
 	cmd.Flags().Float64Var(&threshold, "threshold", 0.75, "the share of yes that approves")
 	cmd.Flags().DurationVar(&wait, "deadline", 10*time.Minute, "how long voters have")
 	c.jsonFlag(cmd)
-	cmd.AddCommand(&cobra.Command{Use: "verify FILE", Short: "Check a signed decision without a server", Args: cobra.ExactArgs(1),
+	cmd.AddCommand(c.jsonFlag(&cobra.Command{Use: "verify FILE", Short: "Check a signed decision without a server", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			data, err := os.ReadFile(args[0])
 			if err != nil {
@@ -47,9 +47,12 @@ func (c *cli) decideCommand() *cobra.Command {
 			if err := council.Verify(d); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(c.stdout, "good: %s, %s %s, with %d signed ballots, signed by %s\n", d.Motion.Title, d.Outcome, d.Option, len(d.Ballots), d.PublicKey)
+			if c.asJSON {
+				return c.printJSON(map[string]any{"good": true, "title": d.Motion.Title, "outcome": d.Outcome, "option": d.Option, "ballots": len(d.Ballots), "public_key": d.PublicKey})
+			}
+			_, err = fmt.Fprintf(c.stdout, "good: %s, %s, with %d signed ballots, signed by %s\n", d.Motion.Title, strings.TrimSpace(string(d.Outcome)+" "+d.Option), len(d.Ballots), d.PublicKey)
 			return err
-		}})
+		}}))
 	return cmd
 }
 
@@ -118,17 +121,18 @@ func (c *cli) showDecision(d conclave.Decision) error {
 		return c.printJSON(d)
 	}
 	v := newView(c.stdout)
-	v.line("%s: %s %s", d.Motion.Title, v.bold(string(d.Outcome)), v.bold(d.Option))
-	v.line("  %s, decided by %s", d.Reason, d.DecidedBy)
+	v.line("%s: %s", printable(d.Motion.Title), v.bold(strings.TrimSpace(string(d.Outcome)+" "+d.Option)))
+	v.line("  %s, decided by %s", printable(d.Reason), d.DecidedBy)
 	for _, b := range d.Ballots {
 		said := string(b.Verdict)
 		if len(b.Ranking) > 0 {
 			said = strings.Join(b.Ranking, " > ")
 		}
-		v.line("  round %d  %s: %s – %s", b.Round, v.who(string(b.Voter)), said, strings.Join(b.Reasons, "; "))
+		v.line("  round %d  %s: %s", b.Round, v.who(string(b.Voter)), printable(said))
+		v.text("           ", strings.Join(b.Reasons, "; "))
 	}
 	if len(d.Absent) > 0 {
 		v.line("  absent: %s", strings.Join(d.Absent, ", "))
 	}
-	return nil
+	return v.err
 }

@@ -54,7 +54,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case err == nil:
 		return c.exit
 	case c.running: // it was understood, and did not succeed
-		fmt.Fprintln(stderr, "conclave: "+message(err))
+		text := message(err)
+		if errors.Is(err, conclave.ErrDenied) && os.Getenv("CONCLAVE_TOKEN") != "" {
+			text += "; CONCLAVE_TOKEN is set, and goes before this machine's own token (conclave token)"
+		}
+		fmt.Fprintln(stderr, "conclave: "+text)
 		switch {
 		case c.exit != exitDone: // the command knows better
 			return c.exit

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"conclave"
 
@@ -80,6 +81,9 @@ func (c *cli) job(ctx context.Context, task string, j *job) (err error) {
 		}
 		task = string(text)
 	}
+	if !utf8.ValidString(task) { // JSON would bend it
+		return conclave.Errorf(conclave.ErrInvalid, "the task is not UTF-8 text")
+	}
 	repo, err := filepath.Abs(j.repo)
 	if err != nil {
 		return conclave.Errorf(conclave.ErrInvalid, "repository %q: %w", j.repo, err)
@@ -145,8 +149,7 @@ func (c *cli) job(ctx context.Context, task string, j *job) (err error) {
 		_, err = c.stdout.Write(data)
 		return err
 	}
-	v.result(detail)
-	return nil
+	return v.result(detail)
 }
 
 // interrupted says what becomes of the run: it goes on where it stopped when
@@ -226,8 +229,7 @@ func (c *cli) runsCommand() *cobra.Command {
 					if c.asJSON {
 						return c.printJSON(d)
 					}
-					newView(c.stdout).result(d)
-					return nil
+					return newView(c.stdout).result(d)
 				}
 				runs, err := s.Workflows().List(cmd.Context(), conclave.ListRuns{Status: conclave.RunStatus(status)})
 				if err != nil {

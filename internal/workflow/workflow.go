@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"conclave"
 	"conclave/internal/evidence"
@@ -161,9 +160,6 @@ func (s *Service) Start(ctx context.Context, in conclave.StartRun) (conclave.Run
 	}
 	if len(task) > maxTask {
 		return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "the task has %d bytes; at most %d", len(task), maxTask)
-	}
-	if !utf8.ValidString(task) {
-		return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "the task is not UTF-8 text")
 	}
 	if i := strings.IndexFunc(task, func(r rune) bool { return unicode.IsControl(r) && !unicode.IsSpace(r) }); i >= 0 {
 		return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "the task contains the control character %q at byte %d; write plain text", task[i:i+1], i+1)
