@@ -13,7 +13,7 @@ import (
 // Which of our packages each package may import. A service never imports another
 // one: they meet in the root's contracts, and internal/app binds them.
 func allowed() map[string][]string {
-	mechanism := []string{"lifecycle", "git", "sandbox", "llm", "consensus", "identity", "evidence", "killpoint"}
+	mechanism := []string{"lifecycle", "git", "sandbox", "llm", "consensus", "identity", "evidence", "killpoint", "strictyaml"}
 	service := append([]string{""}, mechanism...)
 	with := func(list []string, more ...string) []string { return append(slices.Clone(list), more...) }
 	return map[string][]string{
@@ -21,6 +21,7 @@ func allowed() map[string][]string {
 		"internal/lifecycle":   {},
 		"internal/killpoint":   {},
 		"internal/git":         {""},
+		"internal/strictyaml":  {""},
 		"internal/sandbox":     {""},
 		"internal/llm":         {""},
 		"internal/llmtest":     {""},

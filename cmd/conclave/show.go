@@ -172,6 +172,9 @@ func (c *cli) routeCommand() *cobra.Command {
 			return c.withOrStart(cmd.Context(), func(s *session) error {
 				r, err := s.Models().Route(cmd.Context(), q)
 				if err != nil {
+					if errors.Is(err, conclave.ErrUnavailable) {
+						c.exit = exitNeedsModel
+					}
 					return err
 				}
 				if c.asJSON {
@@ -277,7 +280,7 @@ func (c *cli) showConfig() error {
 }
 
 func (c *cli) doctorCommand() *cobra.Command {
-	return &cobra.Command{Use: "doctor", Short: "Tell what is here, what is missing, and what that means", Args: cobra.NoArgs,
+	return c.jsonFlag(&cobra.Command{Use: "doctor", Short: "Tell what is here, what is missing, and what that means", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			rows := [][]string{{"WHAT", "FINDING"}}
@@ -313,8 +316,15 @@ func (c *cli) doctorCommand() *cobra.Command {
 			}
 			add("data", config.Home)
 			add("database", redacted(config.Database))
+			if c.asJSON {
+				found := map[string]string{}
+				for _, row := range rows[1:] {
+					found[row[0]] = row[1]
+				}
+				return c.printJSON(found)
+			}
 			return table(c.stdout, rows, "")
-		}}
+		}})
 }
 
 // redacted leaves the password out of a database's URL.
