@@ -30,18 +30,12 @@ type FixClasses struct {
 	Dependencies bool // versions of vulnerable dependencies
 }
 
-// LeftFinding is a finding that was not mended, and why.
-type LeftFinding struct {
-	conclave.Finding
-	Why string `json:"why"`
-}
-
 // FixReport is what a repair did.
 type FixReport struct {
-	Applied   []conclave.Finding `json:"applied"` // mended, and gone from the analysers' results
-	Files     []string           `json:"files"`   // written
-	Left      []LeftFinding      `json:"left"`
-	Unchecked []string           `json:"unchecked,omitempty"`
+	Applied   []conclave.Finding     `json:"applied"` // mended, and gone from the analysers' results
+	Files     []string               `json:"files"`   // written
+	Left      []conclave.LeftFinding `json:"left"`
+	Unchecked []string               `json:"unchecked,omitempty"`
 }
 
 // Fix mends in the tree what can be mended without judgement. Each batch of
@@ -53,7 +47,7 @@ func (m *Meter) Fix(ctx context.Context, dir string, classes FixClasses) (FixRep
 	f := &fixer{
 		meter: m, dir: dir, classes: classes,
 		files: map[string][]byte{}, why: map[string]string{}, tried: map[string]conclave.Finding{}, equals: map[string]int{},
-		report: FixReport{Applied: []conclave.Finding{}, Files: []string{}, Left: []LeftFinding{}},
+		report: FixReport{Applied: []conclave.Finding{}, Files: []string{}, Left: []conclave.LeftFinding{}},
 	}
 	if err := f.fix(ctx); err != nil {
 		return FixReport{}, fmt.Errorf("fixing %s: %w", dir, err)
@@ -512,7 +506,7 @@ func (f *fixer) finish() error {
 	}
 	slices.SortFunc(f.report.Applied, byPlace)
 	for _, found := range final.Findings {
-		f.report.Left = append(f.report.Left, LeftFinding{found, f.reason(found)})
+		f.report.Left = append(f.report.Left, conclave.LeftFinding{Finding: found, Why: f.reason(found)})
 	}
 	if err := writeFiles(f.dir, f.files); err != nil {
 		return err

@@ -387,8 +387,11 @@ func (c *lintCollector) collect() []draft {
 		if c.rules[d.Rule].allOrNone && d.Rule != "U1000" && c.held[key] < c.variants[d.Path] {
 			continue
 		}
-		if !c.suppressed(d.Finding) {
-			kept = append(kept, c.withRepair(d))
+		if c.suppressed(d.Finding) {
+			continue
+		}
+		if d, real := c.withRepair(d); real {
+			kept = append(kept, d)
 		}
 	}
 	return kept
@@ -426,19 +429,32 @@ func (c *lintCollector) suppressed(f conclave.Finding) bool {
 	})
 }
 
-// withRepair attaches our own repair of the same rule and line to a finding
-// whose analyser suggests none.
-func (c *lintCollector) withRepair(d draft) draft {
+// withRepair attaches our own repair of the same rule and place to a finding
+// whose analyser suggests none. It reports false when the finding is void.
+func (c *lintCollector) withRepair(d draft) (draft, bool) {
 	if d.changes != nil {
-		return d
+		return d, true
 	}
-	for _, r := range c.repairs {
-		if r.Category == repair.Prefix+d.Rule && c.rel(r.Position.Filename) == d.Path && r.Position.Line == d.Line {
-			d.advice, d.changes = r.Message, c.changes(r.SuggestedFixes[0])
-			break
+	best := -1
+	for i, r := range c.repairs {
+		if r.Category != repair.Prefix+d.Rule || c.rel(r.Position.Filename) != d.Path || r.Position.Line != d.Line {
+			continue
+		}
+		if exact := r.Position.Column == d.Column; best < 0 || exact {
+			if best = i; exact {
+				break
+			}
 		}
 	}
-	return d
+	if best < 0 {
+		return d, true
+	}
+	r := c.repairs[best]
+	if len(r.SuggestedFixes) == 0 {
+		return d, false
+	}
+	d.advice, d.changes = r.Message, c.changes(r.SuggestedFixes[0])
+	return d, true
 }
 
 func (c *lintCollector) rel(name string) string {

@@ -28,6 +28,10 @@ const Name = "repairs"
 //   - G301, G302, G306: a permission given as a number without execute bits
 //     loses what the rule forbids.
 //   - G112, G114: an HTTP server gets a time limit for a request's header.
+//   - SA1019: what the standard library replaced one to one.
+//   - S1006 and others: what staticcheck would simplify, and has no fix for.
+//   - G104: an offer without a fix says that the finding is void, because what
+//     is called never fails.
 func Offers() *analysis.Analyzer {
 	return &analysis.Analyzer{
 		Name: Name,
@@ -35,8 +39,13 @@ func Offers() *analysis.Analyzer {
 		Run: func(pass *analysis.Pass) (any, error) {
 			for _, file := range pass.Files {
 				r := repairer{pass: pass, file: file}
+				r.deprecated()
 				ast.Inspect(file, func(n ast.Node) bool {
+					r.simplify(n)
 					switch n := n.(type) {
+					case *ast.ExprStmt:
+						r.seed(n)
+						r.infallible(n)
 					case *ast.CallExpr:
 						r.permission(n)
 						r.serve(n)
@@ -49,6 +58,35 @@ func Offers() *analysis.Analyzer {
 			return nil, nil
 		},
 	}
+}
+
+// infallible voids findings of unhandled errors where there never is one: the
+// documentation of these types says so.
+func (r repairer) infallible(s *ast.ExprStmt) {
+	call, ok := s.X.(*ast.CallExpr)
+	if !ok {
+		return
+	}
+	sure := false
+	switch name := r.callee(call); name {
+	case "(*bytes.Buffer).Write", "(*bytes.Buffer).WriteByte", "(*bytes.Buffer).WriteRune", "(*bytes.Buffer).WriteString",
+		"(*strings.Builder).Write", "(*strings.Builder).WriteByte", "(*strings.Builder).WriteRune", "(*strings.Builder).WriteString":
+		sure = true
+	case "io.WriteString":
+		t := r.pass.TypesInfo.TypeOf(call.Args[0])
+		sure = t != nil && slices.Contains([]string{"*bytes.Buffer", "*strings.Builder", "hash.Hash"}, t.String())
+	}
+	if sure {
+		r.pass.Report(analysis.Diagnostic{Pos: s.Pos(), Category: Prefix + "G104", Message: "it never fails"})
+	}
+}
+
+// callee is the full name of the function that is called statically, or nothing.
+func (r repairer) callee(call *ast.CallExpr) string {
+	if fn, ok := typeutil.Callee(r.pass.TypesInfo, call).(*types.Func); ok {
+		return fn.FullName()
+	}
+	return ""
 }
 
 type repairer struct {
