@@ -179,13 +179,21 @@ func (a *App) repair(ctx context.Context, in conclave.Assignment) (conclave.Buil
 	}
 	reply := conclave.BuildReply{Files: report.Files, Left: report.Left}
 	if len(report.Files) == 0 {
+		broken := slices.IndexFunc(report.Left, func(f conclave.LeftFinding) bool { return f.Rule == "compile" })
 		switch {
+		case broken >= 0:
+			f := report.Left[broken]
+			reply.NeedsModel = fmt.Sprintf("it does not build (%s:%d: %s), and of %s none can be mended without judgement: %s",
+				f.Path, f.Line, f.Message, countFindings(len(report.Left)), byRule(report.Left))
 		case len(report.Left) > 0:
-			reply.NeedsModel = fmt.Sprintf("%s left by the analysers, and none can be mended without judgement: %s", countFindings(len(report.Left)), byRule(report.Left))
-		case len(report.Unchecked) > 0:
-			reply.NeedsModel = "nothing was found that can be mended, and not everything could be checked: " + strings.Join(report.Unchecked, "; ")
+			reply.NeedsModel = fmt.Sprintf("the analysers find %s, and none can be mended without judgement: %s", countFindings(len(report.Left)), byRule(report.Left))
+		case class("dependencies") && len(report.Unchecked) > 0:
+			reply.NeedsModel = "nothing was found that can be upgraded, and not everything could be checked: " + strings.Join(report.Unchecked, "; ")
 		default:
 			reply.Nothing = "the analysers find nothing"
+			if len(report.Unchecked) > 0 {
+				reply.Nothing += "; not checked: " + strings.Join(report.Unchecked, "; ")
+			}
 		}
 		return reply, nil
 	}

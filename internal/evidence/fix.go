@@ -75,8 +75,7 @@ func (f *fixer) fix(ctx context.Context) error {
 		return err
 	}
 	if t.broken != "" {
-		f.report.Unchecked = append(f.report.Unchecked, "analysers: "+t.broken)
-		return nil
+		return conclave.Errorf(conclave.ErrUnavailable, "the analysers do not run on it: %s", t.broken)
 	}
 	f.last = t
 	f.report.Unchecked = append(f.report.Unchecked, t.unchecked...)
@@ -526,6 +525,8 @@ func (f *fixer) reason(found conclave.Finding) string {
 		return f.why[found.Key()]
 	case tried:
 		return "its fix did not remove it"
+	case found.Rule == "U1000" && !found.Fixable:
+		return "it may be needed where the analyser can't see: on another platform, by reflection or linking, for its size or an import's effect"
 	case !found.Fixable:
 		return "no mechanical fix is known"
 	case found.Tool == toolFormat && !f.classes.Format, found.Tool == toolVuln && !f.classes.Dependencies,

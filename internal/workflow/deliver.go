@@ -76,7 +76,7 @@ func deliver(ctx context.Context, w *work) (Transition, error) {
 	case w.Run.Head != "":
 		reason = "branch " + w.Run.Branch + " is ready to merge"
 		if n := len(w.left()); n > 0 {
-			reason += fmt.Sprintf("; %s that need judgement are in the report", count(n, "finding"))
+			reason += fmt.Sprintf("; the report names what needs judgement: %s", count(n, "finding"))
 		}
 	case w.nothing() != "":
 		reason = "nothing to change: " + w.nothing()
