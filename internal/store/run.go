@@ -253,6 +253,18 @@ func (s runStore) ClaimStep(ctx context.Context, id conclave.StepID, epoch int64
 	return step, st, ok, err
 }
 
+func (s runStore) KeepStep(ctx context.Context, step conclave.Step) error {
+	return s.db.Update(ctx, func(tx *Tx) error {
+		if _, _, err := tx.run(step.Run); err != nil { // first: its row orders the writers
+			return err
+		}
+		if err := tx.hold(WorkStep, string(step.ID), step.Epoch); err != nil {
+			return err
+		}
+		return tx.putStep(step)
+	})
+}
+
 func (s runStore) FinishStep(ctx context.Context, step conclave.Step, t workflow.Transition) error {
 	return s.db.Update(ctx, func(tx *Tx) error {
 		run, tenant, err := tx.run(step.Run) // first: its row orders the writers

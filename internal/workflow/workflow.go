@@ -58,6 +58,9 @@ type Store interface {
 	ClaimStep(ctx context.Context, id conclave.StepID, epoch int64) (step conclave.Step, st State, ok bool, err error)
 	// FinishStep writes a transition. ErrConflict when step.Epoch is not the newest.
 	FinishStep(ctx context.Context, step conclave.Step, t Transition) error
+	// KeepStep writes down the output that a running step has so far, for whoever
+	// goes on with it. ErrConflict when step.Epoch is not the newest.
+	KeepStep(ctx context.Context, step conclave.Step) error
 	// Cancel ends a run and adds the step that cleans up. ErrConflict when it has ended.
 	Cancel(ctx context.Context, in conclave.NameRun, cleanup conclave.Step) (conclave.Run, error)
 	// Approvals lists what is undecided, newest first.
@@ -300,7 +303,8 @@ func (s *Service) HandleStep(ctx context.Context, id string, epoch int64) error 
 		s.mu.Unlock()
 	}()
 	log := s.log.With("run", st.Run.ID, "step", step.Key)
-	t, err := s.handle(ctx, &work{s: s, step: step, State: st})
+	w := &work{s: s, step: step, State: st}
+	t, err := s.handle(ctx, w)
 	if ctx.Err() != nil {
 		return nil // stopped or cancelled: whoever runs it next begins again
 	}
@@ -312,7 +316,7 @@ func (s *Service) HandleStep(ctx context.Context, id string, epoch int64) error 
 		s.bill(ctx, st.Run.ID, &t)
 	}
 	killpoint.At("finish.before")
-	err = s.o.Store.FinishStep(ctx, step, t)
+	err = s.o.Store.FinishStep(ctx, w.step, t)
 	killpoint.At("finish.after")
 	if err != nil {
 		if errors.Is(err, conclave.ErrConflict) {
