@@ -254,12 +254,12 @@ func (w *work) waitForHuman(ctx context.Context, d conclave.Decision, detail str
 	id := conclave.ApprovalID("appr-" + string(d.Motion.ID))
 	a, err := w.s.o.Store.Approval(ctx, id)
 	if err == nil && a.Decided != nil {
-		_, err := w.s.o.Council.Resolve(ctx, conclave.ResolveMotion{Key: "approval/" + string(id), ID: d.Motion.ID, Verdict: a.Decision, Reason: a.Reason})
+		_, err := w.s.o.Council.Resolve(ctx, conclave.ResolveMotion{Key: "approval/" + string(id), ID: d.Motion.ID, Verdict: a.Decision, Option: a.Option, Reason: a.Reason})
 		return Transition{}, true, err
 	}
 	return Transition{
 		State: conclave.StepWaiting, Reason: "the agents did not agree; a human decides",
-		Ask: &conclave.Approval{ID: id, Kind: "motion", Title: d.Motion.Title, Detail: detail, Subject: string(d.Motion.ID)},
+		Ask: &conclave.Approval{ID: id, Kind: "motion", Title: d.Motion.Title, Detail: detail, Subject: string(d.Motion.ID), Options: d.Motion.Options},
 		Run: func(r *conclave.Run) { r.Status = conclave.RunWaiting },
 	}, false, nil
 }
@@ -282,13 +282,21 @@ func (w *work) vote(ctx context.Context, purpose string, m conclave.Motion) (d c
 	}
 }
 
-// bestCases puts both sides on one page, each voter with their newest word.
+// bestCases puts all sides on one page, each voter with their newest word.
 func bestCases(d conclave.Decision) string {
 	last := map[conclave.AgentName]int{}
 	for _, ballot := range d.Ballots {
 		last[ballot.Voter] = max(last[ballot.Voter], ballot.Round)
 	}
 	var b strings.Builder
+	if d.Motion.Kind == conclave.MotionRank {
+		for _, ballot := range d.Ballots {
+			if ballot.Round == last[ballot.Voter] {
+				fmt.Fprintf(&b, "- %s: %s – %s\n", ballot.Voter, strings.Join(ballot.Ranking, " > "), strings.Join(ballot.Reasons, "; "))
+			}
+		}
+		return b.String()
+	}
 	for _, v := range []conclave.Verdict{conclave.VerdictApprove, conclave.VerdictReject} {
 		fmt.Fprintf(&b, "%s:\n", v)
 		for _, ballot := range d.Ballots {

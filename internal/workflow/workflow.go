@@ -65,11 +65,12 @@ type Store interface {
 	KeepStep(ctx context.Context, step conclave.Step) error
 	// Cancel ends a run and adds the step that cleans up. ErrConflict when it has ended.
 	Cancel(ctx context.Context, in conclave.NameRun, cleanup conclave.Step) (conclave.Run, error)
-	// Approvals lists what is undecided, newest first.
-	Approvals(ctx context.Context, in conclave.ListRuns) ([]conclave.Approval, error)
+	// Approvals lists approvals, the undecided first, then the newest.
+	Approvals(ctx context.Context, in conclave.ListApprovals) ([]conclave.Approval, error)
 	// Approval returns an approval by its id or its run's. ErrNotFound.
 	Approval(ctx context.Context, id conclave.ApprovalID) (conclave.Approval, error)
-	// Decide writes a human's word and lets what waited for it go on. ErrConflict when decided.
+	// Decide writes a human's word and lets what waited for it go on. ErrInvalid
+	// when it is not one of those to choose from, ErrConflict when decided.
 	Decide(ctx context.Context, in conclave.Approve) (conclave.Approval, error)
 }
 
@@ -274,7 +275,7 @@ func (s *Service) Cancel(ctx context.Context, in conclave.NameRun) (conclave.Run
 }
 
 // Approvals implements conclave.Workflows.
-func (s *Service) Approvals(ctx context.Context, in conclave.ListRuns) ([]conclave.Approval, error) {
+func (s *Service) Approvals(ctx context.Context, in conclave.ListApprovals) ([]conclave.Approval, error) {
 	return s.o.Store.Approvals(ctx, in)
 }
 
