@@ -121,10 +121,10 @@ func TestDeployment(t *testing.T) {
 	points := map[conclave.Service]string{
 		conclave.ServiceWorkflow: "finish.before:9",
 		conclave.ServiceHub:      "deliver.after:9",
-		conclave.ServicePlans:    "answer.before:2",
+		conclave.ServicePlans:    "answer.before:1",
 		conclave.ServiceWorktree: "ref.after:1",
 		conclave.ServiceCouncil:  "answer.before:2",
-		conclave.ServiceModels:   "answer.before:1",
+		conclave.ServiceModels:   "",
 		conclave.ServiceMonitor:  "", // once the run has begun
 		conclave.ServiceGateway:  "",
 		conclave.ServicePool:     "receipt.before:2",
