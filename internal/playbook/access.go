@@ -20,7 +20,7 @@ var (
 	validated    = pattern(`^(?:@\w+ |all )?(?:input|inputs|requests?|request bodies|bodies|payloads?|fields|data) (?:must be |is |are )(?:strictly )?validated$|^validate (?:all |every )?(?:input|inputs|requests?|data|payloads?|request bodies)$|^(?:invalid|bad|malformed) (?:input|requests?|data) (?:is|are|must be) (?:rejected|refused)$|^(?:errors? (?:is|are|must be) (?:returned )?(?:as )?(?:json|problem\+json|rfc #?9457)|return json(?: errors)?|(?:api |it )?(?:must )?(?:speaks?|returns?|uses?) json)$`)
 	port         = pattern(`^(?:it |service |server |api |must )*(?:listens?|listening|runs?|running|be served|served) (?:by default )?on port #(\d+)$|^on port #(\d+)$`)
 	jwt          = pattern(`\bjwts?\b`)
-	roleList     = pattern(`^(?:@user (?:has|have) )?(?:roles? |user roles? |@user roles? )?(?:: |are |of |such as )?\(? ?(\w+) (?:and|or|,) (\w+)(?: roles?)? ?\)?$`)
+	roleList     = pattern(`^(?:@user (?:has|have) |there (?:is|are) )?(?:#\d+ )?(?:@?user )?(?:roles? )?(?:: |are |of |such as )?\(? ?(\w+(?: ?(?:,|and|or) ?(?:(?:and|or) )?\w+)+?)(?: roles?)? ?\)?$`)
 )
 
 // feature reads abilities of the service as a whole.
@@ -73,28 +73,34 @@ func (p *reader) feature(raw, s string) bool {
 		m := port().FindStringSubmatch(s)
 		f.Port = m[1] + m[2]
 		p.cover(raw, "listens on port %s by default", f.Port)
-	case roleList().MatchString(s) && p.isRole(roleList().FindStringSubmatch(s)[1], roleList().FindStringSubmatch(s)[2]):
-		m := roleList().FindStringSubmatch(s)
-		p.roles(m[1], m[2])
-		p.secure = true
-		p.cover(raw, "roles of an account")
+	case p.roleList(raw, s):
 	default:
 		return false
 	}
 	return true
 }
 
-func (p *reader) isRole(words ...string) bool {
-	n := 0
-	for _, w := range words {
-		_, role := known().words.Roles[singular(w)]
-		if role {
-			n++
-		} else if singular(w) != "user" {
-			return false
-		}
+// roleList reads a clause that only names the roles of accounts.
+func (p *reader) roleList(raw, s string) bool {
+	m := roleList().FindStringSubmatch(s)
+	if m == nil {
+		return false
 	}
-	return n > 0
+	roles := splitValues(strings.ReplaceAll(m[1], "@", ""))
+	if len(roles) < 2 || slices.ContainsFunc(roles, func(r string) bool { return !isRoleWord(r) }) || !slices.ContainsFunc(roles, func(r string) bool { return known().words.Roles[singular(r)] != "" }) {
+		return false
+	}
+	noun := "user"
+	if p.entity(noun) == nil && p.entity("account") != nil {
+		noun = "account"
+	}
+	if p.entity(noun) == nil {
+		p.add(noun)
+		p.useKnown(noun)
+	}
+	p.setRoles(noun, roles)
+	p.cover(raw, "roles of an account: %s", strings.Join(roles, ", "))
+	return true
 }
 
 func (p *reader) auth() *Auth {
@@ -209,6 +215,59 @@ func (p *reader) access(c *clause, who []string, verbs, nouns string) bool {
 	return true
 }
 
+// open: an operation needs no login although others do, or needs one of any role.
+func (p *reader) open(c *clause, verbs, nouns, need string) bool {
+	targets := entityName().FindAllStringSubmatch(nouns, -1)
+	if nouns == "anything" || nouns == "everything" {
+		for _, e := range p.spec.Entities {
+			targets = append(targets, []string{"", snake(e.Noun)})
+		}
+	}
+	for _, t := range targets {
+		e := p.entity(t[1])
+		if e == nil || need == "" && (e.Noun == "user" || e.Noun == "account") {
+			return false
+		}
+		ops, ok := p.operations(e, verbs)
+		if !ok {
+			return false
+		}
+		for _, op := range ops {
+			if !slices.Contains([]string{"create", "read", "update", "delete"}, op) {
+				return false
+			}
+			p.addRule(Rule{Kind: RuleOpen, Clause: c.raw, Entity: e.Noun, Verb: op, Value: need})
+		}
+	}
+	if need == "login" {
+		p.auth()
+	}
+	return len(targets) > 0
+}
+
+// finishOpen drops what says nothing of its own, and reports what contradicts
+// another rule.
+func (p *reader) finishOpen() {
+	s := p.spec
+	s.Rules = slices.DeleteFunc(s.Rules, func(r Rule) bool {
+		if r.Kind != RuleOpen {
+			return false
+		}
+		contradicted := slices.ContainsFunc(s.Rules, func(o Rule) bool {
+			return o.Entity == r.Entity && (o.Kind == RuleAccess && o.Verb == r.Verb || o.Kind == RuleOwn && (slices.Contains(o.Verbs, r.Verb) || r.Verb == "create"))
+		})
+		switch {
+		case contradicted && r.Value == "":
+			p.uncovered(r.Clause)
+			return true
+		case s.Auth == nil || s.Auth.Required && r.Value == "login" || contradicted || r.Value == "" && !s.Auth.Required:
+			p.cover(r.Clause, "%s is an operation of the resource", operation(*p.entity(r.Entity), r.Verb))
+			return true
+		}
+		return false
+	})
+}
+
 // own: only the account that a row belongs to may do something with it.
 func (p *reader) own(c *clause, who, verbs, noun string) bool {
 	e := p.entity(noun)
@@ -260,6 +319,9 @@ func (p *reader) mixed() {
 			continue
 		}
 		e := p.entity(r.Entity)
+		if !strings.Contains(strings.ToLower(r.Clause), "only") && slices.ContainsFunc(p.spec.RulesOf(r.Entity, RuleOwn), func(own Rule) bool { return slices.Contains(own.Verbs, r.Verb) }) {
+			p.uncovered(r.Clause) // it widens what owners may, and does not narrow it
+		}
 		if slices.ContainsFunc(e.Actions, func(a Action) bool { return a.Verb == r.Verb }) {
 			p.uncovered(p.spec.Rules[i].Clause)
 		}
@@ -307,6 +369,9 @@ func (p *reader) finishAuth() {
 		e.Fields = append(e.Fields, Field{Name: "password", Type: Password, MinLen: 8})
 	}
 	if f := e.field("role"); f != nil && f.Type == Enum {
+		if f.Default == "admin" && !slices.Contains(f.Values, "user") {
+			f.Default = leastRole(f.Values)
+		}
 		for _, v := range f.Values {
 			if !slices.Contains(a.Roles, v) {
 				a.Roles = append(a.Roles, v)
@@ -332,6 +397,24 @@ func (p *reader) finishAuth() {
 		}
 		e := p.entity(r.Entity)
 		r.Field = p.ownerField(e, a.Account)
+	}
+	p.authors()
+}
+
+// authors: where only accounts may create, whoever creates a comment or an
+// order is who it is from, unless the task says otherwise.
+func (p *reader) authors() {
+	a := p.spec.Auth
+	for i := range p.spec.Entities {
+		e := &p.spec.Entities[i]
+		f := e.refTo(a.Account)
+		assumed := f != nil && slices.Contains(p.spec.Assumptions, linkAssumption(e.Noun, a.Account, f.Name))
+		open := slices.ContainsFunc(p.spec.RulesOf(e.Noun, RuleOpen), func(r Rule) bool { return r.Verb == "create" && r.Value == "" })
+		if !a.Required || e.Noun == a.Account || !assumed || f.Owner || open {
+			continue
+		}
+		p.ownerField(e, a.Account)
+		p.assume("The %s of %s %s is whoever creates it; admins may name another.", a.Account, article(e.Noun), e.Noun)
 	}
 }
 

@@ -273,6 +273,13 @@ func (p *reader) allow(c *clause, noun, state, verb string) bool {
 	if !ok {
 		return false
 	}
+	if link := p.entity(known().words.Links[base(verb)]); link != nil && link != e && link.refTo(e.Noun) != nil {
+		// What makes a bike rented is a rental, not a change of its status.
+		if f.Type == Enum && slices.Contains(f.Values, verb) && !p.exclusive(c, noun, "", 1, "at_once") {
+			return false
+		}
+		return p.flag(c, noun, state, "be "+verb, "", true)
+	}
 	if f.Type == Bool {
 		want := "false"
 		if _, w, _ := e.state(state); w == "false" {

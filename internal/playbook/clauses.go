@@ -66,7 +66,7 @@ func (p *reader) statements(task string) []clause {
 		case ".", ";", "!", "?":
 			if depth == 0 {
 				flush()
-				if label == listLabel {
+				if label == listLabel || label != "" && i+1 < len(toks) && !toks[i+1].line {
 					label = ""
 				}
 				continue

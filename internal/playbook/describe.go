@@ -48,6 +48,11 @@ func (r Rule) Describe(s Spec) string {
 		return fmt.Sprintf("POST %s is refused with 409 while the %s of its %s is %s", path, r.Other, r.Field, r.Value)
 	case RuleAccess:
 		return fmt.Sprintf("%s needs the role %s: 401 without a token, 403 for others", operation(e, r.Verb), strings.Join(r.Fields, " or "))
+	case RuleOpen:
+		if r.Value == "login" {
+			return operation(e, r.Verb) + " needs a login, of any role: 401 without a token"
+		}
+		return operation(e, r.Verb) + " needs no token"
 	case RuleOwn:
 		var ops []string
 		for _, v := range r.Verbs {

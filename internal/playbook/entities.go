@@ -9,7 +9,7 @@ import (
 var (
 	imperative = pattern(`^(?:please )?(?:can you |could you )?(?:build|create|make|write|implement|develop|design|generate|scaffold|set up|add|provide|bootstrap|produce|deliver|i need|i want|we need|we want|i would like|we would like|give|expose|offer|start)(?: me| us)?(?: to (?:build|create|make|write|have))? `)
 	generic    = set([]string{"entities", "entity", "resources", "models", "model", "rules", "requirements", "features", "constraints", "endpoints", "notes", "business rules", "data model", "validation",
-		"security", "storage", "auth", "authentication", "authorization", "domain", "resources and rules", "behaviour", "behavior", "details", "roles", "permissions", "access", "the rules", "task", "goal", "relations", "relationships"})
+		"security", "storage", "auth", "authentication", "authorization", "domain", "resources and rules", "behaviour", "behavior", "details", "roles", "permissions", "access", "the rules", "task", "goal", "rate limit", "rate limits", "rate limiting", "limits", "limit", "relations", "relationships"})
 	determiners = set([]string{"a", "an", "the", "their", "its", "each", "every", "all", "any", "some", "many", "several", "multiple", "various", "different", "my", "our", "his", "her", "own", "and", "also", "of", "registered", "basic", "simple", "following", "these", "two", "three", "four", "both", "plus"})
 	nobody      = set([]string{"it", "they", "api", "service", "system", "app", "application", "there", "server", "we", "you", "i", "this", "that", "response", "request", "each", "everyone", "anyone", "nobody", "one", "backend", "endpoint", "code", "project"})
 	connectors  = set([]string{"for", "to", "that", "which", "with", "where", "of", "in", "using", "on", "backed", "exposing", "supporting", "managing", "storing", "called", "named", "having", "tracking", "handling", "and", ",", "including", "by", "so", "whose", "via", "without", "keeping", "based", "featuring", "providing", "written", "containing"})
@@ -21,15 +21,23 @@ func (p *reader) findEntities() {
 		c := p.clauses[i]
 		label := strings.ToLower(c.label)
 		switch {
-		case c.label != "" && c.label != listLabel && !generic[label] && !p.isHeadline(c.toks) && label != "fields" && p.isNoun(label):
+		case i == 0 && c.label != "" && c.label != listLabel && !generic[label] && listsResources(c.toks):
+			p.spec.Name = label // "Restaurant reservations: tables (number, seats), guests (name)"
+			p.clauses[i].done = subjectLength(c.toks) < 0 && p.nounList(c.toks)
+		case c.label != "" && c.label != listLabel && !generic[label] && (c.fields || !p.isHeadline(c.toks)) && label != "fields" && p.isNoun(label):
 			p.add(singular(label)).Declared = true
 		case generic[label] && (label == "entities" || label == "resources" || label == "models" || label == "data model"):
 			if subjectLength(c.toks) < 0 {
 				p.clauses[i].done = p.nounList(c.toks)
 			}
+		case c.fields: // of a resource that is there
 		case p.isHeadline(c.toks) && (i == 0 || imperative().MatchString(join(c.toks)+" ")):
 			p.clauses[i].done = true
 			p.headline(c)
+		case c.label == listLabel && subjectLength(c.toks) < 0 && len(p.spec.Entities) == 1 && listsFields(c.toks):
+			noun := p.spec.Entities[0].Noun // "an API for books: title, author, isbn"
+			p.spec.Entities[0].Declared = true
+			p.clauses[i].label, p.clauses[i].fields = noun, true
 		case c.label == listLabel && subjectLength(c.toks) < 0:
 			p.clauses[i].done = p.nounList(c.toks) // "a library service: members and books"
 		case i > 0 && announces(c.toks) && p.isNews(c.toks):
@@ -58,6 +66,23 @@ func (p *reader) findEntities() {
 			p.subjects(p.clauses[i].toks)
 		}
 	}
+}
+
+// listsFields reports whether a list after a colon names fields of one
+// resource rather than resources: its first item is a singular.
+func listsFields(toks []lexeme) bool {
+	for len(toks) > 0 && determiners[toks[0].text] {
+		toks = toks[1:]
+	}
+	return len(toks) > 1 && isWord(toks[0].text) && !isPlural(toks[0].text) && (toks[1].text == "," || toks[1].text == "(" || alone[toks[1].text])
+}
+
+// listsResources reports whether resources, in the plural, begin the words.
+func listsResources(toks []lexeme) bool {
+	for len(toks) > 0 && determiners[toks[0].text] {
+		toks = toks[1:]
+	}
+	return len(toks) > 1 && isPlural(toks[0].text) && guessType(toks[0].text) == String && (toks[1].text == "(" || toks[1].text == "have" || toks[1].text == "with" || toks[1].text == "belong")
 }
 
 // announces reports whether a clause without a verb names a resource, alone or
@@ -379,7 +404,7 @@ func (p *reader) startsNoun(toks []lexeme) bool {
 	for n := 1; n <= min(3, len(toks)) && isWord(toks[n-1].text) && toks[n-1].text != "and"; n++ {
 		phrase := join(toks[:n])
 		end := n == len(toks) || toks[n].text == "," || toks[n].text == "and" || toks[n].text == "(" || declaring(toks[n:])
-		if !end || !isPlural(toks[n-1].text) {
+		if !end || !isPlural(toks[n-1].text) || phrase == "roles" {
 			continue
 		}
 		_, isKnown := known().nouns[singular(phrase)]

@@ -11,7 +11,14 @@ import (
 // fields reads a list of fields into the entity. Items that it can't read are
 // reported one by one.
 func (p *reader) fields(noun string, toks []lexeme, raw string) {
-	for _, item := range fieldItems(toks) {
+	items := fieldItems(toks)
+	for i := 0; i < len(items); i++ {
+		item := items[i]
+		if n := p.roleItems(noun, items[i:]); n > 0 {
+			p.cover(raw, "roles of an account: %s", strings.Join(p.entity(noun).field("role").Values, ", "))
+			i += n - 1
+			continue
+		}
 		text := raw
 		if item[0].end <= len(p.task) && p.task != "" && p.within(item) {
 			text = p.task[item[0].start:item[len(item)-1].end]
@@ -83,8 +90,18 @@ func fieldItems(toks []lexeme) [][]lexeme {
 		}
 	}
 	cut(len(toks))
+	for i := range len(out) - 1 {
+		a, b := out[i], out[i+1]
+		if len(a) == 1 && len(b) == 2 && moments[a[0].text] && moments[b[0].text] && (guessType(singular(b[1].text)) == Date || singular(b[1].text) == "time") {
+			head := b[1]
+			head.text = singular(head.text)
+			out[i], out[i+1] = []lexeme{a[0], head}, []lexeme{b[0], head} // "a start and end date"
+		}
+	}
 	return out
 }
+
+var moments = set([]string{"start", "end", "begin", "check-in", "check-out", "checkin", "checkout", "departure", "arrival", "pickup", "pick-up", "drop-off", "return", "issue", "due", "opening", "closing", "birth", "expiry", "from", "to", "first", "last"})
 
 // valueList reports whether a comma stands between the values of "priority
 // low, medium or high", "status, draft or published" or "severity: minor, major".
@@ -99,6 +116,11 @@ func valueList(item, rest []lexeme) bool {
 	for i, t := range item[1:] {
 		if t.text != "," && (t.text != ":" || i > 0) && !isValue(t.text) {
 			return false
+		}
+	}
+	if states := item[0].text == "status" || item[0].text == "state"; (colon || states && len(item) > 1) && enumNames[item[0].text] && (len(rest) == 1 || rest[1].text == "," || rest[1].text == "and") {
+		if isValue(rest[0].text) && !known().usual[rest[0].text] && (colon || isState(rest[0].text) && isState(item[len(item)-1].text)) {
+			return true // "category: fresh, canned", "a status pending, captured"
 		}
 	}
 	words := 0
@@ -122,6 +144,13 @@ func valueList(item, rest []lexeme) bool {
 func isValue(s string) bool {
 	return isWord(s) && !breaks[s] && !fieldTerms().MatchString(s) && !enumNames[s] && (guessType(s) == String || guessType(s) == Bool || guessType(s) == Text && s == "text")
 }
+
+// isState reports whether a word says how something is, as states do.
+func isState(s string) bool {
+	return strings.HasSuffix(s, "ed") || strings.HasSuffix(s, "ing") || known().final[s] || states[s]
+}
+
+var states = set([]string{"new", "open", "draft", "active", "inactive", "paid", "sent", "done", "todo", "in_progress", "in-progress", "in_transit", "lost", "live", "free", "available", "unavailable", "idle", "ready", "won", "sold", "online", "offline", "applied", "private", "public"})
 
 // goesOn are words that say more about the field before the comma.
 var (
@@ -372,6 +401,9 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 	}
 	r := p.readField(s)
 	f := r.field
+	if strings.HasPrefix(s, "unique ") && isPlural(r.name) && guessType(r.name) != List {
+		r.name = singular(r.name) // "teams with unique names"
+	}
 	if strings.HasPrefix(r.name, "@") {
 		if !p.relationItem(e, r.name, many, f) {
 			return false
@@ -387,7 +419,7 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 		p.cover(raw, "%s has id, created_at and updated_at", noun)
 		return true
 	}
-	if !goodName(r.name) {
+	if !goodName(r.name) || misread(item, f, name) {
 		return false
 	}
 	old := e.field(name)
@@ -404,6 +436,9 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 	}
 	if f.Type == Enum {
 		f.Default = snakeValue(f.Default)
+		if name == "role" && !strings.Contains(raw, "default") && slices.Contains(f.Values, leastRole(f.Values)) {
+			f.Default = leastRole(f.Values)
+		}
 	}
 	if old != nil {
 		*old = f
@@ -418,6 +453,23 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 	}
 	return true
 }
+
+// misread reports whether words that are no name were taken for one: values
+// that follow "status", a number of other things ("5 to 11 players"), and
+// what stands in parentheses behind the name.
+func misread(item []lexeme, f Field, name string) bool {
+	head, rest, two := strings.Cut(name, "_")
+	if two && (head == "status" || head == "state") && isState(rest) {
+		return true
+	}
+	if (isNumber(item[0].text) || bounded().MatchString(join(item))) && isPlural(name) && guessType(name) == String {
+		return true
+	}
+	open := slices.IndexFunc(item, func(t lexeme) bool { return t.text == "(" })
+	return open > 0 && open+2 < len(item) && f.Type != Enum && isWord(item[open+1].text) && !unit[item[open+1].text] && strings.HasSuffix(name, "_"+snake(item[open+1].text))
+}
+
+var unit = set([]string{"in", "kg", "g", "km", "m", "cm", "mm", "l", "ml", "minutes", "hours", "days", "seconds", "euro", "euros", "eur", "usd", "dollars", "cents", "percent"})
 
 // refRole is a reference that has a role: a match has a home team and an away team.
 var refRole = pattern(`^(home|away|primary|secondary|main|source|destination|target|origin|sending|receiving|first|second|lead|assigned|responsible|preferred|backup|departure|arrival) @(\w+)$`)

@@ -58,6 +58,11 @@ func (e *genEntity) needOf(op string) string {
 			return fmt.Sprintf("need{login: true, roles: []string{%s}}", strings.Join(roles, ", "))
 		}
 	}
+	for _, r := range e.service.RulesOf(e.Noun, RuleOpen) {
+		if r.Verb == op {
+			return map[string]string{"": "need{}", "login": "need{login: true}"}[r.Value]
+		}
+	}
 	if auth.Required || len(e.service.RulesOf(e.Noun, RuleOwn)) > 0 {
 		return "need{login: true}"
 	}
@@ -174,11 +179,12 @@ func (e *genEntity) accountPolicy(c *code) {
 }
 
 func (e *genEntity) ownPolicy(c *code) {
-	rules := e.service.RulesOf(e.Noun, RuleOwn)
-	if len(rules) == 0 {
+	i := slices.IndexFunc(e.Stored, func(f genField) bool { return f.Owner })
+	if i < 0 {
 		return
 	}
-	f := e.gen(rules[0].Field)
+	rules := e.service.RulesOf(e.Noun, RuleOwn)
+	f := e.Stored[i]
 	owned := map[string]bool{}
 	for _, r := range rules {
 		for _, v := range r.Verbs {
@@ -191,7 +197,9 @@ func (e *genEntity) ownPolicy(c *code) {
 	}
 	row := e.Pkg + "." + e.Name
 	account := e.Pkg + "." + e.service.Account.Name
-	c.add("owner: func(one %s) string { return one.%s },\nowned: map[string]bool{%s},", row, f.Go, strings.Join(ops, ", "))
+	if len(ops) > 0 {
+		c.add("owner: func(one %s) string { return one.%s },\nowned: map[string]bool{%s},", row, f.Go, strings.Join(ops, ", "))
+	}
 	c.add("admit: func(who %s, in *%sInput) error {\nif in.%s == nil {\nid := %s.ID(who.ID)\nin.%s = &id\n}\nif string(*in.%s) != who.ID && who.Role != %s.RoleAdmin {\nreturn errForbidden\n}\nreturn nil\n},", account, row, f.Go, e.Pkg, f.Go, f.Go, e.Pkg)
 	c.add("admitChange: func(_ %s, old %s, in *%sInput) error {\nif in.%s == nil {\nid := %s.ID(old.%s)\nin.%s = &id // a replacement without an owner keeps it\n}\nreturn nil\n},", account, row, row, f.Go, e.Pkg, f.Go, f.Go)
 }

@@ -35,6 +35,21 @@ func (g *genService) RegisterToken() string {
 	return `""`
 }
 
+// LoginOperations are the methods and paths that refuse a caller without a token.
+func (g *genService) LoginOperations() []string {
+	var out []string
+	for _, e := range g.Entities {
+		for _, op := range []struct{ verb, method, path string }{
+			{"create", "Post", e.Path}, {"read", "Get", e.Path}, {"read", "Get", e.Path + "/1"}, {"update", "Patch", e.Path + "/1"}, {"delete", "Delete", e.Path + "/1"},
+		} {
+			if e.Account && op.verb != "create" || !e.Account && e.needOf(op.verb) != "need{}" {
+				out = append(out, fmt.Sprintf("http.Method%s, %q", op.method, op.path))
+			}
+		}
+	}
+	return out
+}
+
 // TaskLines are the lines of the task, to be quoted.
 func (g *genService) TaskLines() []string { return strings.Split(strings.TrimSpace(g.Task), "\n") }
 
@@ -452,7 +467,7 @@ func (g *genService) UniqueTests() string {
 			}
 			p := g.entity(f.Ref)
 			local := "one"
-			if p.Account && len(g.RulesOf(e.Noun, RuleOwn)) > 0 && f.Owner {
+			if f.Owner {
 				continue
 			}
 			fmt.Fprintf(&b, "\nfunc Test%s%s(t *testing.T) {\nc := start(t)\n", e.Name, f.Go)

@@ -205,6 +205,8 @@ func (e *genEntity) ruleTest(c *code, r Rule) {
 		e.flagTest(c, r)
 	case RuleAccess:
 		e.accessTest(c, r)
+	case RuleOpen:
+		e.openTest(c, r)
 	case RuleOwn:
 		e.ownTest(c, r)
 	case RuleDeleteKeep:
@@ -435,6 +437,11 @@ func (e *genEntity) accessTest(c *code, r Rule) {
 	method, target, body := call(e, r.Verb, "one")
 	if r.Verb == "create" {
 		c.add("one := c.valid(%q)", e.Path)
+		for _, f := range e.Inputs {
+			if f.Owner {
+				c.add("delete(one, %q)", f.Field.Name)
+			}
+		}
 		body = "one"
 	} else {
 		c.add("one := c.create(%q)", e.Path)
@@ -467,6 +474,30 @@ func (e *genEntity) accessTest(c *code, r Rule) {
 		status = "http.StatusOK"
 	}
 	c.add("_, allowed := c.account(%q)\nc.wantAs(allowed, %s, %s, %s, %s)", r.Fields[0], status, method, target, body)
+}
+
+func (e *genEntity) openTest(c *code, r Rule) {
+	method, target, body := call(e, r.Verb, "one")
+	if r.Verb == "create" {
+		c.add("one := c.valid(%q)", e.Path)
+		for _, f := range e.Inputs {
+			if f.Owner {
+				c.add("delete(one, %q)", f.Field.Name)
+			}
+		}
+		body = "one"
+	} else {
+		c.add("one := c.create(%q)", e.Path)
+	}
+	status := map[string]string{"create": "http.StatusCreated", "delete": "http.StatusNoContent"}[r.Verb]
+	if status == "" {
+		status = "http.StatusOK"
+	}
+	if r.Value == "" {
+		c.add("c.wantAs(\"\", %s, %s, %s, %s)", status, method, target, body)
+		return
+	}
+	c.add("c.wantAs(\"\", http.StatusUnauthorized, %s, %s, %s)\n_, someone := c.account(%q)\nc.wantAs(someone, %s, %s, %s, %s)", method, target, body, e.service.Auth.Roles[0], status, method, target, body)
 }
 
 func (e *genEntity) ownTest(c *code, r Rule) {

@@ -277,9 +277,13 @@ func (p *reader) fillLinks() {
 			name := p.ensureRef(e.Noun, target)
 			f := e.field(name)
 			f.Optional = !joins[e.Noun] && !hint.Part
-			p.assume("Each %s refers to %s %s by %s.", e.Noun, article(target), target, name)
+			p.assume("%s", linkAssumption(e.Noun, target, name))
 		}
 	}
+}
+
+func linkAssumption(noun, target, field string) string {
+	return fmt.Sprintf("Each %s refers to %s %s by %s.", noun, article(target), target, field)
 }
 
 // join is the resource that refers to both nouns, or "".
@@ -343,8 +347,10 @@ func (p *reader) finish(facts Facts) {
 		}
 	}
 	p.finishAuth()
+	p.finishOpen()
 	p.finishStates()
 	p.mixed()
+	p.restoreCase()
 	for i := range s.Rules {
 		s.Rules[i].ID = fmt.Sprintf("R%d", i+1)
 	}

@@ -221,6 +221,12 @@ var patterns = sync.OnceValue(func() []rulePattern {
 			return p.own(c, who, m[3], noun)
 		}},
 
+		{`(?:anyone|everyone|everybody|visitors?|public|guests?|(?:unauthenticated|anonymous) (?:users?|@user|visitors?|clients?|callers)) can (OP(?: ?(?:,|and|or|/) ?(?:and |or )?OP)*) (@\w+(?: ?(?:,|and) ?(?:and )?@\w+)*)`, func(p *reader, c *clause, m []string) bool { return p.open(c, m[1], m[2], "") }},
+		{`(?:reading|listing|viewing|browsing) @X(?: and @X)? (?:is |are )?(?:public|open(?: to everyone| to anyone| to all)?|needs no (?:login|token|authentication)|cannot (?:require|need) (?:login|token|authentication))`, func(p *reader, c *clause, m []string) bool {
+			return p.open(c, "read", strings.TrimSpace("@"+m[1]+" @"+m[2]), "")
+		}},
+		{`(?:only )?(?:(?:logged[ -]in|signed[ -]in|authenticated|registered) (?:users?|@user|people|callers|clients)|(?:anyone|everyone|users?|@user|those) (?:who is |who are )?(?:logged in|signed in|authenticated)) can (?:only )?(OP(?: ?(?:,|and|or|/) ?(?:and |or )?OP)*) (@\w+(?: ?(?:,|and) ?(?:and )?@\w+)*|anything|everything)`, func(p *reader, c *clause, m []string) bool { return p.open(c, m[1], m[2], "login") }},
+
 		// What every service does.
 		{`(?:@X|clients?|people|anyone|everyone|visitors?|we|you|i|it|api|service) (?:can|must) (?:be able to )?(?:create|add|list|read|view|get|see|update|edit|delete|remove|manage|browse|register|retrieve|fetch|store|crud|modify|change|look up)(?: ?(?:,|and|or|/) ?(?:and )?(?:create|add|list|read|view|get|see|update|edit|delete|remove|manage|browse|retrieve|fetch|modify|change))* (?:new |own )?(@\w+(?: ?(?:,|and) ?(?:and )?@\w+)*)`, func(p *reader, c *clause, m []string) bool {
 			return p.given(c, m[0])

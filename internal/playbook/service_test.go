@@ -73,6 +73,43 @@ login admin admin@example.com an admin's passphrase
 @user DELETE /books/$e 403
 @admin DELETE /books/$e 204
 GET /books/$e 404`},
+	"blog": {task: "I need a backend for a blog. Users register and log in with JWT. Anyone can read posts, but only the author may edit or delete a post. Comments belong to posts. Deleting a post deletes its comments.", script: `
+POST /users {"name":"Ada","email":"ada@example.com","password":"long enough 1"} 201 ada
+POST /users {"name":"Eve","email":"eve@example.com","password":"long enough 1"} 201 eve
+login ada ada@example.com long enough 1
+login eve eve@example.com long enough 1
+POST /posts {"title":"T"} 401
+@ada POST /posts {"title":"T"} 201 post
+= user_id $ada
+@eve POST /posts {"title":"T","user_id":"$ada"} 403
+GET /posts 200
+# 1
+GET /posts/$post 200
+@eve GET /posts/$post 200
+PATCH /posts/$post {"title":"U"} 401
+@eve PATCH /posts/$post {"title":"U"} 403
+@ada PATCH /posts/$post {"title":"U"} 200
+@eve POST /comments {"post_id":"$post","body":"hi","user_id":"$ada"} 403
+@eve POST /comments {"post_id":"$post","body":"hi"} 201 c
+= user_id $eve
+GET /comments/$c 401
+@eve DELETE /posts/$post 403
+@ada DELETE /posts/$post 204
+@ada GET /comments/$c 404`},
+	"staff": {task: "Create a secure REST API for user management with roles admin, editor and viewer. Only admins can delete users. Articles have a title and a currency (EUR, USD). Only editors can create articles.", script: `
+POST /users {"name":"Ada","email":"ada@example.com","password":"long enough 1"} 201 ada
+= role viewer
+POST /users {"name":"Eve","email":"eve@example.com","password":"long enough 1","role":"editor"} 403
+login ada ada@example.com long enough 1
+login admin admin@example.com an admin's passphrase
+@admin POST /users {"name":"Ed","email":"ed@example.com","password":"long enough 1","role":"editor"} 201 ed
+login ed ed@example.com long enough 1
+@ada POST /articles {"title":"T","currency":"EUR"} 403
+@ed POST /articles {"title":"T","currency":"EUR"} 201
+= currency EUR
+@ed POST /articles {"title":"T","currency":"YEN"} 422
+@ed DELETE /users/$ada 403
+@admin DELETE /users/$ada 204`},
 	"users": {task: "Create a secure REST API for user management", script: `
 GET /users 401
 POST /users {"name":"Ada","email":"ada@example.com","password":"long enough 1"} 201 ada

@@ -122,6 +122,7 @@ const (
 	RuleBlocked    RuleKind = "blocked"    // no new Entity for a Field that has overdue rows
 	RuleAction     RuleKind = "action"     // POST /entity/{id}/Verb
 	RuleAccess     RuleKind = "access"     // only Role may Verb
+	RuleOpen       RuleKind = "open"       // Verb needs no login, or any when Value is login
 	RuleOwn        RuleKind = "own"        // only the owner may Verb
 	RuleParentFlag RuleKind = "parentflag" // no new Entity unless the parent's Other is Value
 	RuleDeleteKeep RuleKind = "keep"       // a parent with rows of Entity can't be deleted

@@ -31,8 +31,15 @@ func tokenize(task string) []lexeme {
 		})
 		last = at[1]
 	}
+	for i, t := range toks[:max(0, len(toks)-1)] {
+		if toks[i+1].text == "/" && methods[task[t.start:t.end]] {
+			toks[i].text = "http-" + t.text // "POST /orders" speaks of no posts
+		}
+	}
 	return toks
 }
+
+var methods = set([]string{"GET", "POST", "PUT", "PATCH", "DELETE"})
 
 // singular undoes English plural endings; a word that is not a plural stays.
 func singular(word string) string {

@@ -1,0 +1,75 @@
+package playbook
+
+import (
+	"slices"
+	"strings"
+)
+
+// restoreCase writes the values of enumerations as the task does where it
+// writes them in capitals: EUR and XL. Until here the task was read in lower
+// case.
+func (p *reader) restoreCase() {
+	written := map[string][]string{}
+	for _, t := range tokenize(p.task) {
+		value := snakeValue(t.text)
+		written[value] = append(written[value], p.task[t.start:t.end])
+	}
+	capitals := map[string]string{}
+	for _, e := range p.spec.Entities {
+		for _, f := range e.Fields {
+			for _, v := range f.Values {
+				if upper := strings.ToUpper(v); upper != v && len(written[v]) > 0 && !slices.ContainsFunc(written[v], func(s string) bool { return s != strings.ToUpper(s) }) {
+					capitals[v] = upper
+				}
+			}
+		}
+	}
+	if len(capitals) == 0 {
+		return
+	}
+	put := func(s *string) {
+		if upper, ok := capitals[*s]; ok {
+			*s = upper
+		}
+	}
+	all := func(values []string) {
+		for i := range values {
+			put(&values[i])
+		}
+	}
+	for i := range p.spec.Entities {
+		e := &p.spec.Entities[i]
+		for k := range e.Fields {
+			f := &e.Fields[k]
+			if f.Type != Enum {
+				continue
+			}
+			before := strings.Join(f.Values, ", ")
+			f.Values = slices.Clone(f.Values)
+			all(f.Values)
+			put(&f.Default)
+			for c := range p.spec.Covered {
+				p.spec.Covered[c].As = strings.ReplaceAll(p.spec.Covered[c].As, "one of "+before, "one of "+strings.Join(f.Values, ", "))
+			}
+		}
+		for k := range e.Actions {
+			put(&e.Actions[k].State)
+		}
+	}
+	if a := p.spec.Auth; a != nil {
+		all(a.Roles)
+	}
+	for i := range p.spec.Rules {
+		r := &p.spec.Rules[i]
+		put(&r.State)
+		put(&r.Value)
+		all(r.Active.Not)
+		if r.Kind == RuleAccess {
+			all(r.Fields)
+		}
+		for k := range r.Edges {
+			put(&r.Edges[k].From)
+			put(&r.Edges[k].To)
+		}
+	}
+}
