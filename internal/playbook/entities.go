@@ -226,6 +226,7 @@ var (
 	named     = pattern(`^(?:called|named) \S+(?: |$)`)
 	listStart = pattern(`^(?:for|with|of|to|having|using|and|,|by) `)
 	subject   = pattern(`^(?:where|so that|such that|in which) `)
+	inMutual  = pattern(`^(?:with|having|in) (?:a )?many[- ]to[- ]many `)
 	perform   = pattern(`^(?:to |that can |that |which )(?:create|add|list|read|update|delete|crud|get|view|search|edit|remove|register|book|reserve|borrow|rent|order|record|log|schedule)\b`)
 )
 
@@ -323,6 +324,11 @@ func (p *reader) list(toks []lexeme) []lexeme {
 				continue
 			}
 			rest := join(toks[end:]) + " "
+			if inMutual().MatchString(rest) {
+				p.nounList(toks[:end])
+				p.append(toks[end+1:])
+				return nil
+			}
 			if inGo().MatchString(rest) || named().MatchString(rest) || lets().MatchString(rest) || subject().MatchString(rest) || t == "using" || t == "via" {
 				p.nounList(toks[:end])
 				return toks[end:]
@@ -513,6 +519,10 @@ func (p *reader) nounItem(item []lexeme, last string) string {
 		return last
 	}
 	p.add(noun)
+	if last != "" && last != noun && isMutual(rest) {
+		p.mutual = append(p.mutual, mutual{a: last, b: noun, clause: raw})
+		return noun
+	}
 	if owner != "" && owner != noun {
 		p.ensureRef(noun, owner)
 		p.cover(raw, "%s_id of a %s", snake(owner), noun)

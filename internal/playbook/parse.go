@@ -20,7 +20,8 @@ type reader struct {
 	fallback string
 	signed   bool
 	memory   bool
-	linked   map[string]bool // join resources that were made for a verb
+	linked   map[string]bool // pairs of nouns that are connected many to many
+	mutual   []mutual        // named in the headline
 }
 
 // Parse reads a task in English. It never fails: what it does not understand
@@ -38,6 +39,7 @@ func parseService(task string, facts Facts) Spec {
 	p.clauses = p.statements(task)
 	p.findEntities()
 	p.fillKnown()
+	p.manyToMany()
 	p.eachOpen(p.structure)
 	p.fillLinks()
 	p.eachOpen(p.constraint)
@@ -268,7 +270,7 @@ func (p *reader) fillLinks() {
 		}
 		for _, target := range slices.Backward(hint.Links) {
 			t := p.entity(target)
-			if t == nil || e.refTo(target) != nil || t.refTo(e.Noun) != nil {
+			if t == nil || e.refTo(target) != nil || t.refTo(e.Noun) != nil || p.linked[e.Noun+" "+target] {
 				continue
 			}
 			if f := e.field(snake(target)); f != nil && e.Declared {

@@ -36,7 +36,7 @@ var patterns = sync.OnceValue(func() []rulePattern {
 		{`@X (?:can|must|is limited to|is) ?(?:only |at most )?HOLD ?(?:only |at most )NUM (ADJ )?@XONCE`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[1], m[4], cardinal(m[2]), m[3]) }},
 		{`@X (?:can )?(?:only )?HOLD (?:only |at most )?NUM (ADJ )?@X( at_once| at most)`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[1], m[4], cardinal(m[2]), m[3]+m[5]) }},
 		{`@X can only HOLD NUM (ADJ )?@XONCE`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[1], m[4], cardinal(m[2]), m[3]) }},
-		{`@X (?:has|have) at most NUM (ADJ )?@XONCE`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[1], m[4], cardinal(m[2]), m[3]) }},
+		{`@X (?:has|have|accepts?|takes?|allows?|fits|holds?|contains?|admits?) at most NUM (ADJ )?@XONCE`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[1], m[4], cardinal(m[2]), m[3]) }},
 		{`@X cannot HOLD above NUM (ADJ )?@XONCE`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[1], m[4], cardinal(m[2]), m[3]) }},
 		{`(?:no )?@X (?:can HOLD|has|have|with) above NUM (ADJ )?@XONCE`, func(p *reader, c *clause, m []string) bool {
 			return strings.HasPrefix(strings.ToLower(c.raw), "no ") && p.limit(c, m[1], m[4], cardinal(m[2]), m[3])
