@@ -6,7 +6,7 @@ import (
 )
 
 // restoreCase writes the values of enumerations as the task does where it
-// writes them in capitals: EUR and XL. Until here the task was read in lower
+// writes them in spelled: EUR and XL. Until here the task was read in lower
 // case.
 func (p *reader) restoreCase() {
 	written := map[string][]string{}
@@ -14,22 +14,25 @@ func (p *reader) restoreCase() {
 		value := snakeValue(t.text)
 		written[value] = append(written[value], p.task[t.start:t.end])
 	}
-	capitals := map[string]string{}
+	spelled := map[string]string{}
 	for _, e := range p.spec.Entities {
 		for _, f := range e.Fields {
 			for _, v := range f.Values {
 				if upper := strings.ToUpper(v); upper != v && len(written[v]) > 0 && !slices.ContainsFunc(written[v], func(s string) bool { return s != strings.ToUpper(s) }) {
-					capitals[v] = upper
+					spelled[v] = upper
 				}
 			}
 		}
 	}
-	if len(capitals) == 0 {
+	if text := strings.ToLower(p.task); strings.Contains(text, "canceled") && !strings.Contains(text, "cancelled") {
+		spelled["cancelled"] = "canceled" // one spelling inside, the task's outside
+	}
+	if len(spelled) == 0 {
 		return
 	}
 	put := func(s *string) {
-		if upper, ok := capitals[*s]; ok {
-			*s = upper
+		if written, ok := spelled[*s]; ok {
+			*s = written
 		}
 	}
 	all := func(values []string) {

@@ -196,12 +196,9 @@ const link = `(?:(?:which|that|,) )?(?:must be |must |is |are |be |can be |can |
 // constraints are what a task can say about one field. They are cut out of
 // its words; what is left is the field's name.
 var constraints = sync.OnceValue(func() []constraint {
-	list := []struct {
-		pattern string
-		apply   func(f *Field, m []string)
-	}{
-		{`(?:must |has |have )?(?:at least|minimum length(?: of)?|at least length(?: of)?) #(\d+) (?:characters?|chars?|letters?|digits?)(?: long| in length)?(?: and at most #(\d+)(?: (?:characters?|chars?))?)?`, func(f *Field, m []string) { f.MinLen = cardinal(m[1]); f.MaxLen = cardinal(m[2]) }},
-		{`(?:can (?:be|have) )?at most #(\d+) (?:characters?|chars?|letters?|digits?)(?: long| in length)?`, func(f *Field, m []string) { f.MaxLen = cardinal(m[1]) }},
+	list := append(formConstraints(), []constraintText{
+		{`(?:must |has |have )?(?:at least|minimum length(?: of)?|at least length(?: of)?) #(\d+) (?:characters?|chars?)(?: long| in length)?(?: and at most #(\d+)(?: (?:characters?|chars?))?)?`, func(f *Field, m []string) { f.MinLen = cardinal(m[1]); f.MaxLen = cardinal(m[2]) }},
+		{`(?:can (?:be|have) )?at most #(\d+) (?:characters?|chars?)(?: long| in length)?`, func(f *Field, m []string) { f.MaxLen = cardinal(m[1]) }},
 		{`(?:cannot be |cannot have |cannot contain )(?:longer than|above) #(\d+) (?:characters?|chars?|letters?)(?: long)?`, func(f *Field, m []string) { f.MaxLen = cardinal(m[1]) }},
 		{`(?:cannot be )(?:shorter than|under) #(\d+) (?:characters?|chars?|letters?)(?: long)?`, func(f *Field, m []string) { f.MinLen = cardinal(m[1]) }},
 		{`(?:between|from|of|length(?: of)?)? ?#(\d+) (?:and|to|-) #(\d+) (?:characters?|chars?|letters?)(?: long| in length)?`, func(f *Field, m []string) { f.MinLen, f.MaxLen = cardinal(m[1]), cardinal(m[2]) }},
@@ -224,6 +221,7 @@ var constraints = sync.OnceValue(func() []constraint {
 		{`(?:defaulting|defaults?)\b ?(?:value )?(?:to|is|of|=|:)? ?#?(\w[\w.-]*)`, func(f *Field, m []string) { setDefault(f, m[1]) }},
 		{`#?(\w[\w.-]*) by default`, func(f *Field, m []string) { setDefault(f, m[1]) }},
 
+		{`unique (?:ignoring case|regardless of case|case-insensitively|case insensitively|\( case-insensitive \))|case-insensitive(?:ly)? unique`, func(f *Field, m []string) { f.Unique, f.Fold = true, true }},
 		{`globally unique|unique|cannot be duplicated|cannot repeat`, func(f *Field, m []string) { f.Unique = true }},
 		{`optional|optionally|nullable|if (?:known|present|available|any)|not required|not mandatory|cannot be required|can be (?:empty|null|missing|omitted|blank|left out)`, func(f *Field, m []string) { f.Optional = true }},
 		{`required|mandatory|cannot be (?:empty|blank|null|missing|omitted)|non-empty|not (?:empty|null|blank)|non-blank|compulsory`, func(f *Field, m []string) { f.Optional = false; f.MinLen = max(f.MinLen, 1) }},
@@ -252,7 +250,7 @@ var constraints = sync.OnceValue(func() []constraint {
 		{`(?:: ?|of type |type |as )\b(?:uuid)\b`, func(f *Field, m []string) { f.Type = UUID }},
 		{`(?:: ?|of type |type |as )?\b(?:list|array) of (?:strings?|words)\b|\bstrings\b|\[ \] ?string`, func(f *Field, m []string) { f.Type = List }},
 		{`^(?:list|array|set) of `, func(f *Field, m []string) { f.Type = List }},
-	}
+	}...)
 	out := make([]constraint, len(list))
 	for i, c := range list {
 		pattern := c.pattern
@@ -401,6 +399,9 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 	}
 	r := p.readField(s)
 	f := r.field
+	if r.name == "" && f.Form != "" {
+		r.name = formName().FindString(strings.ToLower(join(item))) // "a MAC address": the format is the name
+	}
 	if strings.HasPrefix(s, "unique ") && isPlural(r.name) && guessType(r.name) != List {
 		r.name = singular(r.name) // "teams with unique names"
 	}
@@ -431,6 +432,9 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 	} else {
 		p.complete(&f, name, r.said)
 	}
+	if f.Pattern != "" && !p.resolveForm(&f) || f.Fold && f.Type != String && f.Type != Text {
+		return false
+	}
 	if f.Type == Enum && (len(f.Values) < 2 || !slices.Contains(f.Values, snakeValue(f.Default))) || f.Default != "" && !validDefault(f) || !boundsFit(f) {
 		return false
 	}
@@ -453,6 +457,8 @@ func (p *reader) fieldItem(noun string, item []lexeme, raw string) bool {
 	}
 	return true
 }
+
+var formName = pattern(`\b(?:mac address|ipv4 address|semantic version|country code)\b`)
 
 // misread reports whether words that are no name were taken for one: values
 // that follow "status", a number of other things ("5 to 11 players"), and
@@ -708,7 +714,8 @@ func (f Field) Describe() string {
 	add(f.Type == Enum, "one of %s", strings.Join(f.Values, ", "))
 	add(f.Type == Reference, "id of a %s", f.Ref)
 	add(!f.Optional && !f.ReadOnly && f.Default == "" && !f.Now, "required")
-	add(f.Unique, "unique")
+	add(f.Unique && f.Fold, "unique without regard to case")
+	add(f.Unique && !f.Fold, "unique")
 	add(f.Immutable, "set once")
 	add(f.ReadOnly, "read-only")
 	add(f.Min != "", "at least %s", f.Min)
@@ -716,6 +723,7 @@ func (f Field) Describe() string {
 	add(f.Max != "", "at most %s", f.Max)
 	add(f.MinLen > 1, "at least %d characters", f.MinLen)
 	add(f.MaxLen > 0, "at most %d characters", f.MaxLen)
+	add(f.Pattern != "", "%s", f.Form)
 	add(f.Default != "", "default %s", f.Default)
 	add(f.Now, "default now")
 	add(f.Target != "", "not in the %s", map[string]string{"future": "past", "past": "future"}[f.Target])

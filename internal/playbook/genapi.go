@@ -352,6 +352,9 @@ func (f genField) schema() map[string]any {
 	number("minimum", f.Min)
 	number("exclusiveMinimum", f.Above)
 	number("maximum", f.Max)
+	if f.Pattern != "" {
+		s["pattern"] = f.Pattern
+	}
 	if f.MinLen > 0 {
 		s["minLength"] = f.MinLen
 	}

@@ -151,6 +151,9 @@ func (e *genEntity) fieldChecks(c *code, f genField, x string) {
 			most = 500
 		}
 		c.add("v.text(%s, %s, %d, %d)", name, x, least, max(most, least))
+		if f.Pattern != "" {
+			c.add("v.pattern(%s, %s, %s, %q)", name, x, e.patternVar(f), f.Form)
+		}
 	case Email:
 		c.add("v.email(%s, %s)", name, x)
 	case URL:
@@ -207,6 +210,24 @@ func (e *genEntity) fieldChecks(c *code, f genField, x string) {
 			c.add("if %s {\nv.add(%s, \"must not be in the future\")\n}", future, name)
 		}
 	}
+}
+
+// patternVar is the variable that holds the regular expression of a field.
+func (e *genEntity) patternVar(f genField) string { return goVar(e.Kind) + f.Go + "Pattern" }
+
+// Patterns are the regular expressions of the fields, as Go.
+func (e *genEntity) Patterns() string {
+	var c code
+	for _, f := range e.Inputs {
+		if f.Pattern != "" {
+			quoted := "`" + f.Pattern + "`"
+			if strings.Contains(f.Pattern, "`") {
+				quoted = strconv.Quote(f.Pattern)
+			}
+			c.add("\nvar %s = regexp.MustCompile(%s)", e.patternVar(f), quoted)
+		}
+	}
+	return c.String()
 }
 
 func dueExpr(start string, from, to FieldType, r Rule) string {
@@ -308,13 +329,24 @@ func sameExpr(f genField, a, b string) string {
 	return fmt.Sprintf("%s == %s", x, y)
 }
 
+// foldExpr is sameExpr without regard to case.
+func foldExpr(f genField, a, b string) string {
+	x, y := a+"."+f.Go, b+"."+f.Go
+	if f.Pointer {
+		return fmt.Sprintf("%s != nil && %s != nil && strings.EqualFold(*%s, *%s)", x, y, x, y)
+	}
+	return fmt.Sprintf("strings.EqualFold(%s, %s)", x, y)
+}
+
 func and(parts ...string) string {
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " && ")
 }
 
 func (e *genEntity) uniqueChecks(c *code) {
 	for _, f := range e.Inputs {
-		if f.Unique {
+		if f.Unique && f.Fold {
+			c.add("for other := range s.%s.all() {\nif other.ID != %s.ID && %s {\nreturn conflict(%q, \"another %s has this %s\")\n}\n}", e.List, e.Var, foldExpr(f, "other", e.Var), f.Field.Name, e.Noun, f.Field.Name)
+		} else if f.Unique {
 			c.add("for other := range s.%s.all() {\nif other.ID != %s.ID && %s {\nreturn conflict(%q, \"another %s has this %s\")\n}\n}", e.List, e.Var, sameExpr(f, "other", e.Var), f.Field.Name, e.Noun, f.Field.Name)
 		}
 	}

@@ -226,6 +226,9 @@ func (p *reader) constraint(c *clause, s string) bool {
 		if f.Type == Enum && f.Default == "" && len(f.Values) > 0 {
 			f.Default = f.Values[0]
 		}
+		if f.Pattern != "" && !p.resolveForm(&f) || f.Fold && f.Type != String && f.Type != Text {
+			return false
+		}
 		if !boundsFit(f) || f.Default != "" && !validDefault(f) {
 			return false
 		}

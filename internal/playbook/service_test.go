@@ -110,6 +110,32 @@ login ed ed@example.com long enough 1
 @ed POST /articles {"title":"T","currency":"YEN"} 422
 @ed DELETE /users/$ada 403
 @admin DELETE /users/$ada 204`},
+	"catalogue": {task: "A REST API for products and tags (many-to-many). A product has a sku (unique, format ABC-1234), a name, an optional colour code that matches ^#[0-9a-f]{6}$ and a pin of 4 digits. A tag's name is unique ignoring case. A product has at most 2 tags. Deleting a tag that is in use returns 409.", script: `
+POST /products {"sku":"ABC-1234","name":"P","pin":"0420"} 201 p
+POST /products {"sku":"ABC-1234","name":"P","pin":"0420"} 409
+POST /products {"sku":"abc-1234","name":"P","pin":"0420"} 422
+POST /products {"sku":"ABC-123","name":"P","pin":"0420"} 422
+POST /products {"sku":"XBC-1234","name":"P","pin":"420"} 422
+POST /products {"sku":"XBC-1234","name":"P","pin":"a420"} 422
+POST /products {"sku":"XBC-1234","name":"P","pin":"0420","colour_code":"red"} 422
+POST /products {"sku":"XBC-1234","name":"P","pin":"0420","colour_code":"#00ff00"} 201 q
+POST /tags {"name":"New"} 201 new
+POST /tags {"name":"nEW"} 409
+POST /tags {"name":"Old"} 201 old
+POST /tags {"name":"Odd"} 201 odd
+POST /product-tags {"product_id":"$p","tag_id":"$new"} 201 link
+POST /product-tags {"product_id":"$p","tag_id":"$new"} 409
+POST /product-tags {"product_id":"$p","tag_id":"$old"} 201
+POST /product-tags {"product_id":"$p","tag_id":"$odd"} 409
+POST /product-tags {"product_id":"$q","tag_id":"$odd"} 201
+GET /products/$p/product-tags 200
+# 2
+DELETE /tags/$new 409
+DELETE /tags/$odd 409
+DELETE /products/$q 204
+DELETE /tags/$odd 204
+DELETE /product-tags/$link 204
+DELETE /tags/$new 204`},
 	"users": {task: "Create a secure REST API for user management", script: `
 GET /users 401
 POST /users {"name":"Ada","email":"ada@example.com","password":"long enough 1"} 201 ada

@@ -96,7 +96,10 @@ type Field struct {
 	Min, Max  string // decimal numbers, "" for none
 	Above     string // exclusive minimum
 	MinLen    int
-	MaxLen    int // 0 for none
+	MaxLen    int    // 0 for none
+	Fold      bool   // unique without regard to case
+	Pattern   string // a regular expression that a text must match, "" for none
+	Form      string // Pattern in words
 	Values    []string
 	Ref       string // noun of the entity that a Reference names
 	Cascade   bool   // deleted with what it refers to
