@@ -199,6 +199,26 @@ func (p *reader) states(c *clause, noun, text string) bool {
 	return p.addRule(Rule{Kind: RuleStates, Clause: c.raw, Entity: e.Noun, Field: f.Name, Edges: edges})
 }
 
+// moves: states with each of their moves spelled out, "from a to b, from b to c".
+func (p *reader) moves(c *clause, noun, text string) bool {
+	text = strings.NewReplacer(" or back to ", " or ", " or to ", " or ", " to back to ", " to ").Replace(text)
+	n := len(p.spec.Rules)
+	for _, move := range movesFrom().Split(text, -1) {
+		if move = strings.TrimSpace(move); move != "" && !p.states(c, noun, move) {
+			p.spec.Rules = p.spec.Rules[:n]
+			return false
+		}
+	}
+	for i := range p.spec.Rules {
+		if r := &p.spec.Rules[i]; r.Kind == RuleStates {
+			r.Clause = strings.ReplaceAll(r.Clause, "; "+c.raw, "")
+		}
+	}
+	return true
+}
+
+var movesFrom = pattern(`(?:^|(?: ,| and| or)+ )from `)
+
 // stateField is the enumeration that holds these values, or status.
 func (p *reader) stateField(e *Entity, values []string) *Field {
 	for i := range e.Fields {

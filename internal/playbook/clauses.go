@@ -148,7 +148,7 @@ func (p *reader) split(task, label string, toks []lexeme, out []clause) []clause
 			}
 			cut(i)
 			start = next
-		case n == 0 && hasVerb && (t.text != "," || next == i+2):
+		case n == 0 && hasVerb && (t.text != "," || next == i+2 || toks[next].text == "have" || toks[next].text == "has"):
 			// "… and has a price": the subject is the one before.
 			subject := subjectLength(toks[start:])
 			if subject <= 0 || subordinators[toks[start].text] {

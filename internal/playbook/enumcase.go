@@ -5,6 +5,34 @@ import (
 	"strings"
 )
 
+// chosen are enumerations of which a client must name one: a pet is no dog
+// because dogs come first in the list.
+var chosen = set([]string{"type", "kind", "category", "species", "gender", "genre", "currency", "size", "color", "colour", "country", "weekday", "day", "unit", "brand", "grade", "method", "breed", "language", "format", "department", "region"})
+
+// requireChoice takes back the defaults that nobody asked for.
+func (p *reader) requireChoice() {
+	if strings.Contains(strings.ToLower(p.task), "default") {
+		return
+	}
+	for i := range p.spec.Entities {
+		e := &p.spec.Entities[i]
+		for k := range e.Fields {
+			f := &e.Fields[k]
+			if f.Type != Enum || f.Optional || f.Default != f.Values[0] || !chosen[f.Name[strings.LastIndexByte(f.Name, '_')+1:]] || slices.ContainsFunc(p.spec.Rules, func(r Rule) bool { return r.Entity == e.Noun && r.Field == f.Name }) {
+				continue
+			}
+			before := f.Describe()
+			f.Default = ""
+			for c := range p.spec.Covered {
+				covered := &p.spec.Covered[c]
+				if strings.Contains(covered.As, f.Name+" of "+e.Noun) {
+					covered.As = strings.Replace(covered.As, before, f.Describe(), 1)
+				}
+			}
+		}
+	}
+}
+
 // restoreCase writes the values of enumerations as the task does where it
 // writes them in spelled: EUR and XL. Until here the task was read in lower
 // case.

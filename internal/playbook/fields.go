@@ -184,7 +184,7 @@ func isStatus(item []lexeme) bool {
 	return len(item) > 1 && (item[0].text == "status" || item[0].text == "state") && !verbs[item[1].text] && item[1].text != "("
 }
 
-var enumNames = set([]string{"status", "state", "type", "kind", "role", "priority", "level", "category", "condition", "visibility", "gender", "severity", "size", "grade", "tier", "mode", "method", "frequency", "difficulty", "urgency", "stage", "genre"})
+var enumNames = set([]string{"status", "state", "type", "kind", "role", "priority", "level", "category", "condition", "visibility", "gender", "severity", "size", "grade", "tier", "mode", "method", "frequency", "difficulty", "urgency", "stage", "genre", "species", "currency", "breed", "weekday", "unit"})
 
 type constraint struct {
 	re    *regexp.Regexp
@@ -469,6 +469,9 @@ func misread(item []lexeme, f Field, name string) bool {
 		return true
 	}
 	if (isNumber(item[0].text) || bounded().MatchString(join(item))) && isPlural(name) && guessType(name) == String {
+		return true
+	}
+	if colon := slices.IndexFunc(item, func(t lexeme) bool { return t.text == ":" }); colon > 0 && colon+1 < len(item) && f.Type != Enum && strings.Contains("_"+name+"_", "_"+snake(item[colon+1].text)+"_") {
 		return true
 	}
 	open := slices.IndexFunc(item, func(t lexeme) bool { return t.text == "(" })

@@ -1,6 +1,7 @@
 package playbook
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -22,6 +23,12 @@ func (g *genService) PasswordMin() int {
 	}
 	return 8
 }
+
+// MaxFailures is how many failed logins an account may have.
+func (g *genService) MaxFailures() int { return cmp.Or(g.Auth.Failures, 10) }
+
+// LockedMinutes is how long failed logins count.
+func (g *genService) LockedMinutes() int { return cmp.Or(g.Auth.Locked, 15) }
 
 // Port is what the program listens on unless told otherwise.
 func (g *genService) Port() string {

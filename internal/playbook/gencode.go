@@ -30,6 +30,9 @@ func (e *genEntity) build() {
 		cond := before(e.Var+"."+b.Go, e.Var+"."+a.Go, a, b, e.Var)
 		fill.add("// %s: %s.\nif %s {\nv.add(%q, \"must be after %s\")\n}", r.ID, r.Describe(g.Spec), cond, r.End, r.Start)
 	}
+	for _, r := range g.RulesOf(e.Noun, RuleSpan) {
+		e.spanRule(&fill, r)
+	}
 	for _, r := range g.RulesOf(e.Noun, RuleProduct) {
 		e.productRule(&fill, r)
 	}
@@ -274,6 +277,36 @@ func before(b, a string, fa, fb genField, v string) string {
 	return strings.Join(append(guards, cond), " && ")
 }
 
+// spanRule refuses an interval that is too long, or too short.
+func (e *genEntity) spanRule(c *code, r Rule) {
+	a, b := e.gen(r.Start), e.gen(r.End)
+	x, y := e.Var+"."+a.Go, e.Var+"."+b.Go
+	var guards []string
+	for _, f := range []genField{a, b} {
+		if f.Pointer {
+			guards = append(guards, e.Var+"."+f.Go+" != nil")
+		}
+	}
+	if b.Pointer && b.Field.Type == Date {
+		y = "*" + y
+	}
+	op := map[string]string{"most": "%s.After(%s)", "least": "%s.Before(%s)"}[r.Verb]
+	limit := fmt.Sprintf("%s.Add(%d * time.%s)", x, r.N, strings.ToUpper(r.Unit[:1])+r.Unit[1:])
+	if r.Unit == "day" {
+		limit = fmt.Sprintf("%s.AddDate(0, 0, %d)", x, r.N)
+	}
+	cond := fmt.Sprintf(op, y, limit)
+	if a.Field.Type == Date {
+		if a.Pointer {
+			x = "(*" + x + ")"
+		}
+		cond = fmt.Sprintf("%s %s %s.addDays(%d)", y, map[string]string{"most": ">", "least": "<"}[r.Verb], x, r.N)
+	} else if b.Pointer {
+		cond = fmt.Sprintf(op, "("+"*"+y+")", limit)
+	}
+	c.add("// %s: %s.\nif %s {\nv.add(%q, \"must be at %s %d %ss after %s\")\n}", r.ID, r.Describe(e.service.Spec), and(append(guards, cond)...), r.End, r.Verb, r.N, r.Unit, r.Start)
+}
+
 func (e *genEntity) productRule(c *code, r Rule) {
 	g := e.service
 	f, q := e.gen(r.Field), e.gen(r.Start)
@@ -411,6 +444,12 @@ func (e *genEntity) ruleCheck(c *code, r Rule) {
 	switch r.Kind {
 	case RuleLimit, RuleCapacity:
 		head()
+		if r.Unit != "" {
+			c.add("{")
+			e.perTimeCheck(c, r)
+			c.add("}")
+			return
+		}
 		active := e.activeExpr(v, r.Active)
 		was := "!(" + sameExpr(f, "old", v) + ")"
 		if a := e.activeExpr("old", r.Active); a != "" {
@@ -495,6 +534,35 @@ func (e *genEntity) ruleCheck(c *code, r Rule) {
 			c.add("}")
 		}
 	}
+}
+
+// perTimeCheck counts the records of one day, week or month.
+func (e *genEntity) perTimeCheck(c *code, r Rule) {
+	f, v := e.gen(r.Field), e.Var
+	at := e.gen(r.Start)
+	date := func(x string) string {
+		switch {
+		case r.Start == "created_at":
+			return x + ".CreatedAt"
+		case at.Field.Type == Date:
+			return x + "." + at.Go + ".time()"
+		}
+		return x + "." + at.Go
+	}
+	same := map[string]string{"day": "sameDay", "week": "sameWeek", "month": "sameMonth"}[r.Unit]
+	c.add("n := 0\nfor other := range s.%s.all() {\nif %s {\nn++\n}\n}", e.List, and("other.ID != "+v+".ID", sameExpr(f, "other", v), e.activeExpr("other", r.Active), fmt.Sprintf("%s(%s, %s)", same, date("other"), date(v))))
+	moved := "old == nil || !(" + sameExpr(f, "old", v) + ")"
+	if r.Start != "created_at" {
+		moved += fmt.Sprintf(" || !%s(%s, %s)", same, date("old"), date(v))
+	}
+	if a := e.activeExpr("old", r.Active); a != "" {
+		moved += " || !(" + a + ")"
+	}
+	moved = "(" + moved + ")"
+	if a := e.activeExpr(v, r.Active); a != "" {
+		moved = a + " && " + moved
+	}
+	c.add("if n >= %d && %s {\nreturn conflict(%q, \"the %s has %%d %s in that %s already, and %d is the limit\", n)\n}", r.N, moved, r.Field, f.Ref, e.Plural, r.Unit, r.N)
 }
 
 // overlapActive says which intervals take their place: a cancelled booking doesn't.

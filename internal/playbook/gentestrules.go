@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // RuleTests are one test per rule, with the values on both sides of its bound.
@@ -93,6 +94,10 @@ func (e *genEntity) ruleTest(c *code, r Rule) {
 		if !e.counts(r.Active) {
 			return
 		}
+		if r.Unit != "" {
+			e.perTimeTest(c, r)
+			return
+		}
 		n, pairs := r.N, ""
 		if r.Kind == RuleCapacity {
 			n, pairs = 2, fmt.Sprintf(", %q, 2", r.Other)
@@ -149,6 +154,8 @@ func (e *genEntity) ruleTest(c *code, r Rule) {
 			}
 		}
 		c.add("c.create(%q, %s) // elsewhere at the same time", e.Path, at(10, 2))
+	case RuleSpan:
+		e.spanTest(c, r)
 	case RuleOrder:
 		if slices.ContainsFunc(g.RulesOf(e.Noun, RuleDue), func(d Rule) bool { return d.Field == r.End }) {
 			return
@@ -213,6 +220,62 @@ func (e *genEntity) ruleTest(c *code, r Rule) {
 		p := e.parent(c, "kept", r.Field, "")
 		c.add("one := c.create(%q, %q, kept[\"id\"])\nc.want(http.StatusConflict, http.MethodDelete, path(%q, kept), nil)\nc.want(http.StatusNoContent, http.MethodDelete, path(%q, one), nil)\nc.want(http.StatusNoContent, http.MethodDelete, path(%q, kept), nil)", e.Path, r.Field, p.Path, e.Path, p.Path)
 	}
+}
+
+// perTimeTest fills a day, a week or a month, and goes on in the one after.
+func (e *genEntity) perTimeTest(c *code, r Rule) {
+	if r.N > 20 {
+		return
+	}
+	e.parent(c, "parent", r.Field, "")
+	pairs := func(day string) string { return "" }
+	if at := e.gen(r.Start); r.Start != "created_at" {
+		end := ""
+		for _, o := range e.service.RulesOf(e.Noun, RuleOrder) {
+			if o.Start == r.Start {
+				end = o.End
+			}
+		}
+		pairs = func(day string) string {
+			if at.Field.Type == Date {
+				return fmt.Sprintf(", %q, %q", r.Start, day)
+			}
+			out := fmt.Sprintf(", %q, \"%sT\"+fmt.Sprintf(\"%%02d\", i)+\":00:00Z\"", r.Start, day)
+			if end != "" {
+				out += fmt.Sprintf(", %q, \"%sT\"+fmt.Sprintf(\"%%02d\", i)+\":30:00Z\"", end, day)
+			}
+			return out
+		}
+	}
+	first, next := "2099-03-02", "2099-04-20"
+	if e.gen(r.Start).Target == "past" {
+		first, next = "2001-03-02", "2001-04-20"
+	}
+	c.add("for i := range %d {\n_ = i\nc.create(%q, %q, parent[\"id\"]%s)\n}\ni := 20\n_ = i", r.N, e.Path, r.Field, pairs(first))
+	c.add("c.refuse(http.StatusConflict, %q, %q, parent[\"id\"]%s)", e.Path, r.Field, pairs(first))
+	if r.Start != "created_at" {
+		c.add("c.create(%q, %q, parent[\"id\"]%s)", e.Path, r.Field, pairs(next))
+	}
+	c.add("c.create(%q%s) // another has its own", e.Path, pairs(first))
+}
+
+// spanTest tries an interval at its bound and one beyond.
+func (e *genEntity) spanTest(c *code, r Rule) {
+	date := e.gen(r.Start).Field.Type == Date
+	at := func(minutes int) string {
+		t := time.Date(2099, 3, 1, 8, 0, 0, 0, time.UTC).Add(time.Duration(minutes) * time.Minute)
+		if date {
+			return t.Format(time.DateOnly)
+		}
+		return t.Format(time.RFC3339)
+	}
+	length := r.N * map[string]int{"minute": 1, "hour": 60, "day": 24 * 60}[r.Unit]
+	step := map[bool]int{true: 24 * 60, false: 1}[date]
+	if r.Verb == "least" {
+		step = -step
+	}
+	c.add("c.create(%q, %q, %q, %q, %q)", e.Path, r.Start, at(0), r.End, at(length))
+	c.add("c.refuse(http.StatusUnprocessableEntity, %q, %q, %q, %q, %q)", e.Path, r.Start, at(0), r.End, at(length+step))
 }
 
 // raceTest sends more requests at once than the rule lets through.

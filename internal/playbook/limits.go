@@ -118,6 +118,26 @@ func (p *reader) active(noun string) (Active, bool) {
 	return Active{}, false
 }
 
+// cancelled keeps rows that were cancelled out of every count.
+func (p *reader) cancelled() {
+	for i := range p.spec.Rules {
+		r := &p.spec.Rules[i]
+		if r.Kind != RuleLimit && r.Kind != RuleCapacity || r.Active.Empty != "" || r.Active.Field != "" {
+			continue
+		}
+		for _, f := range p.entity(r.Entity).Fields {
+			switch {
+			case f.Name == "cancelled_at" && f.Optional:
+				r.Active = Active{Empty: f.Name}
+			case f.Name == "cancelled" && f.Type == Bool:
+				r.Active = Active{Field: f.Name, Not: []string{"true"}}
+			case f.Type == Enum && slices.Contains(f.Values, "cancelled"):
+				r.Active = Active{Field: f.Name, Not: []string{"cancelled"}}
+			}
+		}
+	}
+}
+
 // exclusive: a thing has at most n holders at a time. With a start and an end
 // that clients choose, "at a time" means that intervals don't overlap.
 func (p *reader) exclusive(c *clause, thing, holder string, n int, text string) bool {

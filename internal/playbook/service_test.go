@@ -96,7 +96,7 @@ GET /comments/$c 401
 @eve DELETE /posts/$post 403
 @ada DELETE /posts/$post 204
 @ada GET /comments/$c 404`},
-	"staff": {task: "Create a secure REST API for user management with roles admin, editor and viewer. Only admins can delete users. Articles have a title and a currency (EUR, USD). Only editors can create articles.", script: `
+	"staff": {task: "Create a secure REST API for user management with roles admin, editor and viewer. Only admins can delete users. Passwords need at least 12 characters. Lock an account after 3 failed logins. Articles have a title and a currency (EUR, USD). Only editors can create articles.", script: `
 POST /users {"name":"Ada","email":"ada@example.com","password":"long enough 1"} 201 ada
 = role viewer
 POST /users {"name":"Eve","email":"eve@example.com","password":"long enough 1","role":"editor"} 403
@@ -109,7 +109,12 @@ login ed ed@example.com long enough 1
 = currency EUR
 @ed POST /articles {"title":"T","currency":"YEN"} 422
 @ed DELETE /users/$ada 403
-@admin DELETE /users/$ada 204`},
+@admin DELETE /users/$ada 204
+POST /users {"name":"Al","email":"al@example.com","password":"elevenchars"} 422
+POST /login {"email":"ed@example.com","password":"a wrong one 1"} 401
+POST /login {"email":"ed@example.com","password":"a wrong one 2"} 401
+POST /login {"email":"ed@example.com","password":"a wrong one 3"} 401
+POST /login {"email":"ed@example.com","password":"long enough 1"} 429`},
 	"catalogue": {task: "A REST API for products and tags (many-to-many). A product has a sku (unique, format ABC-1234), a name, an optional colour code that matches ^#[0-9a-f]{6}$ and a pin of 4 digits. A tag's name is unique ignoring case. A product has at most 2 tags. Deleting a tag that is in use returns 409.", script: `
 POST /products {"sku":"ABC-1234","name":"P","pin":"0420"} 201 p
 POST /products {"sku":"ABC-1234","name":"P","pin":"0420"} 409
@@ -136,6 +141,26 @@ DELETE /products/$q 204
 DELETE /tags/$odd 204
 DELETE /product-tags/$link 204
 DELETE /tags/$new 204`},
+	"gym": {task: "Create an API for a gym: members, classes, and bookings. Each class has a name and a capacity. A booking is rejected when the class is full. Members can cancel a booking. A member may book at most 2 classes per day.", script: `
+POST /members {"name":"A"} 201 a
+POST /members {"name":"B"} 201 b
+POST /classes {"name":"X","capacity":1} 201 x
+POST /classes {"name":"Y","capacity":5} 201 y
+POST /bookings {"member_id":"$a","class_id":"$x"} 201 one
+POST /bookings {"member_id":"$b","class_id":"$x"} 409
+POST /bookings {"member_id":"$a","class_id":"$y"} 201
+POST /bookings {"member_id":"$a","class_id":"$y"} 409
+POST /bookings/$one/cancel 200
+POST /bookings {"member_id":"$b","class_id":"$x"} 201
+POST /bookings {"member_id":"$a","class_id":"$y"} 201
+POST /bookings {"member_id":"$a","class_id":"$y"} 409
+POST /bookings {"member_id":"$a","class_id":"$y","booked_at":"2099-01-02T10:00:00Z"} 201`},
+	"meetings": {task: "Meeting room reservation service with rooms and reservations (start time, end time, organiser email). No two reservations of the same room may overlap. A reservation can't be longer than 4 hours. Reservations in the past are rejected.", script: `
+POST /rooms {"name":"R"} 201 r
+POST /reservations {"room_id":"$r","start_time":"2099-01-01T08:00:00Z","end_time":"2099-01-01T12:00:01Z","organiser_email":"a@example.com"} 422
+POST /reservations {"room_id":"$r","start_time":"2099-01-01T08:00:00Z","end_time":"2099-01-01T12:00:00Z","organiser_email":"a@example.com"} 201
+POST /reservations {"room_id":"$r","start_time":"2020-01-01T08:00:00Z","end_time":"2020-01-01T09:00:00Z","organiser_email":"a@example.com"} 422
+POST /reservations {"room_id":"$r","start_time":"2099-01-01T11:00:00Z","end_time":"2099-01-01T13:00:00Z","organiser_email":"a@example.com"} 409`},
 	"users": {task: "Create a secure REST API for user management", script: `
 GET /users 401
 POST /users {"name":"Ada","email":"ada@example.com","password":"long enough 1"} 201 ada

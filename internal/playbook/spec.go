@@ -111,10 +111,11 @@ type Field struct {
 type RuleKind string
 
 const (
-	RuleLimit      RuleKind = "limit"      // at most N active rows of Entity per Field
+	RuleLimit      RuleKind = "limit"      // at most N active rows of Entity per Field, and per Unit of time of Start
 	RuleCapacity   RuleKind = "capacity"   // at most parent.Other active rows of Entity per Field
 	RulePair       RuleKind = "pair"       // Fields are unique together
 	RuleOverlap    RuleKind = "overlap"    // intervals Start–End of one Field do not overlap
+	RuleSpan       RuleKind = "span"       // Start to End is at most, or for Verb least at least, N Unit
 	RuleOrder      RuleKind = "order"      // End is after Start
 	RuleDue        RuleKind = "due"        // Field is Start plus N Unit
 	RuleStates     RuleKind = "states"     // Field moves along Edges only
@@ -174,6 +175,8 @@ type Auth struct {
 	Required bool     // every operation needs a login, not only the limited ones
 	Self     bool     // accounts may change only themselves
 	Signed   bool     // the task asks for signed tokens (JWT)
+	Failures int      // failed logins before an account is locked; 0 for ten
+	Locked   int      // minutes that it stays so; 0 for 15
 }
 
 // Features are abilities of the service as a whole.
