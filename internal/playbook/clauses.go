@@ -71,6 +71,12 @@ func (p *reader) statements(task string) []clause {
 				}
 				continue
 			}
+		case "-", "–", "—":
+			if depth == 0 && len(out) == 0 && i+1 < len(toks) && i > 0 && toks[i-1].end < t.start && t.end < toks[i+1].start && p.isHeadline(current) {
+				flush() // "Playlist API - a playlist has …"
+				label = listLabel
+				continue
+			}
 		case ":":
 			if depth > 0 {
 				break

@@ -210,13 +210,13 @@ var constraints = sync.OnceValue(func() []constraint {
 
 		{`non-negative|(?:cannot|can not) (?:be |become |go |get |drop |fall )?(?:negative|under #0|under zero)|positive or #0|#0 or (?:more|above|greater|higher|positive)|not negative`, func(f *Field, m []string) { f.Min = "0" }},
 		{`strictly positive|positive|cannot be #0 or (?:less|negative|under)|cannot be negative or #0`, func(f *Field, m []string) { f.Above = "0" }},
-		{`(?:integer |int |decimal )?(?:between|from|in range(?: of| from)?|within|range) #(-?[\d.]+)%? (?:and|to|-) #([\d.]+)%?(?: inclusive| \( inclusive \))?`, func(f *Field, m []string) { f.Min, f.Max = m[1], m[2] }},
-		{`(?:of )?#([\d.]+) (?:to|-) #([\d.]+)`, func(f *Field, m []string) { f.Min, f.Max = m[1], m[2] }},
+		{`(?:integer |int |decimal )?(?:between|from|in range(?: of| from)?|within|range) #(-?[\d.]+)%? (?:and|to|-) #(-?[\d.]+)%?(?: inclusive| \( inclusive \))?`, func(f *Field, m []string) { f.Min, f.Max = m[1], m[2] }},
+		{`(?:of )?#(-?[\d.]+) (?:to|-) #(-?[\d.]+)`, func(f *Field, m []string) { f.Min, f.Max = m[1], m[2] }},
 		{`cannot be above #([\d.]+)%?|cannot exceed #([\d.]+)%?`, func(f *Field, m []string) { f.Max = m[1] + m[2] }},
-		{`cannot be under #([\d.]+)`, func(f *Field, m []string) { f.Min = m[1] }},
-		{`at least #([\d.]+)|#([\d.]+) or (?:more|above|greater|higher)`, func(f *Field, m []string) { f.Min = m[1] + m[2] }},
+		{`cannot be under #(-?[\d.]+)`, func(f *Field, m []string) { f.Min = m[1] }},
+		{`at least #(-?[\d.]+)|#([\d.]+) or (?:more|above|greater|higher)`, func(f *Field, m []string) { f.Min = m[1] + m[2] }},
 		{`at most #([\d.]+)%?|#([\d.]+) or (?:less|under|lower|fewer)`, func(f *Field, m []string) { f.Max = m[1] + m[2] }},
-		{`above #([\d.]+)`, func(f *Field, m []string) { f.Above = m[1] }},
+		{`above #(-?[\d.]+)`, func(f *Field, m []string) { f.Above = m[1] }},
 
 		{`(?:defaulting|defaults?)\b ?(?:value )?(?:to|is|of|=|:)? ?#?(\w[\w.-]*)`, func(f *Field, m []string) { setDefault(f, m[1]) }},
 		{`#?(\w[\w.-]*) by default`, func(f *Field, m []string) { setDefault(f, m[1]) }},
@@ -468,6 +468,9 @@ func misread(item []lexeme, f Field, name string) bool {
 	if two && (head == "status" || head == "state") && isState(rest) {
 		return true
 	}
+	if isPlural(name) && f.Type == String && guessType(name) == String && f.Pattern == "" && !f.Unique && f.MinLen+f.MaxLen == 0 {
+		return true // "accounts with deposits": records of their own, not a text
+	}
 	if (isNumber(item[0].text) || bounded().MatchString(join(item))) && isPlural(name) && guessType(name) == String {
 		return true
 	}
@@ -531,6 +534,9 @@ func goodName(s string) bool {
 	})
 }
 
+// measured are numbers that are seldom whole.
+var measured = set([]string{"value", "reading", "measurement", "humidity", "pressure", "voltage", "speed", "radius", "ph"})
+
 // complete gives a new field what its name says where the task does not.
 func (p *reader) complete(f *Field, name string, said bool) {
 	f.Name = name
@@ -538,7 +544,7 @@ func (p *reader) complete(f *Field, name string, said bool) {
 		f.Type = guessType(name)
 		if f.Type == String && f.Min+f.Max+f.Above != "" {
 			f.Type = Int
-			if strings.Contains(f.Min+f.Max+f.Above, ".") {
+			if measured[name[strings.LastIndexByte(name, '_')+1:]] || strings.Contains(f.Min+f.Max+f.Above, ".") {
 				f.Type = Decimal
 			}
 		}

@@ -134,10 +134,14 @@ func decimalExpr(n string) string {
 	whole, fraction, _ := strings.Cut(n, ".")
 	fraction = (fraction + "000000")[:6]
 	if digits := strings.TrimLeft(whole+fraction, "0"); digits != "" {
-		if v, err := strconv.ParseInt(digits, 10, 64); err == nil && v%1000000 == 0 {
+		v, err := strconv.ParseInt(digits, 10, 64)
+		switch {
+		case err != nil:
+			return digits
+		case v%1000000 == 0:
 			return fmt.Sprintf("%d*one", v/1000000)
 		}
-		return digits
+		return strconv.FormatInt(v, 10)
 	}
 	return "0"
 }

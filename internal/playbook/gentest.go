@@ -254,6 +254,15 @@ func (e *genEntity) fixtureValue(f genField) string {
 		return f.number(false)
 	case Decimal:
 		return f.number(true)
+	case Date, Timestamp:
+		for _, r := range e.service.RulesOf(e.Noun, RuleSpan) {
+			if r.End == f.Field.Name {
+				layout := map[FieldType]string{Date: "DateOnly", Timestamp: "RFC3339"}[f.Field.Type]
+				return fmt.Sprintf("time.Date(%d, 1, 1+2*int(n), 12, %d, 0, 0, time.UTC).Format(time.%s)", year, spanMinutes(r), layout)
+			}
+		}
+	}
+	switch f.Field.Type {
 	case Date:
 		return fmt.Sprintf("time.Date(%d, 1, 1+2*int(n)+%d, 0, 0, 0, 0, time.UTC).Format(time.DateOnly)", year, day)
 	case Timestamp:

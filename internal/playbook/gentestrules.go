@@ -132,6 +132,10 @@ func (e *genEntity) ruleTest(c *code, r Rule) {
 			c.add("c.create(%q, %s)", e.Path, pair)
 		}
 	case RuleOverlap:
+		minutes := map[bool]int{true: 24 * 60, false: 60}[e.gen(r.Start).Field.Type == Date]
+		if !e.lasts(2 * minutes) {
+			return
+		}
 		e.parent(c, "place", r.Field, "")
 		at := func(hour, length int) string {
 			if e.gen(r.Start).Field.Type == Date {
@@ -147,6 +151,9 @@ func (e *genEntity) ruleTest(c *code, r Rule) {
 			call         string
 			hour, length int
 		}{{"create", 10, 2}, {"refuse", 10, 2}, {"refuse", 11, 2}, {"refuse", 9, 2}, {"refuse", 9, 4}, {"create", 12, 1}, {"create", 9, 1}} {
+			if !e.lasts(step.length * minutes) {
+				continue
+			}
 			if step.call == "refuse" {
 				c.add("c.refuse(http.StatusConflict, %q, %q, place[\"id\"], %s)", e.Path, r.Field, at(step.hour, step.length))
 			} else {
@@ -168,7 +175,10 @@ func (e *genEntity) ruleTest(c *code, r Rule) {
 		if e.gen(r.Start).Field.Type == Date {
 			early, late, same, before = early[:8]+"02", early[:8]+"03", early[:8]+"02", early[:8]+"01"
 		}
-		c.add("c.refuse(http.StatusUnprocessableEntity, %q, %q, %q, %q, %q)\nc.refuse(http.StatusUnprocessableEntity, %q, %q, %q, %q, %q)\nc.create(%q, %q, %q, %q, %q)", e.Path, r.Start, early, r.End, same, e.Path, r.Start, early, r.End, before, e.Path, r.Start, early, r.End, late)
+		c.add("c.refuse(http.StatusUnprocessableEntity, %q, %q, %q, %q, %q)\nc.refuse(http.StatusUnprocessableEntity, %q, %q, %q, %q, %q)", e.Path, r.Start, early, r.End, same, e.Path, r.Start, early, r.End, before)
+		if e.lasts(0) {
+			c.add("c.create(%q, %q, %q, %q, %q)", e.Path, r.Start, early, r.End, late)
+		}
 	case RuleDue:
 		e.dueTest(c, r)
 	case RuleStates:
@@ -259,6 +269,18 @@ func (e *genEntity) perTimeTest(c *code, r Rule) {
 	c.add("c.create(%q%s) // another has its own", e.Path, pairs(first))
 }
 
+// lasts reports whether the rules allow an interval of so many minutes.
+func (e *genEntity) lasts(minutes int) bool {
+	return !slices.ContainsFunc(e.service.RulesOf(e.Noun, RuleSpan), func(r Rule) bool {
+		bound := spanMinutes(r)
+		return r.Verb == "most" && minutes > bound || r.Verb == "least" && minutes < bound
+	})
+}
+
+func spanMinutes(r Rule) int {
+	return r.N * map[string]int{"minute": 1, "hour": 60, "day": 24 * 60}[r.Unit]
+}
+
 // spanTest tries an interval at its bound and one beyond.
 func (e *genEntity) spanTest(c *code, r Rule) {
 	date := e.gen(r.Start).Field.Type == Date
@@ -269,7 +291,7 @@ func (e *genEntity) spanTest(c *code, r Rule) {
 		}
 		return t.Format(time.RFC3339)
 	}
-	length := r.N * map[string]int{"minute": 1, "hour": 60, "day": 24 * 60}[r.Unit]
+	length := spanMinutes(r)
 	step := map[bool]int{true: 24 * 60, false: 1}[date]
 	if r.Verb == "least" {
 		step = -step

@@ -373,6 +373,20 @@ func (p *reader) together(c *clause, noun, a, b string) bool {
 	return false
 }
 
+// holds is the noun that rows of child refer to and that has the field.
+func (p *reader) holds(child, parent, field string) string {
+	e := p.entity(child)
+	if e == nil || parent != "" {
+		return parent
+	}
+	for _, f := range e.Fields {
+		if f.Type == Reference && p.entity(f.Ref).field(field) != nil {
+			return f.Ref
+		}
+	}
+	return ""
+}
+
 // capacity: a parent's own field says how many children it takes.
 func (p *reader) capacity(c *clause, parent, child, name string) bool {
 	a := p.entity(parent)

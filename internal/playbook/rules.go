@@ -35,6 +35,7 @@ var patterns = sync.OnceValue(func() []rulePattern {
 		// A number of resources for one other.
 		{`@X (?:can|must|is limited to|is) ?(?:only |at most )?HOLD ?(?:only |at most )NUM (ADJ )?@XONCE`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[1], m[4], cardinal(m[2]), m[3]) }},
 		{`@X (?:can )?(?:only )?HOLD (?:only |at most )?NUM (ADJ )?@X( at_once| at most)`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[1], m[4], cardinal(m[2]), m[3]+m[5]) }},
+		{`@X (?:can HOLD|has|have) (?:only )?NUM (ADJ )@X`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[1], m[4], cardinal(m[2]), m[3]) }},
 		{`@X can only HOLD NUM (ADJ )?@XONCE`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[1], m[4], cardinal(m[2]), m[3]) }},
 		{`@X (?:has|have|accepts?|takes?|allows?|fits|holds?|contains?|admits?) at most NUM (ADJ )?@XONCE`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[1], m[4], cardinal(m[2]), m[3]) }},
 		{`@X cannot HOLD above NUM (ADJ )?@XONCE`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[1], m[4], cardinal(m[2]), m[3]) }},
@@ -94,6 +95,9 @@ var patterns = sync.OnceValue(func() []rulePattern {
 		{`(?:number of )?@X (?:for|in|of|per|to|on) @X cannot (?:exceed|be above) (?:@\w+ )?(\w+)`, func(p *reader, c *clause, m []string) bool { return p.capacity(c, m[2], m[1], m[3]) }},
 		{`(?:number of )?@X cannot (?:exceed|be above) @X (\w+)`, func(p *reader, c *clause, m []string) bool { return p.capacity(c, m[2], m[1], m[3]) }},
 		{`@X (?:is|are|must be) (?:rejected|refused|denied|cannot be allowed) (?:if|when|once) @X is full`, func(p *reader, c *clause, m []string) bool { return p.capacity(c, m[2], m[1], "capacity") }},
+		{`(?:no more|not more|at most) @X than (?:@X )?(capacity|seats)(?: of @X)? can be (?:sold|booked|made|created|issued|registered|accepted|taken)`, func(p *reader, c *clause, m []string) bool {
+			return p.capacity(c, p.holds(m[1], m[2]+m[4], m[3]), m[1], m[3])
+		}},
 		{`@X cannot be (?:overbooked|oversold|overfilled|over capacity|above (?:its )?capacity)`, func(p *reader, c *clause, m []string) bool { return p.capacity(c, m[1], "", "capacity") }},
 		{`full @X cannot (?:accept|take|have|be|get|be registered|be signed up|be enrolled) ?(?:new |more |further )?(?:@X|booked|for|in)?`, func(p *reader, c *clause, m []string) bool { return p.capacity(c, m[1], m[2], "capacity") }},
 		{`(?:@X|no @X|@X) cannot be (?:created|made|accepted|added) (?:if|when|once) @X is full`, func(p *reader, c *clause, m []string) bool { return p.capacity(c, m[4], m[1]+m[2]+m[3], "capacity") }},
@@ -191,11 +195,12 @@ var patterns = sync.OnceValue(func() []rulePattern {
 			return (!strings.HasPrefix(m[5], "@") || m[5] == "@"+m[3]) && p.doAndUndo(c, m[1], m[2], m[4], m[3])
 		}},
 		{`@X can (\w+) and (\w+) @X`, func(p *reader, c *clause, m []string) bool { return p.doAndUndo(c, m[1], m[2], m[3], m[4]) }},
-		{`@X can (borrow|rent|book|reserve|check out|loan|order|buy|enroll in|enrol in|register for|sign up for|subscribe to|review|rate) @X`, func(p *reader, c *clause, m []string) bool { return p.doAndUndo(c, m[1], m[2], "", m[3]) }},
+		{`@X (?:can )?(borrow|rent|book|reserve|check out|loan|order|buy|enroll in|enrol in|register for|sign up for|subscribe to|review|rate) @X`, func(p *reader, c *clause, m []string) bool { return p.doAndUndo(c, m[1], m[2], "", m[3]) }},
 		{`(?:@X can )?(?:be )?(?:mark|marked|complete|completed|return|returned|close|closed|cancel|cancelled|publish|published|archive|archived|finish|finished|pay|paid|resolve|resolved|approve|approved|reject|rejected)`, func(p *reader, c *clause, m []string) bool {
 			words := strings.Fields(m[0])
 			return m[1] != "" && strings.Contains(m[0], "can be ") && p.action(c, m[1], words[len(words)-1])
 		}},
+		{`returning @X sets (?:@X )?(?:return date|returned at|return time|returned)`, func(p *reader, c *clause, m []string) bool { return (m[2] == "" || m[2] == m[1]) && p.action(c, m[1], "return") }},
 		{`@X can (return|close|cancel|publish|archive|finish|resolve|complete|approve|reject) @X`, func(p *reader, c *clause, m []string) bool { return p.action(c, m[3], m[2]) }},
 		{`@X can be marked (?:as )?(\w+)`, func(p *reader, c *clause, m []string) bool { return p.action(c, m[1], m[2]) }},
 		{`@X can mark @X (?:as )?(\w+)`, func(p *reader, c *clause, m []string) bool { return p.action(c, m[2], m[3]) }},

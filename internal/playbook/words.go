@@ -34,6 +34,11 @@ func tokenize(task string) []lexeme {
 		})
 		last = at[1]
 	}
+	for i := range toks {
+		if toks[i].text == "&" {
+			toks[i].text = "and"
+		}
+	}
 	for i, t := range toks[:max(0, len(toks)-1)] {
 		if toks[i+1].text == "/" && methods[task[t.start:t.end]] {
 			toks[i].text = "http-" + t.text // "POST /orders" speaks of no posts
@@ -206,6 +211,9 @@ func (p *reader) canonical(toks []lexeme) string {
 			text = "#" + strconv.Itoa(n)
 		} else if unicode.IsDigit(rune(text[0])) {
 			text = "#" + text
+		} else if text == "-" && i+1 < len(toks) && toks[i+1].start == toks[i].end && unicode.IsDigit(rune(toks[i+1].text[0])) && (i == 0 || toks[i-1].end < toks[i].start) {
+			text = "#-" + toks[i+1].text
+			i++
 		} else if (text == "-" || text == "–") && i+1 < len(toks) && i > 0 && unicode.IsDigit(rune(toks[i+1].text[0])) && unicode.IsDigit(rune(toks[i-1].text[0])) {
 			text = "to"
 		}
