@@ -89,9 +89,7 @@ func loadKnowledge() (*knowledgeBase, error) {
 			return nil, fmt.Errorf("knowledge/entities.yml has %q twice", n.Noun)
 		}
 		k.nouns[n.Noun] = n
-		for _, name := range strings.FieldsFunc(n.Fields, func(r rune) bool { return r == ' ' || r == ',' }) {
-			usual = append(usual, name)
-		}
+		usual = append(usual, strings.FieldsFunc(n.Fields, func(r rune) bool { return r == ' ' || r == ',' })...)
 	}
 	k.usual = set(usual)
 	for plural, singular := range k.words.Irregular {

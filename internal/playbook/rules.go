@@ -200,7 +200,9 @@ var patterns = sync.OnceValue(func() []rulePattern {
 			words := strings.Fields(m[0])
 			return m[1] != "" && strings.Contains(m[0], "can be ") && p.action(c, m[1], words[len(words)-1])
 		}},
-		{`returning @X sets (?:@X )?(?:return date|returned at|return time|returned)`, func(p *reader, c *clause, m []string) bool { return (m[2] == "" || m[2] == m[1]) && p.action(c, m[1], "return") }},
+		{`returning @X sets (?:@X )?(?:return date|returned at|return time|returned)`, func(p *reader, c *clause, m []string) bool {
+			return (m[2] == "" || m[2] == m[1]) && p.action(c, m[1], "return")
+		}},
 		{`@X can (return|close|cancel|publish|archive|finish|resolve|complete|approve|reject) @X`, func(p *reader, c *clause, m []string) bool { return p.action(c, m[3], m[2]) }},
 		{`@X can be marked (?:as )?(\w+)`, func(p *reader, c *clause, m []string) bool { return p.action(c, m[1], m[2]) }},
 		{`@X can mark @X (?:as )?(\w+)`, func(p *reader, c *clause, m []string) bool { return p.action(c, m[2], m[3]) }},

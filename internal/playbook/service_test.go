@@ -325,7 +325,7 @@ func TestGeneratedServices(t *testing.T) {
 				}
 				write(t, dir, files)
 				if strings.HasSuffix(step.Key, "domain") || step.Key == "storage" {
-					golang(t, dir, "vet", "./...") // the tree builds after each step
+					golang(t, dir, "build", "./...") // the tree builds after each step
 				}
 			}
 			golang(t, dir, "vet", "./...")
@@ -343,11 +343,11 @@ func TestScriptsNoticeMissingRules(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and runs generated programs")
 	}
-	for _, name := range []string{"library", "orders", "clinic", "tickets"} {
+	for _, name := range []string{"library", "orders", "clinic", "tickets", "meetings", "blog"} {
 		service := services[name]
 		facts := Facts{Name: name, Empty: true}
 		whole := Parse(service.task, facts)
-		for _, kind := range []RuleKind{RuleLimit, RuleDue, RuleAccess, RuleStock, RuleStates, RuleProduct, RuleOverlap, RuleOrder, RuleCapacity} {
+		for _, kind := range []RuleKind{RuleLimit, RuleDue, RuleAccess, RuleStock, RuleStates, RuleProduct, RuleOverlap, RuleOrder, RuleCapacity, RuleSpan, RuleOpen} {
 			i := slices.IndexFunc(whole.Rules, func(r Rule) bool { return r.Kind == kind })
 			if i < 0 {
 				continue
