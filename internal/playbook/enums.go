@@ -33,6 +33,27 @@ func (p *reader) requireChoice() {
 	}
 }
 
+// timesOfDay: beside a date, a time is one of a day, and no point in time.
+func (p *reader) timesOfDay() {
+	for i := range p.spec.Entities {
+		e := &p.spec.Entities[i]
+		f, date := e.field("time"), e.field("date")
+		used := slices.ContainsFunc(p.spec.Rules, func(r Rule) bool {
+			return r.Entity == e.Noun && (r.Field == "time" || r.Start == "time" || r.End == "time" || slices.Contains(r.Fields, "time"))
+		})
+		if f == nil || date == nil || f.Type != Timestamp || date.Type != Date || f.Now || f.Target != "" || used {
+			continue
+		}
+		before := f.Describe()
+		f.Type, f.Pattern, f.Form = String, `^([01][0-9]|2[0-3]):[0-5][0-9]$`, "a time such as 19:30"
+		for c := range p.spec.Covered {
+			if covered := &p.spec.Covered[c]; strings.HasPrefix(covered.As, "field time of "+e.Noun+":") {
+				covered.As = strings.Replace(covered.As, before, f.Describe(), 1)
+			}
+		}
+	}
+}
+
 // restoreCase writes the values of enumerations as the task does where it
 // writes them in spelled: EUR and XL. Until here the task was read in lower
 // case.

@@ -253,6 +253,9 @@ func misread(item []lexeme, f Field, name string) bool {
 		return true
 	}
 	open := slices.IndexFunc(item, func(t lexeme) bool { return t.text == "(" })
+	for open > 0 && open+2 < len(item) && determiners[item[open+1].text] {
+		open++ // "assignee (a user)"
+	}
 	return open > 0 && open+2 < len(item) && f.Type != Enum && isWord(item[open+1].text) && !unit[item[open+1].text] && strings.HasSuffix(name, "_"+snake(item[open+1].text))
 }
 

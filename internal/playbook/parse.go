@@ -382,6 +382,7 @@ func (p *reader) finish(facts Facts) {
 	p.mixed()
 	p.cancelled()
 	p.requireChoice()
+	p.timesOfDay()
 	p.restoreCase()
 	for i := range s.Rules {
 		s.Rules[i].ID = fmt.Sprintf("R%d", i+1)
