@@ -159,6 +159,7 @@ POST /bookings {"member_id":"$a","class_id":"$y","booked_at":"2099-01-02T10:00:0
 POST /rooms {"name":"R"} 201 r
 POST /reservations {"room_id":"$r","start_time":"2099-01-01T08:00:00Z","end_time":"2099-01-01T12:00:01Z","organiser_email":"a@example.com"} 422
 POST /reservations {"room_id":"$r","start_time":"2099-01-01T08:00:00Z","end_time":"2099-01-01T12:00:00Z","organiser_email":"a@example.com"} 201
+POST /reservations {"room_id":"$r","start_time":"2099-01-01T15:00:00Z","end_time":"2099-01-01T14:00:00Z","organiser_email":"a@example.com"} 422
 POST /reservations {"room_id":"$r","start_time":"2020-01-01T08:00:00Z","end_time":"2020-01-01T09:00:00Z","organiser_email":"a@example.com"} 422
 POST /reservations {"room_id":"$r","start_time":"2099-01-01T11:00:00Z","end_time":"2099-01-01T13:00:00Z","organiser_email":"a@example.com"} 409`},
 	"users": {task: "Create a secure REST API for user management", script: `
