@@ -83,7 +83,9 @@ type Pool struct {
 
 	mu         sync.RWMutex
 	agents     map[conclave.AgentName]*hosted
-	complained string // what was wrong with the files at the last look
+	complained string                      // what was wrong with the files at the last look
+	extra      map[conclave.Role]int       // agents beyond the distribution, because of the load
+	calm       map[conclave.Role]time.Time // since when a role could do with one less
 }
 
 type hosted struct {
@@ -100,7 +102,7 @@ func New(opts Options) (*Pool, error) {
 	if err := opts.setDefaults(); err != nil {
 		return nil, err
 	}
-	p := &Pool{opts: opts, agents: map[conclave.AgentName]*hosted{}}
+	p := &Pool{opts: opts, agents: map[conclave.AgentName]*hosted{}, extra: map[conclave.Role]int{}, calm: map[conclave.Role]time.Time{}}
 	for name, spec := range p.wanted(opts.Specs) {
 		if err := p.add(spec, name); err != nil {
 			p.Close()
@@ -128,7 +130,7 @@ func (p *Pool) wanted(specs []conclave.AgentSpec) map[conclave.AgentName]conclav
 		if !distributed && !agent.Shipped(spec.Role) {
 			n = 1
 		}
-		for i := range n {
+		for i := range n + p.extra[spec.Role] {
 			all[conclave.AgentName(fmt.Sprintf("%s-%d", spec.Role, i+1))] = spec
 		}
 	}
@@ -229,6 +231,7 @@ func (p *Pool) Run(ctx context.Context, ready func()) error {
 	defer tick.Stop()
 	known := false
 	for {
+		p.scale(time.Now())
 		p.reload(ctx)
 		err := p.register(ctx, p.list(), conclave.AgentLive)
 		switch {
@@ -248,12 +251,12 @@ func (p *Pool) Run(ctx context.Context, ready func()) error {
 	}
 }
 
-// reload makes the agents what the files say by now.
+// reload makes the agents what the files, and the load, say by now.
 func (p *Pool) reload(ctx context.Context) {
-	if p.opts.Reload == nil {
-		return
+	specs, err := p.opts.Specs, error(nil)
+	if p.opts.Reload != nil {
+		specs, err = p.opts.Reload()
 	}
-	specs, err := p.opts.Reload()
 	if err != nil {
 		if text := conclave.Text(err); text != p.complained { // once, not at each heartbeat
 			p.complained = text
@@ -275,7 +278,7 @@ func (p *Pool) reload(ctx context.Context) {
 	}
 	p.mu.Unlock()
 	for _, h := range gone {
-		p.opts.Logger.InfoContext(ctx, "an agent's file went or changed", "agent", h.Name())
+		p.opts.Logger.InfoContext(ctx, "an agent leaves: its file or the load has changed", "agent", h.Name())
 		h.runner.Close() // what was cut off is delivered again
 	}
 	for _, name := range slices.Sorted(maps.Keys(wanted)) {

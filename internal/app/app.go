@@ -95,7 +95,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	}
 	for _, s := range a.config.Services {
 		if s.Port() == 0 {
-			return nil, conclave.Errorf(conclave.ErrInvalid, "no service %q; did you mean %q?", s, nearest(string(s), serviceNames()))
+			return nil, conclave.Errorf(conclave.ErrInvalid, "no service %q; %s", s, conclave.DidYouMean(string(s), serviceNames()))
 		}
 	}
 	if err := os.MkdirAll(a.config.Home, 0o700); err != nil {
@@ -143,7 +143,7 @@ func (a *App) identify() error {
 		}
 	}
 	if a.tokens, err = identity.NewTokens(secret); err != nil {
-		return err
+		return fmt.Errorf("JWT_SECRET or the secret in %s: %w", a.config.Home, err)
 	}
 	a.caller = LocalCaller(a.getenv)
 	return writeToken(a.config.Home, a.tokens, a.caller)
