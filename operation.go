@@ -73,6 +73,13 @@ func Op[S, I, O any](name, route string, p Permission, e Effect, method func(S, 
 // AsTool returns the operation marked as an MCP tool.
 func (o Operation) AsTool() Operation { o.Tool = true; return o }
 
+// Instead returns the operation with another function behind it, which is asked
+// after the permission was checked. Tests of what notices a broken operation use it.
+func (o Operation) Instead(f func(ctx context.Context, service, in any) (any, error)) Operation {
+	o.call = f
+	return o
+}
+
 // Page asks for a part of a list, newest first.
 type Page struct {
 	Limit  int    `json:"limit,omitempty" doc:"How many at the most, 1 to 500; 50 when absent"`

@@ -40,13 +40,14 @@ const Version = "0.1.0"
 
 // App is one process of Conclave.
 type App struct {
-	config Config
-	getenv func(string) string
-	log    *slog.Logger
-	db     *store.DB
-	tokens *identity.Tokens
-	caller conclave.Caller // the local human
-	unlock func() error
+	config  Config
+	getenv  func(string) string
+	log     *slog.Logger
+	between func(conclave.Operation) conclave.Operation
+	db      *store.DB
+	tokens  *identity.Tokens
+	caller  conclave.Caller // the local human
+	unlock  func() error
 
 	listeners map[conclave.Service]net.Listener
 	urls      map[conclave.Service]string
@@ -77,13 +78,16 @@ type Options struct {
 	Config Config
 	Getenv func(string) string
 	Logger *slog.Logger
+	// Between, when it is there, changes each operation before a face shows it:
+	// a test that proves are noticed puts empty ones there.
+	Between func(conclave.Operation) conclave.Operation
 }
 
 // New opens the database, binds the ports and makes the services, without
 // starting them. Close it also when Run was not called. ErrConflict when another
 // process uses the data directory or a port.
 func New(ctx context.Context, o Options) (_ *App, err error) {
-	a := &App{config: o.Config, getenv: o.Getenv, log: o.Logger, local: &a2awire.Local{}, listeners: map[conclave.Service]net.Listener{},
+	a := &App{config: o.Config, getenv: o.Getenv, log: o.Logger, between: o.Between, local: &a2awire.Local{}, listeners: map[conclave.Service]net.Listener{},
 		urls: map[conclave.Service]string{}, pools: map[conclave.Service]*agentpool.Pool{}}
 	defer func() {
 		if err != nil {

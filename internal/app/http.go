@@ -62,6 +62,11 @@ func (a *App) tables() map[conclave.Service]conclave.Table {
 	}
 	tables := map[conclave.Service]conclave.Table{}
 	for _, t := range list {
+		if a.between != nil {
+			for i, op := range t.Operations {
+				t.Operations[i] = a.between(op)
+			}
+		}
 		tables[t.Service] = t
 	}
 	return tables
