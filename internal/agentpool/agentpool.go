@@ -22,6 +22,9 @@ import (
 // Options says whom a pool hosts.
 type Options struct {
 	Service conclave.Service
+	// Replica counts the pools of a service from 0. Each names its agents on from
+	// where the one before it ends, so that every replica adds agents.
+	Replica int
 	Config  Config
 	Specs   []conclave.AgentSpec // the roles that there are; agent.Load gives them
 	Hub     conclave.Hub
@@ -82,7 +85,8 @@ type hosted struct {
 	shown  conclave.Agent
 }
 
-// New makes the agents of the service's roles: role-1, role-2, … ErrInvalid for
+// New makes the agents of the service's roles: role-1, role-2, …, in the next
+// replica from the number on that follows. ErrInvalid for
 // a configuration that can't be.
 func New(opts Options) (*Pool, error) {
 	if err := opts.setDefaults(); err != nil {
@@ -93,8 +97,9 @@ func New(opts Options) (*Pool, error) {
 		if Host(spec.Role) != opts.Service {
 			continue
 		}
-		for i := range opts.Config.Distribution[spec.Role] {
-			name := conclave.AgentName(fmt.Sprintf("%s-%d", spec.Role, i+1))
+		count := opts.Config.Distribution[spec.Role]
+		for i := range count {
+			name := conclave.AgentName(fmt.Sprintf("%s-%d", spec.Role, opts.Replica*count+i+1))
 			if err := p.add(spec, name); err != nil {
 				p.Close()
 				return nil, fmt.Errorf("making agent %s: %w", name, err)

@@ -317,3 +317,32 @@ func TestRoleTakenOutHasNoAgent(t *testing.T) {
 		}
 	})
 }
+
+// Each replica of a host adds agents of its own.
+func TestReplicasNameOtherAgents(t *testing.T) {
+	specs, err := agent.BuiltinRoles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	var names []string
+	for replica := range 3 {
+		p, err := agentpool.New(agentpool.Options{Service: conclave.ServiceReview, Replica: replica, Config: agentpool.Defaults(), Specs: specs, Hub: new(hub.Hub),
+			Key: func(name conclave.AgentName) (*identity.Key, error) { return identity.LoadOrCreate(dir, string(name)) },
+			Brains: func(conclave.AgentSpec, conclave.AgentName) func(context.Context, conclave.Assignment) (agent.Brain, error) {
+				return func(context.Context, conclave.Assignment) (agent.Brain, error) { return brain(nil), nil }
+			}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range p.Agents() {
+			names = append(names, string(a.Name))
+		}
+		p.Close()
+	}
+	slices.Sort(names)
+	want := "code-reviewer-1 code-reviewer-2 code-reviewer-3 code-reviewer-4 code-reviewer-5 code-reviewer-6 performance-reviewer-1 performance-reviewer-2 performance-reviewer-3"
+	if got := strings.Join(names, " "); got != want {
+		t.Errorf("three replicas host %s, want %s", got, want)
+	}
+}
