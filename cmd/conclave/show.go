@@ -124,6 +124,7 @@ func (c *cli) agentsCommand() *cobra.Command {
 			})
 		}}
 	cmd.Flags().StringVar(&role, "role", "", "only agents of this role")
+	cmd.AddCommand(c.registerCommand())
 	return c.jsonFlag(cmd)
 }
 

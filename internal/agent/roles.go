@@ -52,6 +52,36 @@ func BuiltinRoles() ([]conclave.AgentSpec, error) {
 	return specs, err
 }
 
+// Shipped reports whether a role is one that Conclave ships.
+func Shipped(role conclave.Role) bool {
+	_, err := fs.Stat(builtin, "roles/"+string(role)+".md")
+	return err == nil
+}
+
+// Named returns the Markdown of an agent that has a shipped role and a name of
+// its own. ErrInvalid when the role is not shipped, or the name can't be one.
+func Named(role conclave.Role, name string) ([]byte, error) {
+	if !Shipped(role) {
+		specs, err := BuiltinRoles()
+		if err != nil {
+			return nil, err
+		}
+		var known []string
+		for _, s := range specs {
+			known = append(known, s.Name)
+		}
+		return nil, conclave.Errorf(conclave.ErrInvalid, "no role %q; did you mean %q? There are %s, and a file of your own makes another", role, nearest(string(role), known), strings.Join(known, ", "))
+	}
+	if !roleName.MatchString(name) || Shipped(conclave.Role(name)) {
+		return nil, conclave.Errorf(conclave.ErrInvalid, "agent name %q: want a lower-case letter, then letters, digits and hyphens, at most 40, and not the name of a shipped role", name)
+	}
+	text, err := fs.ReadFile(builtin, "roles/"+string(role)+".md")
+	if err != nil {
+		return nil, fmt.Errorf("reading the role %s: %w", role, err)
+	}
+	return []byte(strings.Replace(string(text), "name: "+string(role)+"\n", "name: "+name+"\nrole: "+string(role)+"\n", 1)), nil
+}
+
 // Load returns the built-in roles and those of the sources, by name. Of two
 // files with one name the later source wins; a built-in role is replaced only
 // when the source may. A folder that does not exist holds nothing. ErrInvalid

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,6 +34,7 @@ type house struct {
 	store *hub.Memory
 	local *a2awire.Local
 	pools []*agentpool.Pool
+	files atomic.Pointer[[]conclave.AgentSpec] // what the pools find when they look again
 }
 
 // start runs a hub and the pools of the services until the test ends.
@@ -48,6 +50,7 @@ func start(t *testing.T, config agentpool.Config, think brain, services ...concl
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.files.Store(&specs)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, len(services)+2)
 	run := func(f func(context.Context, func()) error) {
@@ -65,7 +68,8 @@ func start(t *testing.T, config agentpool.Config, think brain, services ...concl
 	for _, s := range services {
 		p, err := agentpool.New(agentpool.Options{
 			Service: s, Config: config, Specs: specs, Hub: h.hub,
-			Key: func(name conclave.AgentName) (*identity.Key, error) { return identity.LoadOrCreate(dir, string(name)) },
+			Reload: func() ([]conclave.AgentSpec, error) { return *h.files.Load(), nil },
+			Key:    func(name conclave.AgentName) (*identity.Key, error) { return identity.LoadOrCreate(dir, string(name)) },
 			Brains: func(conclave.AgentSpec, conclave.AgentName) func(context.Context, conclave.Assignment) (agent.Brain, error) {
 				return func(context.Context, conclave.Assignment) (agent.Brain, error) { return think, nil }
 			},
@@ -324,6 +328,7 @@ func TestReplicasNameOtherAgents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	specs = append(specs, conclave.AgentSpec{Name: "pedant", Role: conclave.RoleCodeReviewer, Description: "Knows better", Prompt: "Complain"})
 	dir := t.TempDir()
 	var names []string
 	for replica := range 3 {
@@ -341,8 +346,44 @@ func TestReplicasNameOtherAgents(t *testing.T) {
 		p.Close()
 	}
 	slices.Sort(names)
-	want := "code-reviewer-1 code-reviewer-2 code-reviewer-3 code-reviewer-4 code-reviewer-5 code-reviewer-6 performance-reviewer-1 performance-reviewer-2 performance-reviewer-3"
+	want := "code-reviewer-1 code-reviewer-2 code-reviewer-3 code-reviewer-4 code-reviewer-5 code-reviewer-6 pedant performance-reviewer-1 performance-reviewer-2 performance-reviewer-3"
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("three replicas host %s, want %s", got, want)
 	}
+}
+
+func TestAgentsComeAndGoWithTheirFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, agentpool.Defaults(), func(_ context.Context, r agent.Request) (agent.Reply, error) {
+			return agent.Reply{Text: string(r.Name) + ": " + r.Agent.Prompt}, nil
+		}, conclave.ServicePool)
+		before := *h.files.Load()
+		files := func(more ...conclave.AgentSpec) {
+			all := append(slices.Clone(before), more...)
+			h.files.Store(&all)
+			time.Sleep(6 * time.Second) // of fake time: a heartbeat
+			synctest.Wait()
+		}
+		own := conclave.AgentSpec{Name: "backend-specialist", Role: conclave.RoleDeveloper, Description: "Knows the backend", Prompt: "first"}
+		poet := conclave.AgentSpec{Name: "poet", Role: "poet", Description: "Writes verse", Prompt: "rhyme"}
+		files(own, poet)
+		for to, want := range map[string]string{"agents/backend-specialist": "backend-specialist: first", "roles/poet": "poet-1: rhyme"} {
+			if task := h.ask(t, conclave.SendMessage{To: to, Text: "Who?"}); task.Text != want {
+				t.Errorf("%s answers %q (%s), want %q", to, task.Text, task.Error, want)
+			}
+		}
+		own.Prompt = "second"
+		files(own)
+		if task := h.ask(t, conclave.SendMessage{To: "agents/backend-specialist", Text: "Who?"}); task.Text != "backend-specialist: second" {
+			t.Errorf("a changed file is not taken: %q", task.Text)
+		}
+		if task := h.ask(t, conclave.SendMessage{To: "agents/developer-1", Text: "Who?"}); !strings.HasPrefix(task.Text, "developer-1: ") {
+			t.Errorf("the other agents are disturbed: %q %s", task.Text, task.Error)
+		}
+		files()
+		agents, err := h.hub.Agents(human(t.Context()), conclave.ListAgents{Live: true})
+		if err != nil || len(agents) != 7 {
+			t.Errorf("without the files %d agents are live, want 7: %v", len(agents), err)
+		}
+	})
 }

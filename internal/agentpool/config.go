@@ -11,7 +11,7 @@ import (
 // agent_pool. It is the same file for every service that hosts agents; each
 // hosts the roles that are its own.
 type Config struct {
-	Size         int                   `yaml:"size" json:"size"`                 // the most agents there may be
+	Size         int                   `yaml:"size" json:"size"`                 // the most agents that the distribution may ask for; an agent with a file of its own comes on top
 	Distribution map[conclave.Role]int `yaml:"distribution" json:"distribution"` // agents by role; a role that is not here has none
 }
 

@@ -371,7 +371,7 @@ func (a *App) makeHub() (conclave.Hub, error) {
 }
 
 func (a *App) makePools(ctx context.Context) error {
-	sources := []agent.Source{}
+	sources := agent.RepositorySources(".") // of the folder that it was started in
 	if a.config.Files != "" {
 		sources = append(sources, agent.Source{Dir: filepath.Join(a.config.Files, "agents"), Replace: true})
 	}
@@ -383,6 +383,7 @@ func (a *App) makePools(ctx context.Context) error {
 	for _, w := range warnings {
 		a.log.Warn(w)
 	}
+	files := &roleFiles{sources: sources, specs: specs}
 	keys := filepath.Join(a.config.Home, "keys")
 	for _, s := range []conclave.Service{conclave.ServicePool, conclave.ServiceExperts, conclave.ServiceReview, conclave.ServiceQA, conclave.ServiceSecurity} {
 		if !a.here(s) {
@@ -398,7 +399,7 @@ func (a *App) makePools(ctx context.Context) error {
 		}
 		a.closers = append(a.closers, replica.Release)
 		a.services = append(a.services, lifecycle.Service{Name: string(s) + "'s replica number", Run: replica.Hold})
-		pool, err := agentpool.New(agentpool.Options{Service: s, Replica: replica.Number, Config: a.config.Pool, Specs: specs, Hub: a.hub, URL: url, Logger: a.log,
+		pool, err := agentpool.New(agentpool.Options{Service: s, Replica: replica.Number, Config: a.config.Pool, Specs: specs, Reload: files.load, Hub: a.hub, URL: url, Logger: a.log,
 			Key: func(name conclave.AgentName) (*identity.Key, error) {
 				return identity.LoadOrCreate(keys, "agent-"+string(name))
 			},
