@@ -27,9 +27,9 @@ import (
 // Options says whom a pool hosts.
 type Options struct {
 	Service conclave.Service
-	// Replica counts the pools of a service from 0. Each numbers its agents on from
-	// where the one before it ends, so that every replica adds agents; those with
-	// a name of their own are the first one's.
+	// Replica counts the pools of a service from 0. Each adds agents, numbered on
+	// from the most that the ones before it may have; those with a name of their own
+	// are the first one's.
 	Replica int
 	Config  Config
 	Specs   []conclave.AgentSpec // the roles that there are; agent.Load gives them
@@ -87,7 +87,9 @@ type Pool struct {
 
 	mu         sync.RWMutex
 	agents     map[conclave.AgentName]*hosted
-	complained string // what was wrong with the files at the last look
+	complained string                      // what was wrong with the files at the last look
+	extra      map[conclave.Role]int       // agents beyond the distribution, because of the load
+	calm       map[conclave.Role]time.Time // since when a role could do with one less
 }
 
 type hosted struct {
@@ -104,7 +106,7 @@ func New(opts Options) (*Pool, error) {
 	if err := opts.setDefaults(); err != nil {
 		return nil, err
 	}
-	p := &Pool{opts: opts, agents: map[conclave.AgentName]*hosted{}}
+	p := &Pool{opts: opts, agents: map[conclave.AgentName]*hosted{}, extra: map[conclave.Role]int{}, calm: map[conclave.Role]time.Time{}}
 	for name, spec := range p.wanted(opts.Specs) {
 		if err := p.add(spec, name); err != nil {
 			p.Close()
@@ -115,8 +117,8 @@ func New(opts Options) (*Pool, error) {
 }
 
 // wanted names the agents that this service is to have. A role has as many as
-// the distribution says, called ROLE-1, ROLE-2, … on the first replica; a role of the user's own that
-// the distribution does not name has one. A file whose name is not its role's is
+// the distribution says, called ROLE-1, ROLE-2, … on the first replica; a role of
+// the user's own that the distribution does not name has one. A file whose name is not its role's is
 // one more agent of that role, under its own name.
 func (p *Pool) wanted(specs []conclave.AgentSpec) map[conclave.AgentName]conclave.AgentSpec {
 	all := map[conclave.AgentName]conclave.AgentSpec{}
@@ -134,11 +136,16 @@ func (p *Pool) wanted(specs []conclave.AgentSpec) map[conclave.AgentName]conclav
 		if !distributed && !agent.Shipped(spec.Role) {
 			n = 1
 		}
-		for i := range n {
-			all[conclave.AgentName(fmt.Sprintf("%s-%d", spec.Role, p.opts.Replica*n+i+1))] = spec
+		for i := range n + p.extra[spec.Role] {
+			all[p.numbered(spec.Role, i+1)] = spec
 		}
 	}
 	return all
+}
+
+// numbered is the name of this replica's agent of a role.
+func (p *Pool) numbered(role conclave.Role, n int) conclave.AgentName {
+	return conclave.AgentName(fmt.Sprintf("%s-%d", role, p.opts.Replica*p.opts.Config.Size+n))
 }
 
 func (p *Pool) add(spec conclave.AgentSpec, name conclave.AgentName) error {
@@ -235,6 +242,7 @@ func (p *Pool) Run(ctx context.Context, ready func()) error {
 	defer tick.Stop()
 	known := false
 	for {
+		p.scale(time.Now())
 		p.reload(ctx)
 		err := p.register(ctx, p.list(), conclave.AgentLive)
 		switch {
@@ -254,12 +262,12 @@ func (p *Pool) Run(ctx context.Context, ready func()) error {
 	}
 }
 
-// reload makes the agents what the files say by now.
+// reload makes the agents what the files, and the load, say by now.
 func (p *Pool) reload(ctx context.Context) {
-	if p.opts.Reload == nil {
-		return
+	specs, err := p.opts.Specs, error(nil)
+	if p.opts.Reload != nil {
+		specs, err = p.opts.Reload()
 	}
-	specs, err := p.opts.Reload()
 	if err != nil {
 		if text := conclave.Text(err); text != p.complained { // once, not at each heartbeat
 			p.complained = text
@@ -281,7 +289,7 @@ func (p *Pool) reload(ctx context.Context) {
 	}
 	p.mu.Unlock()
 	for _, h := range gone {
-		p.opts.Logger.InfoContext(ctx, "an agent's file went or changed", "agent", h.Name())
+		p.opts.Logger.InfoContext(ctx, "an agent leaves: its file or the load has changed", "agent", h.Name())
 		h.runner.Close() // what was cut off is delivered again
 	}
 	for _, name := range slices.Sorted(maps.Keys(wanted)) {

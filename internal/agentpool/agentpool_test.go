@@ -346,7 +346,7 @@ func TestReplicasNameOtherAgents(t *testing.T) {
 		p.Close()
 	}
 	slices.Sort(names)
-	want := "code-reviewer-1 code-reviewer-2 code-reviewer-3 code-reviewer-4 code-reviewer-5 code-reviewer-6 pedant performance-reviewer-1 performance-reviewer-2 performance-reviewer-3"
+	want := "code-reviewer-1 code-reviewer-17 code-reviewer-18 code-reviewer-2 code-reviewer-33 code-reviewer-34 pedant performance-reviewer-1 performance-reviewer-17 performance-reviewer-33"
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("three replicas host %s, want %s", got, want)
 	}
@@ -384,6 +384,66 @@ func TestAgentsComeAndGoWithTheirFiles(t *testing.T) {
 		agents, err := h.hub.Agents(human(t.Context()), conclave.ListAgents{Live: true})
 		if err != nil || len(agents) != 7 {
 			t.Errorf("without the files %d agents are live, want 7: %v", len(agents), err)
+		}
+	})
+}
+
+func TestSized(t *testing.T) {
+	for size, want := range map[int]string{
+		8:  "map[architect:1 code-reviewer:1 developer:1 domain-expert:1 performance-reviewer:1 planner:1 qa:1 security:1]",
+		14: "map[architect:2 code-reviewer:2 developer:4 domain-expert:1 performance-reviewer:1 planner:1 qa:2 security:1]",
+		50: "map[architect:7 code-reviewer:7 developer:14 domain-expert:4 performance-reviewer:4 planner:4 qa:7 security:3]",
+	} {
+		c, err := agentpool.Defaults().Sized(size)
+		if got := fmt.Sprint(c.Distribution); err != nil || c.Size != size || got != want {
+			t.Errorf("%d agents: %s, %v, want %s", size, got, err, want)
+		}
+	}
+	for size, says := range map[int]string{7: "too few for 8 roles", 0: "want 1 to", 5000: "want 1 to"} {
+		if _, err := agentpool.Defaults().Sized(size); !errors.Is(err, conclave.ErrInvalid) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%d agents: %v, want invalid with %q", size, err, says)
+		}
+	}
+}
+
+func TestBusyRoleGetsAgentsAndGivesThemBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		config := agentpool.Defaults()
+		config.Size = 28 // twice the distribution: the pool's 7 may become 14
+		release := make(chan struct{})
+		h := start(t, config, func(ctx context.Context, _ agent.Request) (agent.Reply, error) {
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+			return agent.Reply{Text: "done"}, ctx.Err()
+		}, conclave.ServicePool)
+		ctx := human(t.Context())
+		live := func() (n int) {
+			t.Helper()
+			agents, err := h.hub.Agents(ctx, conclave.ListAgents{Live: true, Role: conclave.RoleDeveloper})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(agents)
+		}
+		for range 200 {
+			if _, err := h.hub.Send(ctx, conclave.SendMessage{To: "roles/developer", Text: "Build."}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute)
+		if n := live(); n != 4+7 {
+			t.Errorf("under load there are %d developers, want the four and the room of seven", n)
+		}
+		close(release)
+		time.Sleep(20 * time.Minute)
+		if n := live(); n != 4 {
+			t.Errorf("an idle while later there are %d developers, want four", n)
+		}
+		tasks, err := h.hub.Messages(ctx, conclave.ListMessages{Limit: 1000})
+		if err != nil || len(tasks) != 400 {
+			t.Errorf("%d messages, %v; want 200 questions and 200 answers", len(tasks), err)
 		}
 	})
 }

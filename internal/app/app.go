@@ -132,7 +132,7 @@ func ParseService(name string) (conclave.Service, error) {
 	if s := conclave.Service(name); s.Port() != 0 {
 		return s, nil
 	}
-	return "", conclave.Errorf(conclave.ErrInvalid, "no service %q; did you mean %q?", name, nearest(name, serviceNames()))
+	return "", conclave.Errorf(conclave.ErrInvalid, "no service %q; %s", name, conclave.DidYouMean(name, serviceNames()))
 }
 
 func serviceNames() []string {
@@ -153,7 +153,7 @@ func (a *App) identify() error {
 		}
 	}
 	if a.tokens, err = identity.NewTokens(secret); err != nil {
-		return err
+		return fmt.Errorf("JWT_SECRET or the secret in %s: %w", a.config.Home, err)
 	}
 	a.caller = LocalCaller(a.getenv)
 	return writeToken(a.config.Home, a.tokens, a.caller)
@@ -272,7 +272,7 @@ func bind[T any](a *App, s conclave.Service, here func() (T, error), there T) (T
 // bind makes the services in the order of their dependencies.
 func (a *App) bind(ctx context.Context) error {
 	var err error
-	a.remote = restwire.Dial(restwire.DialOptions{Resolve: a.resolve, Token: a.tokenFor})
+	a.remote = restwire.Dial(restwire.DialOptions{Resolve: a.resolve, Token: a.tokenFor, Patience: patience})
 	a.events = a.db.Events()
 	if a.box, err = sandbox.New(sandbox.Options{Logger: a.log, Switch: a.config.Sandbox}); err != nil {
 		return err
