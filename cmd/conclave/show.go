@@ -200,16 +200,13 @@ type serviceStatus struct {
 
 func (c *cli) statusCommand() *cobra.Command {
 	var config bool
-	cmd := &cobra.Command{Use: "status", Short: "List services with address and health", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+	cmd := &cobra.Command{Use: "status [SERVICE...]", Short: "List services with address and health",
+		Long: "List services with address and health: those of the data directory, or those named at their documented ports on this machine, as a container's health check wants it. The exit code is 1 when one is not ready.",
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if config {
 				return c.showConfig()
 			}
-			home, err := app.Home(c.getenv)
-			if err != nil {
-				return err
-			}
-			urls, err := app.ReadAddresses(home)
+			urls, err := c.statusAddresses(args)
 			if err != nil {
 				return err
 			}
@@ -238,6 +235,32 @@ func (c *cli) statusCommand() *cobra.Command {
 		}}
 	cmd.Flags().BoolVar(&config, "config", false, "show the settings that differ from the defaults, and where they came from")
 	return c.jsonFlag(cmd)
+}
+
+// statusAddresses is where the named services should answer on this machine, and
+// without names where those of the data directory said that they do.
+func (c *cli) statusAddresses(names []string) (map[conclave.Service]string, error) {
+	if len(names) == 0 {
+		home, err := app.Home(c.getenv)
+		if err != nil {
+			return nil, err
+		}
+		return app.ReadAddresses(home)
+	}
+	config, err := c.config()
+	if err != nil {
+		return nil, err
+	}
+	config.AutoPorts = false
+	urls := map[conclave.Service]string{}
+	for _, name := range names {
+		s, err := app.ParseService(name)
+		if err != nil {
+			return nil, err
+		}
+		urls[s] = config.LocalURL(s)
+	}
+	return urls, nil
 }
 
 func probe(ctx context.Context, s conclave.Service, url string) serviceStatus {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -98,8 +99,8 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 		a.config.Services = conclave.AllServices()
 	}
 	for _, s := range a.config.Services {
-		if s.Port() == 0 {
-			return nil, conclave.Errorf(conclave.ErrInvalid, "no service %q; %s", s, conclave.DidYouMean(string(s), serviceNames()))
+		if _, err := ParseService(string(s)); err != nil {
+			return nil, err
 		}
 	}
 	if err := os.MkdirAll(a.config.Home, 0o700); err != nil {
@@ -127,6 +128,15 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 		return nil, err
 	}
 	return a, a.serve()
+}
+
+// ParseService returns the service of a name. ErrInvalid names the nearest one
+// when there is none.
+func ParseService(name string) (conclave.Service, error) {
+	if s := conclave.Service(name); s.Port() != 0 {
+		return s, nil
+	}
+	return "", conclave.Errorf(conclave.ErrInvalid, "no service %q; %s", name, conclave.DidYouMean(name, serviceNames()))
 }
 
 func serviceNames() []string {
@@ -200,28 +210,53 @@ func (a *App) owner() string {
 // fails without having touched anything.
 func (a *App) listen() error {
 	for _, s := range a.config.Services {
-		port := s.Port()
-		if s == conclave.ServiceGateway {
-			port = a.config.GatewayPort
-		}
-		if a.config.AutoPorts {
-			port = 0
-		}
+		port := a.config.Port(s)
 		l, err := net.Listen("tcp", net.JoinHostPort(a.config.Listen, strconv.Itoa(port)))
 		if err != nil {
 			return conclave.Errorf(conclave.ErrConflict, "%s can't listen on port %d: %w. Is Conclave running already (conclave status)? CONCLAVE_PORTS=auto takes free ports", s, port, err)
 		}
 		a.listeners[s] = l
 		addr := l.Addr().(*net.TCPAddr)
-		host := addr.IP.String()
-		if addr.IP.IsUnspecified() {
+		host := a.config.Advertise
+		switch {
+		case host != "":
+		case addr.IP.IsUnspecified():
 			if host, err = os.Hostname(); err != nil {
 				host = "127.0.0.1"
 			}
+		default:
+			host = addr.IP.String()
 		}
 		a.urls[s] = "http://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
 	}
 	return nil
+}
+
+// hosts are the Host names that this process serves: what it was told to, where
+// others find it, and, when it listens beyond loopback, its own addresses, which
+// probes and collectors call.
+func (a *App) hosts() ([]string, error) {
+	hosts := slices.Clone(a.config.Hosts)
+	for s, l := range a.listeners {
+		u, err := url.Parse(a.urls[s])
+		if err != nil {
+			return nil, conclave.Errorf(conclave.ErrInvalid, "address of %s: %w", s, err)
+		}
+		hosts = append(hosts, u.Hostname())
+		if !l.Addr().(*net.TCPAddr).IP.IsUnspecified() {
+			continue
+		}
+		own, err := net.InterfaceAddrs()
+		if err != nil {
+			return nil, conclave.Errorf(conclave.ErrUnavailable, "list this machine's addresses: %w", err)
+		}
+		for _, addr := range own {
+			if n, ok := addr.(*net.IPNet); ok {
+				hosts = append(hosts, n.IP.String())
+			}
+		}
+	}
+	return hosts, nil
 }
 
 // bind makes a contract's value: the service itself when it runs here, else a
@@ -362,7 +397,13 @@ func (a *App) makePools(ctx context.Context) error {
 		if !a.here(conclave.ServiceHub) {
 			url = a.urls[s]
 		}
-		pool, err := agentpool.New(agentpool.Options{Service: s, Config: a.config.Pool, Specs: specs, Reload: files.load, Hub: a.hub, URL: url, Logger: a.log,
+		replica, err := a.db.TakeReplica(ctx, string(s))
+		if err != nil {
+			return err
+		}
+		a.closers = append(a.closers, replica.Release)
+		a.services = append(a.services, lifecycle.Service{Name: string(s) + "'s replica number", Run: replica.Hold})
+		pool, err := agentpool.New(agentpool.Options{Service: s, Replica: replica.Number, Config: a.config.Pool, Specs: specs, Reload: files.load, Hub: a.hub, URL: url, Logger: a.log,
 			Key: func(name conclave.AgentName) (*identity.Key, error) {
 				return identity.LoadOrCreate(keys, "agent-"+string(name))
 			},

@@ -93,6 +93,10 @@ func (a *App) allTables() []conclave.Table {
 func (a *App) serve() error {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	hosts, err := a.hosts()
+	if err != nil {
+		return err
+	}
 	exposed := promhttp.HandlerFor(metrics, promhttp.HandlerOpts{})
 	for _, s := range a.config.Services {
 		mux := http.NewServeMux()
@@ -105,7 +109,7 @@ func (a *App) serve() error {
 			return fmt.Errorf("make the faces of %s: %w", s, err)
 		}
 		a.servers = append(a.servers, &http.Server{
-			Handler:           identity.GuardLocal(a.config.Hosts...)(mux),
+			Handler:           identity.GuardLocal(hosts...)(mux),
 			ReadHeaderTimeout: 10 * time.Second,
 			IdleTimeout:       2 * time.Minute,
 		})
