@@ -141,6 +141,21 @@ DELETE /products/$q 204
 DELETE /tags/$odd 204
 DELETE /product-tags/$link 204
 DELETE /tags/$new 204`},
+	"devices": {task: "An API for devices and readings. A device has a macAddress (unique, MAC address), a firmwareVersion, a deviceState (inUse, inRepair, retired) and lastSeen (timestamp, optional). A reading has a deviceId, measuredAt (timestamp), createdAt and roomTemperature between -40 and 85.", script: `
+POST /devices {"macAddress":"00:1B:44:11:3A:B7","firmwareVersion":"1","lastSeen":"2030-01-01T10:00:00Z"} 201 d
+= lastSeen 2030-01-01T10:00:00Z
+= deviceState inUse
+POST /devices {"macAddress":"00:1B:44:11:3A:B8","firmwareVersion":"1","last_seen":"2030-01-01T10:00:00Z"} 400
+POST /devices {"macAddress":"00:1B:44:11:3A:B7","firmwareVersion":"1"} 409
+PATCH /devices/$d {"deviceState":"in_use"} 422
+PATCH /devices/$d {"deviceState":"inRepair"} 200
+GET /devices?lastSeen=2030-01-01T10:00:00Z 200
+# 1
+POST /readings {"deviceId":"$d","measuredAt":"2030-01-01T10:00:00Z","roomTemperature":85} 201
+POST /readings {"deviceId":"$d","measuredAt":"2030-01-01T10:00:00Z","roomTemperature":86} 422
+GET /readings?sort=-createdAt 200
+# 1
+GET /readings?sort=-created_at 400`},
 	"gym": {task: "Create an API for a gym: members, classes, and bookings. Each class has a name and a capacity. A booking is rejected when the class is full. Members can cancel a booking. A member may book at most 2 classes per day.", script: `
 POST /members {"name":"A"} 201 a
 POST /members {"name":"B"} 201 b
