@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"go/format"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -318,6 +319,7 @@ func TestGeneratedServices(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and runs generated programs")
 	}
+	examined := examples()
 	for name, service := range services {
 		t.Run(name, func(t *testing.T) {
 			facts := Facts{Name: name, Empty: true}
@@ -340,16 +342,59 @@ func TestGeneratedServices(t *testing.T) {
 					}
 				}
 				write(t, dir, files)
-				if strings.HasSuffix(step.Key, "domain") || step.Key == "storage" {
+				if examined[name] && (strings.HasSuffix(step.Key, "domain") || step.Key == "storage") {
 					golang(t, dir, "build", "./...") // the tree builds after each step
 				}
 			}
-			golang(t, dir, "vet", "./...")
-			golang(t, dir, "test", "./...")
+			if examined[name] {
+				golang(t, dir, "vet", "./...")
+				golang(t, dir, "test", "-vet=off", "./...")
+			}
 			if err := runScript(t, dir, spec.Name, service.script); err != nil {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// examples are services that together have every kind of rule, action, account
+// and store that any of them has: the tests that they come with are run, which
+// costs several times what their scripts do.
+func examples() map[string]bool {
+	has := map[string][]string{}
+	for name, service := range services {
+		spec := Parse(service.task, Facts{Name: name, Empty: true})
+		has[name] = []string{fmt.Sprintf("%v", service.choose), fmt.Sprintf("account %t, memory %t", spec.Auth != nil, spec.Features.Memory), fmt.Sprintf("camelCase %t", len(spec.Spelling) > 0)}
+		for _, r := range spec.Rules {
+			has[name] = append(has[name], string(r.Kind))
+		}
+	}
+	names := slices.Sorted(maps.Keys(has))
+	chosen, seen := map[string]bool{}, map[string]bool{}
+	for {
+		best, most := "", 0
+		for _, name := range names {
+			unseen := map[string]bool{}
+			for _, h := range has[name] {
+				unseen[h] = !seen[h]
+			}
+			n := 0
+			for _, is := range unseen {
+				if is {
+					n++
+				}
+			}
+			if n > most {
+				best, most = name, n
+			}
+		}
+		if best == "" {
+			return chosen
+		}
+		chosen[best] = true
+		for _, h := range has[best] {
+			seen[h] = true
+		}
 	}
 }
 
@@ -418,7 +463,7 @@ var errNotRunning = errors.New("the program does not run")
 func runScript(t *testing.T, dir, name, script string) (err error) {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "service")
-	golang(t, dir, "build", "-o", binary, "./cmd/"+name)
+	golang(t, dir, "build", "-ldflags=-s -w", "-o", binary, "./cmd/"+name)
 	cmd := exec.CommandContext(t.Context(), binary)
 	cmd.Env = []string{"ADDR=127.0.0.1:0", "DATA_DIR=" + t.TempDir(), "ADMIN_EMAIL=admin@example.com", "ADMIN_PASSWORD=an admin's passphrase"}
 	stderr, err := cmd.StderrPipe()
