@@ -21,6 +21,9 @@ func (p *reader) respell() {
 	s := p.spec
 	written := map[string][]string{}
 	for _, t := range tokenize(p.task) {
+		if t.start > 0 && p.task[t.start-1] == '{' {
+			continue // "/tags/{tagId}" names a place in a path
+		}
 		written[t.text] = append(written[t.text], p.task[t.start:t.end])
 	}
 	own := map[string]bool{"created_at": true, "updated_at": true}
