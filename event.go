@@ -40,7 +40,6 @@ const (
 	EventAgentLost        EventKind = "agent.lost"
 	EventModelCalled      EventKind = "model.called"
 	EventCallRefused      EventKind = "call.refused"
-	EventTokenMinted      EventKind = "token.minted"
 )
 
 // Event is one row of the record: written in the transaction of the change that

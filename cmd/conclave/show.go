@@ -84,7 +84,7 @@ func (c *cli) pageLink(ctx context.Context, s *session) error {
 		return err
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := s.http.Do(req)
 	if err != nil {
 		return conclave.Errorf(conclave.ErrUnavailable, "ask the monitor for a link: %w", err)
 	}
@@ -200,10 +200,14 @@ func (c *cli) statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			client, err := c.http()
+			if err != nil {
+				return err
+			}
 			list := []serviceStatus{}
 			for _, s := range conclave.AllServices() {
 				if url, ok := urls[s]; ok {
-					st := probe(cmd.Context(), s, url)
+					st := probe(cmd.Context(), client, s, url)
 					if st.Health != "ready" {
 						c.exit = exitFailed
 					}
@@ -227,7 +231,7 @@ func (c *cli) statusCommand() *cobra.Command {
 	return c.jsonFlag(cmd)
 }
 
-func probe(ctx context.Context, s conclave.Service, url string) serviceStatus {
+func probe(ctx context.Context, client *http.Client, s conclave.Service, url string) serviceStatus {
 	st := serviceStatus{Service: s, Address: url, Health: "no answer"}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -235,8 +239,9 @@ func probe(ctx context.Context, s conclave.Service, url string) serviceStatus {
 	if err != nil {
 		return st
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
+		st.Reason = strings.TrimPrefix(distrust(err), " ")
 		return st
 	}
 	defer resp.Body.Close()
@@ -301,6 +306,9 @@ func (c *cli) doctorCommand() *cobra.Command {
 			for _, line := range app.Brains(ctx, config, c.getenv) {
 				add(line[0], line[1])
 			}
+			for _, line := range app.SecurityFindings(config, c.getenv) {
+				add(line[0], line[1])
+			}
 			add("data", config.Home)
 			add("database", redacted(config.Database))
 			return table(c.stdout, rows, "")
@@ -316,22 +324,6 @@ func redacted(url string) string {
 	}
 	name, _, _ := strings.Cut(user, ":")
 	return before + "://" + name + "@" + host
-}
-
-func (c *cli) tokenCommand() *cobra.Command {
-	return &cobra.Command{Use: "token", Short: "Print the local token", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			home, err := app.Home(c.getenv)
-			if err != nil {
-				return err
-			}
-			token, err := app.ReadToken(home)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(c.stdout, token)
-			return err
-		}}
 }
 
 func (c *cli) mcpCommand() *cobra.Command {

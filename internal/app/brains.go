@@ -129,7 +129,7 @@ func (a *App) modelBrain(ctx context.Context, in conclave.Assignment, name concl
 	if err != nil {
 		return nil, err
 	}
-	options := llm.Options{BaseURL: base, Key: token, Idle: a.clientIdle(), Logger: a.log}
+	options := llm.Options{BaseURL: base, Key: token, Idle: a.clientIdle(), Transport: a.transport, Logger: a.log}
 	var client agent.Completer
 	if route.Wire == modelrouter.WireOpenAI {
 		options.BaseURL += "/v1"

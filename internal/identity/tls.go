@@ -132,6 +132,12 @@ func (t *TLS) Check(host string) error {
 	return conclave.Errorf(conclave.ErrInvalid, "certificate %s can't be used at %s: %w", t.files.Cert, host, err)
 }
 
+// Describe tells whose certificate it is and until when.
+func (t *TLS) Describe() string {
+	cert, _ := t.current()
+	return fmt.Sprintf("certificate %s of %q, signed by %q, until %s", t.files.Cert, cert.Leaf.Subject.CommonName, cert.Leaf.Issuer.CommonName, cert.Leaf.NotAfter.Format(time.DateOnly))
+}
+
 // Server returns the settings of a server that shows the certificate.
 func (t *TLS) Server() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
