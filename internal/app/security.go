@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -232,7 +233,13 @@ func SecurityFindings(c Config, getenv func(string) string) [][2]string {
 	case !t.Serves():
 		add("TLS", "off: services speak plain HTTP, on loopback unless CONCLAVE_LISTEN says otherwise")
 	default:
-		if err := t.Check(c.Listen); err != nil {
+		host := c.Listen
+		if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() { // services are found by the host's name then
+			if name, err := os.Hostname(); err == nil {
+				host = name
+			}
+		}
+		if err := t.Check(host); err != nil {
 			add("TLS", err.Error())
 		} else {
 			add("TLS", t.Describe())
