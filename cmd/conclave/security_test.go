@@ -28,6 +28,7 @@ import (
 	"conclave"
 	"conclave/internal/app"
 	"conclave/internal/identity"
+	"conclave/internal/llmtest"
 )
 
 func operations() []conclave.Operation {
@@ -611,6 +612,97 @@ func TestNoSecretIsShown(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
+}
+
+// What one agent asks another, with a scripted model: the database holds it in
+// clear when encryption is off, and nowhere when it is on, whereas whoever
+// watches still sees that they spoke.
+func TestEncryptedMessages(t *testing.T) {
+	const question, answer = "the planted question 4711", "the planted answer 0815"
+	for _, setting := range []string{"off", "on", "planner"} {
+		t.Run(setting, func(t *testing.T) {
+			model := llmtest.New(t, func(c llmtest.Call) llmtest.Answer {
+				switch last := c.Last(); {
+				case len(last.Results) > 0 && strings.Contains(last.Results[0].Text, answer):
+					return llmtest.Say("I was told.")
+				case strings.Contains(string(c.Raw), question):
+					return llmtest.Say(answer)
+				case len(last.Results) > 0:
+					return llmtest.Say("Nobody answered: " + last.Results[0].Text)
+				}
+				return llmtest.Use("ask_agent", map[string]string{"to": "roles/architect", "question": question})
+			})
+			i := newInstallation(t)
+			i.env["CONCLAVE_BRAIN"], i.env["CONCLAVE_ENCRYPT"] = "model", setting
+			i.env["ANTHROPIC_API_KEY"], i.env["ANTHROPIC_BASE_URL"] = "scripted", model.URL
+			s := i.serve()
+			client, err := i.client()
+			if err != nil {
+				t.Fatal(err)
+			}
+			task, err := client.Hub().Send(t.Context(), conclave.SendMessage{To: "agents/planner-1", Text: "Find out."})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if task, err = client.Hub().Task(t.Context(), conclave.GetTask{ID: task.ID, Wait: 60_000}); err != nil || task.Text != "I was told." {
+				t.Fatalf("got %+v, %v", task, err)
+			}
+			said, err := client.Hub().Messages(t.Context(), conclave.ListMessages{Conversation: task.Conversation})
+			if err != nil || len(said) != 4 {
+				t.Fatalf("the conversation is %+v, %v", said, err)
+			}
+			for _, m := range said[1:3] {
+				if (m.Text == "(encrypted)") != (setting != "off") {
+					t.Errorf("%s said to %s: %q", m.From, m.To, m.Text)
+				}
+			}
+			s.stop(t)
+			for _, text := range []string{question, answer} {
+				if where := find(t, filepath.Join(i.home, "conclave.db"), text); (len(where) == 0) != (setting != "off") {
+					t.Errorf("%q is in %v", text, where)
+				}
+			}
+		})
+	}
+}
+
+// find returns the tables of a database in which a text occurs.
+func find(t *testing.T, path, text string) []string {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	names := func(query string, args ...any) []string {
+		rows, err := db.Query(query, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		var list []string
+		for rows.Next() {
+			var s string
+			if err := rows.Scan(&s); err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, s)
+		}
+		return list
+	}
+	var where []string
+	tables := names(`SELECT name FROM sqlite_master WHERE type = 'table'`)
+	if len(tables) < 10 {
+		t.Fatalf("the database has only %v", tables)
+	}
+	for _, table := range tables {
+		for _, column := range names(`SELECT name FROM pragma_table_info(?)`, table) {
+			if hits := names(fmt.Sprintf(`SELECT count(*) FROM "%s" WHERE instr(CAST("%s" AS TEXT), ?) > 0`, table, column), text); hits[0] != "0" {
+				where = append(where, table+"."+column)
+			}
+		}
+	}
+	return where
 }
 
 // descendants are the processes below a process.

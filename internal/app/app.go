@@ -369,6 +369,10 @@ func (a *App) makePools(ctx context.Context) error {
 			Key: func(name conclave.AgentName) (*identity.Key, error) {
 				return identity.LoadOrCreate(keys, "agent-"+string(name))
 			},
+			Secret: func(name conclave.AgentName) (*identity.SecretKey, error) {
+				return identity.LoadOrCreateSecret(keys, "agent-"+string(name))
+			},
+			Encrypt:   a.config.Security.Encrypt,
 			Brains:    a.brains,
 			Clean:     a.cleanWorktree,
 			BrainName: func(spec conclave.AgentSpec) string { return a.brainName(ctx, spec) },

@@ -87,6 +87,9 @@ func (h *Hub) card(ctx context.Context, address string) (a2awire.Card, error) {
 			continue
 		}
 		card.Description = a.Description
+		if agent != "" {
+			card.EncryptionKey = a.EncryptionKey
+		}
 		for _, s := range a.Skills {
 			card.Skills = append(card.Skills, a2awire.AssignmentSkill(conclave.AssignmentKind(s)))
 		}
