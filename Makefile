@@ -7,7 +7,7 @@ export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
 .PHONY: help build web web-if-node agent-demo agent-simulate-collaboration workflow-collaborative workflow-multi-review workflow-consensus-planning \
-	agent-list monitoring-conversations quick-start-a2a quick-test-a2a stop test test-race check fmt-check vet lint docs-check bench
+	agent-list monitoring-conversations quick-start-a2a quick-test-a2a stop test test-race check fmt-check vet lint docs-check bench security-scan update-deps setup
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-34s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,20 @@ lint:
 	@$(GO) tool staticcheck ./...
 
 check: fmt-check vet lint build test test-race agent-demo ## What CI runs
+
+security-scan: build ## Look for vulnerable dependencies, insecure code and secrets in this repository
+	@$(BIN) security-scan .
+
+update-deps: ## Take newer versions of Go and npm dependencies, then build and vet
+	@$(GO) get -u=patch -t ./... && $(GO) mod tidy && $(GO) build -buildvcs=false ./... && $(GO) vet ./...
+	@if command -v npm >/dev/null; then cd web && npm update --no-audit --no-fund --loglevel=error; else echo "npm is not installed: the page's dependencies stay"; fi
+	@git --no-pager diff --stat -- go.mod go.sum web/package.json web/package-lock.json
+
+setup: ## Fetch what building needs, and tell what is missing on this machine
+	@$(GO) mod download
+	@if command -v npm >/dev/null; then cd web && npm ci --no-audit --no-fund --loglevel=error; fi
+	@$(MAKE) --no-print-directory build
+	@$(BIN) doctor
 
 bench: build ## Measure, and print the machine's figures beside the limits
 	@scripts/bench.sh

@@ -83,7 +83,7 @@ func (c *cli) command() *cobra.Command {
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(c.serveCommand(), c.runCommand(), c.planCommand(), c.reviewCommand(), c.decideCommand(), c.runsCommand(), c.approveCommand(), c.cancelCommand(),
-		c.watchCommand(), c.agentsCommand(), c.worktreesCommand(), c.routeCommand(), c.statusCommand(), c.doctorCommand(), c.tokenCommand(), c.auditCommand(), c.mcpCommand())
+		c.watchCommand(), c.agentsCommand(), c.worktreesCommand(), c.routeCommand(), c.statusCommand(), c.doctorCommand(), c.tokenCommand(), c.auditCommand(), c.scanCommand(), c.mcpCommand())
 	return root
 }
 
