@@ -60,7 +60,11 @@ func Tokens(c Config, getenv func(string) string) (*identity.Tokens, error) {
 			return nil, err
 		}
 	}
-	return identity.NewTokens(secret)
+	tokens, err := identity.NewTokens(secret)
+	if err != nil {
+		return nil, fmt.Errorf("JWT_SECRET or the secret in %s: %w", c.Home, err)
+	}
+	return tokens, nil
 }
 
 // AuditKey returns the key with which the installation seals its record.
