@@ -147,6 +147,16 @@ func TestRolesAndOperations(t *testing.T) {
 			}
 		}
 	}
+	// The other faces record their refusals as well.
+	message := `{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"hello"}]}}}`
+	if _, body := request(t, http.DefaultClient, http.MethodPost, gateway+"/a2a/agents/planner-1", bearers["viewer"], message); !strings.Contains(body, "-31403") {
+		t.Errorf("a viewer speaks over A2A: %s", body)
+	}
+	refusals["viewer agents/planner-1"]++
+	tool := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"message_send","arguments":{"to":"roles/planner","text":"hello"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"test","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}}}`
+	if _, body := request(t, http.DefaultClient, http.MethodPost, gateway+"/mcp", bearers["none"], tool); strings.Contains(body, `"task-`) {
+		t.Errorf("who has no role speaks over MCP: %s", body)
+	}
 	if len(refusals) < len(operations()) {
 		t.Fatalf("only %d refusals", len(refusals))
 	}
