@@ -25,6 +25,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
 	"conclave"
 	"conclave/internal/app"
 	"conclave/internal/identity"
@@ -153,10 +155,20 @@ func TestRolesAndOperations(t *testing.T) {
 		t.Errorf("a viewer speaks over A2A: %s", body)
 	}
 	refusals["viewer agents/planner-1"]++
-	tool := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"message_send","arguments":{"to":"roles/planner","text":"hello"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"test","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}}}`
-	if _, body := request(t, http.DefaultClient, http.MethodPost, gateway+"/mcp", bearers["none"], tool); strings.Contains(body, `"task-`) {
-		t.Errorf("who has no role speaks over MCP: %s", body)
+	mute, err := i.tokens().Mint(conclave.Caller{Tenant: conclave.DefaultTenant, Human: "mute"}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
 	}
+	tools, err := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, nil).Connect(t.Context(), &mcp.StreamableClientTransport{
+		Endpoint: gateway + "/mcp", HTTPClient: &http.Client{Transport: bearer(mute)}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tools.Close()
+	if result, err := tools.CallTool(t.Context(), &mcp.CallToolParams{Name: "message_send", Arguments: map[string]any{"to": "roles/planner", "text": "hello"}}); err != nil || !result.IsError {
+		t.Errorf("who has no role speaks over MCP: %+v, %v", result, err)
+	}
+	refusals["mute message_send"]++
 	if len(refusals) < len(operations()) {
 		t.Fatalf("only %d refusals", len(refusals))
 	}
@@ -168,6 +180,15 @@ func TestRolesAndOperations(t *testing.T) {
 	if len(refusals) > 0 {
 		t.Errorf("not in the record: %v", refusals)
 	}
+}
+
+// bearer sends a token with each request.
+type bearer string
+
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+string(b))
+	return http.DefaultTransport.RoundTrip(r)
 }
 
 // forgeries are tokens that nobody may get in with.
