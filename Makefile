@@ -64,6 +64,9 @@ quick-test-a2a: build ## Check every running service, an exchange between agents
 stop: ## Stop the services that quick-start-a2a started
 	@scripts/stop.sh
 
+prove: build ## Call everything through each of its faces, and check what it did by another path
+	@$(BIN) prove
+
 ##@ Operate
 dev: build ## Start the development environment: in containers where there is Docker, else here in the background
 	@scripts/stack.sh dev
@@ -128,8 +131,8 @@ lint:
 
 check: fmt-check vet lint build test test-race agent-demo ## What CI runs
 
-security-scan: build ## Look for vulnerable dependencies, insecure code and secrets in this repository
-	@$(BIN) security-scan .
+security-scan: build ## [DIR=.]: look for vulnerable dependencies, insecure code and secrets
+	@$(BIN) security-scan "$${DIR:-.}"
 
 update-deps: ## Take newer versions of Go and npm dependencies, then build and vet
 	@$(GO) get -u=patch -t ./... && $(GO) mod tidy && $(GO) build -buildvcs=false ./... && $(GO) vet ./...
