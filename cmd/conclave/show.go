@@ -84,7 +84,7 @@ func (c *cli) pageLink(ctx context.Context, s *session) error {
 		return err
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := s.http.Do(req)
 	if err != nil {
 		return conclave.Errorf(conclave.ErrUnavailable, "ask the monitor for a link: %w", err)
 	}
@@ -210,10 +210,14 @@ func (c *cli) statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			client, err := c.http()
+			if err != nil {
+				return err
+			}
 			list := []serviceStatus{}
 			for _, s := range conclave.AllServices() {
 				if url, ok := urls[s]; ok {
-					st := probe(cmd.Context(), s, url)
+					st := probe(cmd.Context(), client, s, url)
 					if st.Health != "ready" {
 						c.exit = exitFailed
 					}
@@ -263,7 +267,7 @@ func (c *cli) statusAddresses(names []string) (map[conclave.Service]string, erro
 	return urls, nil
 }
 
-func probe(ctx context.Context, s conclave.Service, url string) serviceStatus {
+func probe(ctx context.Context, client *http.Client, s conclave.Service, url string) serviceStatus {
 	st := serviceStatus{Service: s, Address: url, Health: "no answer"}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -271,8 +275,9 @@ func probe(ctx context.Context, s conclave.Service, url string) serviceStatus {
 	if err != nil {
 		return st
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
+		st.Reason = strings.TrimPrefix(distrust(err), " ")
 		return st
 	}
 	defer resp.Body.Close()
@@ -337,6 +342,9 @@ func (c *cli) doctorCommand() *cobra.Command {
 			for _, line := range app.Brains(ctx, config, c.getenv) {
 				add(line[0], line[1])
 			}
+			for _, line := range app.SecurityFindings(config, c.getenv) {
+				add(line[0], line[1])
+			}
 			add("data", config.Home)
 			add("database", redacted(config.Database))
 			if c.asJSON {
@@ -359,22 +367,6 @@ func redacted(url string) string {
 	}
 	name, _, _ := strings.Cut(user, ":")
 	return before + "://" + name + "@" + host
-}
-
-func (c *cli) tokenCommand() *cobra.Command {
-	return &cobra.Command{Use: "token", Short: "Print the local token", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			home, err := app.Home(c.getenv)
-			if err != nil {
-				return err
-			}
-			token, err := app.ReadToken(home)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(c.stdout, token)
-			return err
-		}}
 }
 
 func (c *cli) mcpCommand() *cobra.Command {

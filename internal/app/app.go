@@ -34,6 +34,8 @@ import (
 	"conclave/internal/store"
 	"conclave/internal/workflow"
 	"conclave/internal/worktree"
+
+	"golang.org/x/time/rate"
 )
 
 // Version is what this program calls itself on its wires.
@@ -47,8 +49,13 @@ type App struct {
 	between func(conclave.Operation) conclave.Operation
 	db      *store.DB
 	tokens  *identity.Tokens
+	tls     *identity.TLS
+	audit   conclave.Audit
 	caller  conclave.Caller // the local human
 	unlock  func() error
+
+	transport *http.Transport // to other services
+	refusals  *rate.Limiter   // of refused tokens that are recorded
 
 	listeners map[conclave.Service]net.Listener
 	urls      map[conclave.Service]string
@@ -147,22 +154,6 @@ func serviceNames() []string {
 	return names
 }
 
-// identify reads or makes the secret and the local human's token.
-func (a *App) identify() error {
-	secret := []byte(a.getenv("JWT_SECRET"))
-	var err error
-	if len(secret) == 0 {
-		if secret, err = identity.LoadSecret(a.config.Home); err != nil {
-			return err
-		}
-	}
-	if a.tokens, err = identity.NewTokens(secret); err != nil {
-		return fmt.Errorf("JWT_SECRET or the secret in %s: %w", a.config.Home, err)
-	}
-	a.caller = LocalCaller(a.getenv)
-	return writeToken(a.config.Home, a.tokens, a.caller)
-}
-
 // LocalCaller is the person at this machine.
 func LocalCaller(getenv func(string) string) conclave.Caller {
 	name := getenv("USER")
@@ -227,7 +218,14 @@ func (a *App) listen() error {
 		default:
 			host = addr.IP.String()
 		}
-		a.urls[s] = "http://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
+		scheme := "http://"
+		if a.tls.Serves() {
+			scheme = "https://"
+		}
+		a.urls[s] = scheme + net.JoinHostPort(host, strconv.Itoa(addr.Port))
+	}
+	if a.tls.Serves() {
+		return TLSProblem(a.tls, a.urls)
 	}
 	return nil
 }
@@ -276,8 +274,12 @@ func bind[T any](a *App, s conclave.Service, here func() (T, error), there T) (T
 // bind makes the services in the order of their dependencies.
 func (a *App) bind(ctx context.Context) error {
 	var err error
-	a.remote = restwire.Dial(restwire.DialOptions{Resolve: a.resolve, Token: a.tokenFor, Patience: patience})
+	a.local.Remote = a.transport
+	a.remote = restwire.Dial(restwire.DialOptions{Resolve: a.resolve, Token: a.tokenFor, Patience: patience, HTTP: &http.Client{Transport: a.transport}})
 	a.events = a.db.Events()
+	if err := a.makeAudit(); err != nil {
+		return err
+	}
 	if a.box, err = sandbox.New(sandbox.Options{Logger: a.log, Switch: a.config.Sandbox}); err != nil {
 		return err
 	}
@@ -353,7 +355,13 @@ func (a *App) makeRouter() (conclave.Models, error) {
 		return nil, err
 	}
 	a.router, err = modelrouter.New(modelrouter.Options{Upstreams: upstreams, Rules: a.config.Routing, Store: a.db.ModelCalls(), Idle: a.config.ModelIdle, Logger: a.log,
-		Authenticate: func(_ context.Context, token string) (conclave.Caller, error) { return a.tokens.Verify(token) }})
+		Authenticate: func(ctx context.Context, token string) (conclave.Caller, error) {
+			c, err := a.tokens.Verify(token)
+			if err != nil && token != "" {
+				a.recordForged(ctx, string(conclave.ServiceModels), err)
+			}
+			return c, err
+		}})
 	return a.router, err
 }
 
@@ -407,6 +415,10 @@ func (a *App) makePools(ctx context.Context) error {
 			Key: func(name conclave.AgentName) (*identity.Key, error) {
 				return identity.LoadOrCreate(keys, "agent-"+string(name))
 			},
+			Secret: func(name conclave.AgentName) (*identity.SecretKey, error) {
+				return identity.LoadOrCreateSecret(keys, "agent-"+string(name))
+			},
+			Encrypt:   a.config.Security.Encrypt,
 			Brains:    a.brains,
 			Clean:     a.cleanWorktree,
 			BrainName: func(spec conclave.AgentSpec) string { return a.brainName(ctx, spec) },

@@ -15,6 +15,7 @@ import (
 
 	"conclave"
 	"conclave/internal/agentpool"
+	"conclave/internal/gateway"
 	"conclave/internal/modelrouter"
 	"conclave/internal/strictyaml"
 	"conclave/internal/workflow"
@@ -38,6 +39,7 @@ type Config struct {
 	Pool        agentpool.Config
 	Rules       workflow.Config
 	Routing     *modelrouter.Rules
+	Security    Security
 	Sources     map[string]string // where each setting that is not the default came from
 }
 
@@ -46,7 +48,8 @@ type Config struct {
 func settings() []string {
 	return []string{"CONCLAVE_HOME", "CONCLAVE_CONFIG", "CONCLAVE_DATABASE_URL", "DATABASE_URL", "CONCLAVE_LISTEN", "CONCLAVE_ADVERTISE", "CONCLAVE_PORTS",
 		"CONCLAVE_HOSTS", "CONCLAVE_BRAIN", "CONCLAVE_SANDBOX", "CONCLAVE_MODEL", "CONCLAVE_MODEL_IDLE", "CONCLAVE_LOG", "CONCLAVE_TOKEN", "CONCLAVE_URL", "CONCLAVE_CLAUDE",
-		"GATEWAY_PORT", "AGENT_POOL_SIZE", "MAX_CONCURRENT_COLLABORATIONS", "VERIFICATION_CONSENSUS_THRESHOLD", "JWT_SECRET"}
+		"CONCLAVE_TLS_CERT", "CONCLAVE_TLS_KEY", "CONCLAVE_TLS_CA", "CONCLAVE_JWT_KEY", "CONCLAVE_JWT_PUBLIC_KEYS",
+		"CONCLAVE_RATE_CALLER", "CONCLAVE_RATE_ADDRESS", "CONCLAVE_ENCRYPT", "GATEWAY_PORT", "AGENT_POOL_SIZE", "MAX_CONCURRENT_COLLABORATIONS", "VERIFICATION_CONSENSUS_THRESHOLD", "JWT_SECRET"}
 }
 
 // Home is the data directory that the environment names.
@@ -67,7 +70,7 @@ func Home(getenv func(string) string) (string, error) {
 // Load reads the configuration: defaults, then files, then the environment.
 // ErrInvalid names what is wrong, where, and what would be right.
 func Load(getenv func(string) string, environ []string) (Config, error) {
-	c := Config{Listen: "127.0.0.1", GatewayPort: conclave.ServiceGateway.Port(), Brain: "auto", Pool: agentpool.Defaults(), Rules: workflow.Defaults(), Sources: map[string]string{}}
+	c := Config{Listen: "127.0.0.1", GatewayPort: conclave.ServiceGateway.Port(), Brain: "auto", Pool: agentpool.Defaults(), Rules: workflow.Defaults(), Security: securityDefaults(), Sources: map[string]string{}}
 	if err := knownVariables(environ); err != nil {
 		return c, err
 	}
@@ -87,7 +90,10 @@ func Load(getenv func(string) string, environ []string) (Config, error) {
 	if err := c.readFiles(); err != nil {
 		return c, err
 	}
-	return c, c.readEnvironment(getenv)
+	if err := c.readEnvironment(getenv); err != nil {
+		return c, err
+	}
+	return c, c.Security.validate(getenv)
 }
 
 // knownVariables refuses a CONCLAVE_ variable that nothing reads.
@@ -229,7 +235,21 @@ func (c *Config) readEnvironment(getenv func(string) string) error {
 		}
 	}
 	database := func(v string) error { c.Database = v; return nil }
+	text := func(into *string) func(string) error {
+		return func(v string) error { *into = v; return nil }
+	}
+	rate := func(into *gateway.Rate) func(string) error {
+		return func(v string) (err error) { *into, err = gateway.ParseRate(v); return err }
+	}
 	return errors.Join(
+		set("CONCLAVE_TLS_CERT", "tls.cert", text(&c.Security.TLS.Cert)),
+		set("CONCLAVE_TLS_KEY", "tls.key", text(&c.Security.TLS.Key)),
+		set("CONCLAVE_TLS_CA", "tls.ca", text(&c.Security.TLS.CA)),
+		set("CONCLAVE_JWT_KEY", "jwt.key", text(&c.Security.TokenKey)),
+		set("CONCLAVE_JWT_PUBLIC_KEYS", "jwt.public_keys", func(v string) error { c.Security.PublicKeys = strings.Split(v, ","); return nil }),
+		set("CONCLAVE_RATE_CALLER", "rate.caller", rate(&c.Security.RateCaller)),
+		set("CONCLAVE_RATE_ADDRESS", "rate.address", rate(&c.Security.RateAddress)),
+		set("CONCLAVE_ENCRYPT", "encrypt", func(v string) (err error) { c.Security.Encrypt, err = agentpool.ParseEncryption(v); return err }),
 		set("DATABASE_URL", "database", database),
 		set("CONCLAVE_DATABASE_URL", "database", database),
 		set("CONCLAVE_LISTEN", "listen", func(v string) error {
