@@ -254,6 +254,18 @@ func (s motionStore) Wait(ctx context.Context, id conclave.MotionID, d time.Dura
 	})
 }
 
+func (s motionStore) WaitBallots(ctx context.Context, id conclave.MotionID, known int, d time.Duration) (int, error) {
+	n := known
+	err := s.db.wait(ctx, string(id), d, func() (bool, error) {
+		err := s.db.View(ctx, func(tx *Tx) error {
+			_, err := tx.scan([]any{&n}, `SELECT count(*) FROM ballots WHERE motion = $1`, string(id))
+			return err
+		})
+		return n != known, err
+	})
+	return n, err
+}
+
 func (s motionStore) List(ctx context.Context, in conclave.ListMotions) ([]conclave.MotionStatus, error) {
 	limit, err := pageLimit(in.Page)
 	if err != nil {
