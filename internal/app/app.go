@@ -60,6 +60,7 @@ type App struct {
 	hub       conclave.Hub
 	hubHTTP   http.Handler
 	council   conclave.Council
+	trust     conclave.Trust
 	plans     conclave.Plans
 	worktrees conclave.Worktrees
 	workflows conclave.Workflows
@@ -255,6 +256,7 @@ func (a *App) bind(ctx context.Context) error {
 	if err := a.makePools(ctx); err != nil {
 		return err
 	}
+	a.trust = a.remote.Trust() // unless makeCouncil makes it
 	if a.council, err = bind(a, conclave.ServiceCouncil, a.makeCouncil, a.remote.Council()); err != nil {
 		return err
 	}
@@ -384,7 +386,8 @@ func (a *App) makeCouncil() (conclave.Council, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := council.New(council.Options{Store: a.db.Motions(), Hub: a.hub, Key: key, Logger: a.log})
+	c := council.New(council.Options{Store: a.db.Motions(), Outcomes: a.db.Outcomes(), Hub: a.hub, Key: key, Logger: a.log})
+	a.trust = c
 	a.db.Handle(store.WorkMotion, 256, c.HandleMotion)
 	return c, nil
 }
@@ -397,7 +400,7 @@ func (a *App) makeWorktrees() (conclave.Worktrees, error) {
 }
 
 func (a *App) makeWorkflows() (conclave.Workflows, error) {
-	s, err := workflow.New(workflow.Options{Store: a.db.Runs(), Plans: a.plans, Worktrees: a.worktrees, Council: a.council, Hub: a.hub, Models: a.models,
+	s, err := workflow.New(workflow.Options{Store: a.db.Runs(), Plans: a.plans, Worktrees: a.worktrees, Council: a.council, Trust: a.trust, Hub: a.hub, Models: a.models,
 		Meter: a.meter, Config: a.config.Rules, Reports: filepath.Join(a.config.Home, "runs"), Brain: a.chooseBrain, Logger: a.log})
 	if err != nil {
 		return nil, err

@@ -57,7 +57,10 @@ func (a *App) tables() map[conclave.Service]conclave.Table {
 		{Service: conclave.ServiceWorktree, Operations: conclave.WorktreeOperations(), Impl: a.worktrees},
 		{Service: conclave.ServiceWorkflow, Operations: conclave.WorkflowOperations(), Impl: a.workflows},
 		{Service: conclave.ServiceHub, Operations: conclave.HubOperations(), Impl: a.hub},
-		{Service: conclave.ServiceCouncil, Operations: conclave.CouncilOperations(), Impl: a.council},
+		{Service: conclave.ServiceCouncil, Operations: append(conclave.CouncilOperations(), conclave.TrustOperations()...), Impl: struct {
+			conclave.Council
+			conclave.Trust
+		}{a.council, a.trust}},
 		{Service: conclave.ServiceMonitor, Operations: conclave.EventOperations(), Impl: a.events},
 	}
 	tables := map[conclave.Service]conclave.Table{}
@@ -69,7 +72,7 @@ func (a *App) tables() map[conclave.Service]conclave.Table {
 
 // Tables are all operations, answered by a client.
 func Tables(c *restwire.Client) []conclave.Table {
-	a := &App{models: c.Models(), plans: c.Plans(), worktrees: c.Worktrees(), workflows: c.Workflows(), hub: c.Hub(), council: c.Council(), events: c.Events()}
+	a := &App{models: c.Models(), plans: c.Plans(), worktrees: c.Worktrees(), workflows: c.Workflows(), hub: c.Hub(), council: c.Council(), trust: c.Trust(), events: c.Events()}
 	return a.allTables()
 }
 

@@ -43,13 +43,14 @@ type Store interface {
 
 // Options say what a Service works with.
 type Options struct {
-	Store  Store
-	Hub    conclave.Hub
-	Key    *identity.Key // signs decisions
-	Logger *slog.Logger  // nil discards
+	Store    Store
+	Outcomes OutcomeStore
+	Hub      conclave.Hub
+	Key      *identity.Key // signs decisions
+	Logger   *slog.Logger  // nil discards
 }
 
-// Service implements conclave.Council.
+// Service implements conclave.Council and conclave.Trust.
 type Service struct {
 	o   Options
 	log *slog.Logger
@@ -90,6 +91,13 @@ func (s *Service) Convene(ctx context.Context, in conclave.ConveneMotion) (concl
 	}
 	if m.Authors == nil {
 		m.Authors = []conclave.AgentName{}
+	}
+	m.Weights = nil
+	if m.Rule.Weighted {
+		var err error
+		if m.Weights, err = s.weights(ctx, m); err != nil {
+			return m, err
+		}
 	}
 	return s.o.Store.Open(ctx, in, m)
 }

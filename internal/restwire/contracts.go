@@ -15,6 +15,9 @@ func (c *Client) Hub() conclave.Hub { return hub{c} }
 // Council returns the collaboration-orchestrator service.
 func (c *Client) Council() conclave.Council { return council{c} }
 
+// Trust returns what the collaboration-orchestrator service knows of agents' outcomes.
+func (c *Client) Trust() conclave.Trust { return trust{c} }
+
 // Worktrees returns the git-worktree service.
 func (c *Client) Worktrees() conclave.Worktrees { return worktrees{c} }
 
@@ -95,6 +98,16 @@ func (k council) Resolve(ctx context.Context, in conclave.ResolveMotion) (concla
 
 func (k council) List(ctx context.Context, in conclave.ListMotions) ([]conclave.MotionStatus, error) {
 	return call[[]conclave.MotionStatus](ctx, k.c, "decision_list", in)
+}
+
+type trust struct{ c *Client }
+
+func (k trust) Report(ctx context.Context, in conclave.ReportOutcomes) (conclave.OutcomesReported, error) {
+	return call[conclave.OutcomesReported](ctx, k.c, "outcome_report", in)
+}
+
+func (k trust) Scores(ctx context.Context, in conclave.ListTrust) ([]conclave.TrustScore, error) {
+	return call[[]conclave.TrustScore](ctx, k.c, "trust_list", in)
 }
 
 type worktrees struct{ c *Client }

@@ -21,7 +21,7 @@ func (s motionStore) Open(ctx context.Context, in conclave.ConveneMotion, m conc
 	// Whoever convenes it again after a crash has measured the same subject
 	// again, with other durations; it is the same motion.
 	asked := in
-	asked.Motion.Material = nil
+	asked.Motion.Material, asked.Motion.Brain = nil, "" // and another model may be the one that answers
 	return once(ctx, s.db, "decide", in.Key, asked, func(tx *Tx) (conclave.Motion, error) {
 		now, err := tx.Now()
 		if err != nil {

@@ -38,6 +38,15 @@ func deliver(ctx context.Context, w *work) (Transition, error) {
 	case w.Run.Head != "":
 		reason = "branch " + w.Run.Branch + " is ready to merge"
 	}
+	if status == conclave.RunDone && w.Run.Head != "" {
+		approval, err := output[decisionOut](w, in.Vote)
+		if err != nil {
+			return Transition{}, err
+		}
+		if err := w.learnVotes(ctx, "learn", approval.Motion, true, "the branch that it led to is ready to merge"); err != nil {
+			return Transition{}, err
+		}
+	}
 	usage, err := w.s.o.Models.Usage(ctx, conclave.GetUsage{Run: w.Run.ID})
 	if err != nil {
 		return Transition{}, fmt.Errorf("add up the cost: %w", err)
@@ -130,7 +139,7 @@ func audit(ctx context.Context, w *work) (Transition, error) {
 		Subject:  conclave.Subject{Kind: "tree", ID: f.Commit, Hash: "git:" + f.Tree},
 		Voters:   []string{"roles/code-reviewer", "roles/security", "roles/qa", "roles/architect"},
 		Senior:   "roles/architect",
-		Rule:     conclave.Rule{Name: "threshold", Threshold: w.s.o.Config.Threshold, Quorum: 2},
+		Rule:     conclave.Rule{Name: "threshold", Threshold: w.s.o.Config.Threshold, Quorum: 2, Weighted: true},
 		Material: material, Deadline: w.deadline(),
 	})
 	if err != nil {

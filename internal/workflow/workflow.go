@@ -79,6 +79,7 @@ type Options struct {
 	Plans     conclave.Plans
 	Worktrees conclave.Worktrees
 	Council   conclave.Council
+	Trust     conclave.Trust
 	Hub       conclave.Hub
 	Models    conclave.Models
 	Meter     Meter

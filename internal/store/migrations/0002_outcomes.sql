@@ -1,0 +1,15 @@
+-- What became of agents' acts: confirmed or refuted by something else than an
+-- opinion. Each act counts once.
+CREATE TABLE outcomes (
+  tenant TEXT NOT NULL,
+  agent TEXT NOT NULL,
+  category TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  brain TEXT NOT NULL,
+  confirmed BIGINT NOT NULL,
+  run TEXT NOT NULL,
+  at BIGINT NOT NULL,
+  doc TEXT NOT NULL,
+  PRIMARY KEY (tenant, agent, category, subject)
+);
+CREATE INDEX outcomes_at ON outcomes (tenant, at);
