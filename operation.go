@@ -29,6 +29,7 @@ type Operation struct {
 
 	In, Out reflect.Type
 	call    func(ctx context.Context, service, in any) (any, error)
+	around  func(ctx context.Context, call func(context.Context) (any, error)) (any, error)
 }
 
 // Method returns the HTTP method of the route.
@@ -41,6 +42,10 @@ func (o Operation) Path() string { _, p, _ := strings.Cut(o.Route, " "); return 
 // the caller's permission first, so no face can forget to: ErrDenied when the
 // caller lacks it, ErrInternal when service or in has another type.
 func (o Operation) Call(ctx context.Context, service, in any) (any, error) {
+	if around := o.around; around != nil {
+		o.around = nil
+		return around(ctx, func(ctx context.Context) (any, error) { return o.Call(ctx, service, in) })
+	}
 	if c := CallerFrom(ctx); !c.May(o.Permission) {
 		return nil, Errorf(ErrDenied, "%s needs the permission %q, which %q does not have", o.Name, o.Permission, c.Name())
 	}
@@ -68,6 +73,13 @@ func Op[S, I, O any](name, route string, p Permission, e Effect, method func(S, 
 			return method(s, ctx, i)
 		},
 	}
+}
+
+// Around returns the operation with every call of it, refused ones too, made by
+// f, which is given the call.
+func (o Operation) Around(f func(ctx context.Context, call func(context.Context) (any, error)) (any, error)) Operation {
+	o.around = f
+	return o
 }
 
 // AsTool returns the operation marked as an MCP tool.

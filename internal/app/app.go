@@ -25,12 +25,14 @@ import (
 	"conclave/internal/evidence"
 	"conclave/internal/hub"
 	"conclave/internal/identity"
+	"conclave/internal/insight"
 	"conclave/internal/lifecycle"
 	"conclave/internal/modelrouter"
 	"conclave/internal/plan"
 	"conclave/internal/restwire"
 	"conclave/internal/sandbox"
 	"conclave/internal/store"
+	"conclave/internal/telemetry"
 	"conclave/internal/workflow"
 	"conclave/internal/worktree"
 )
@@ -61,6 +63,10 @@ type App struct {
 	hubHTTP   http.Handler
 	council   conclave.Council
 	trust     conclave.Trust
+	insights  conclave.Insights
+	collector *insight.Collector
+	sandboxed *telemetry.Sandbox
+	tracing   *telemetry.Tracing
 	plans     conclave.Plans
 	worktrees conclave.Worktrees
 	workflows conclave.Workflows
@@ -124,6 +130,14 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 		return nil, err
 	}
 	return a, a.serve()
+}
+
+func serviceList(services []conclave.Service) string {
+	names := make([]string, len(services))
+	for i, s := range services {
+		names[i] = string(s)
+	}
+	return strings.Join(names, " ")
 }
 
 func serviceNames() []string {
@@ -238,9 +252,13 @@ func bind[T any](a *App, s conclave.Service, here func() (T, error), there T) (T
 // bind makes the services in the order of their dependencies.
 func (a *App) bind(ctx context.Context) error {
 	var err error
-	a.remote = restwire.Dial(restwire.DialOptions{Resolve: a.resolve, Token: a.tokenFor})
+	if a.tracing, err = telemetry.NewTracing(ctx, a.getenv, serviceList(a.config.Services), Version); err != nil {
+		return err
+	}
+	a.remote = restwire.Dial(restwire.DialOptions{Resolve: a.resolve, Token: a.tokenFor, Around: a.tracing.Transport})
 	a.events = a.db.Events()
-	if a.box, err = sandbox.New(sandbox.Options{Logger: a.log, Switch: a.config.Sandbox}); err != nil {
+	a.sandboxed = telemetry.NewSandbox()
+	if a.box, err = sandbox.New(sandbox.Options{Logger: a.log, Switch: a.config.Sandbox, Watch: a.watchSandbox}); err != nil {
 		return err
 	}
 	if a.meter, err = evidence.New(evidence.Options{Sandbox: a.box, CacheDir: filepath.Join(a.config.Home, "cache"), VulnDB: a.getenv("GOVULNDB"),
@@ -266,8 +284,27 @@ func (a *App) bind(ctx context.Context) error {
 	if a.worktrees, err = bind(a, conclave.ServiceWorktree, a.makeWorktrees, a.remote.Worktrees()); err != nil {
 		return err
 	}
-	a.workflows, err = bind(a, conclave.ServiceWorkflow, a.makeWorkflows, a.remote.Workflows())
+	if a.workflows, err = bind(a, conclave.ServiceWorkflow, a.makeWorkflows, a.remote.Workflows()); err != nil {
+		return err
+	}
+	// Like events, figures are read from the database wherever they are asked for:
+	// they are there while other services are not.
+	trust := council.New(council.Options{Outcomes: a.db.Outcomes()})
+	if a.insights, err = insight.New(insight.Options{Store: a.db.Insights(), Trust: trust}); err != nil {
+		return err
+	}
+	a.collector, err = insight.NewCollector(insight.CollectorOptions{Insights: a.insights, Trust: trust, Events: a.db.Insights()})
 	return err
+}
+
+// watchSandbox counts and traces what is run in the sandbox.
+func (a *App) watchSandbox(ctx context.Context, program string) func(sandbox.Result, error) {
+	start := time.Now()
+	_, end := telemetry.Span(ctx, "sandbox "+program)
+	return func(r sandbox.Result, err error) {
+		end(err)
+		a.sandboxed.Ran(program, r.ExitCode, err, time.Since(start))
+	}
 }
 
 // fileOnly passes on a module proxy that can be reached inside the sandbox.
@@ -321,7 +358,7 @@ func (a *App) makeRouter() (conclave.Models, error) {
 }
 
 func (a *App) makeHub() (conclave.Hub, error) {
-	h, err := hub.New(hub.Options{Store: a.db.Hub(), Transport: a.local, URL: a.urls[conclave.ServiceHub], Instance: a.owner(), Logger: a.log,
+	h, err := hub.New(hub.Options{Store: a.db.Hub(), Transport: a.tracing.Transport(a.local), URL: a.urls[conclave.ServiceHub], Instance: a.owner(), Logger: a.log,
 		Token: func(ctx context.Context, _ conclave.Agent) (string, error) {
 			c := conclave.CallerFrom(ctx)
 			return a.tokens.Mint(conclave.ServiceCaller(conclave.ServiceHub, conclave.DefaultTenant, c.Human), 5*time.Minute)
@@ -371,7 +408,7 @@ func (a *App) makePools(ctx context.Context) error {
 			return err
 		}
 		a.pools[s] = pool
-		a.local.Serve(string(s), a.authenticated(pool))
+		a.local.Serve(string(s), a.tracing.Handler(a.authenticated(pool)))
 		a.services = append(a.services, lifecycle.Service{Name: string(s), Run: pool.Run})
 	}
 	return nil
@@ -456,6 +493,12 @@ func (a *App) Close() error {
 	}
 	if a.remote != nil {
 		a.remote.Close()
+	}
+	// Whoever collects spans may be gone; that must not hold the end up.
+	last, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	if err := a.tracing.Close(last); err != nil {
+		a.log.Warn("tracing", "error", err)
 	}
 	if a.db != nil {
 		errs = append(errs, a.db.Close())

@@ -13,6 +13,9 @@ import (
 	"conclave"
 	"conclave/internal/consensus"
 	"conclave/internal/identity"
+	"conclave/internal/telemetry"
+
+	"go.opentelemetry.io/otel/attribute"
 )
 
 // Store keeps motions, ballots and decisions.
@@ -374,7 +377,9 @@ func (s *Service) HandleMotion(ctx context.Context, id string, epoch int64) erro
 		return err
 	}
 	ctx = conclave.WithCaller(ctx, conclave.ServiceCaller(conclave.ServiceCouncil, conclave.DefaultTenant, st.Motion.Human))
+	ctx, end := telemetry.Run(ctx, st.Motion.Run, "vote "+st.Motion.Subject.Kind, attribute.String("conclave.motion", id))
 	err = s.climb(ctx, st.Motion, epoch)
+	end(err)
 	if errors.Is(err, conclave.ErrConflict) {
 		s.log.Info("motion was taken over", "motion", id, "epoch", epoch)
 		return nil

@@ -19,6 +19,9 @@ import (
 
 	"conclave"
 	"conclave/internal/llm"
+	"conclave/internal/telemetry"
+
+	"go.opentelemetry.io/otel/attribute"
 )
 
 // HeaderRoute, in an answer, says which model answers, and why it was chosen.
@@ -396,6 +399,7 @@ func (r *Router) record(ctx context.Context, x *exchange, status int, u usage, b
 	if u.measured {
 		call.InputTokens, call.OutputTokens, call.CacheRead, call.CacheWrite = &u.input, &u.output, &u.cacheRead, &u.cacheWrite
 	}
+	telemetry.Past(ctx, x.run, "model "+call.Model, began, attribute.String("conclave.agent", string(x.agent)), attribute.Int("http.response.status_code", status))
 	r.log.Debug("model called", "upstream", x.chosen.Name, "model", call.Model, "status", status,
 		"measured", u.measured, "input", u.input, "output", u.output, "ms", call.Millis)
 	ctx, cancel := context.WithTimeout(conclave.WithCaller(context.WithoutCancel(ctx), x.caller), 10*time.Second)

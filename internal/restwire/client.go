@@ -34,7 +34,10 @@ type DialOptions struct {
 	// HTTP sends the requests. It should have no Timeout of its own, which would
 	// cut long waits and streams. nil means a client without a proxy, because
 	// services find each other by address.
-	HTTP   *http.Client
+	HTTP *http.Client
+	// Around, when it is set, is put around the transport of the client that nil
+	// means.
+	Around func(http.RoundTripper) http.RoundTripper
 	Prefix string // of the paths: "" or "/api"
 	// ReadTimeout bounds an operation that only reads, besides what its wait_ms
 	// asks for; 0 means 30 s. One that changes something takes as long as its
@@ -59,12 +62,16 @@ type bound struct {
 // Dial returns a client. It connects when it is first used.
 func Dial(o DialOptions) *Client {
 	if o.HTTP == nil {
-		o.HTTP = &http.Client{Transport: &http.Transport{
+		transport := &http.Transport{
 			DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 			MaxIdleConnsPerHost: 64,
 			IdleConnTimeout:     90 * time.Second,
 			ForceAttemptHTTP2:   true,
-		}}
+		}
+		o.HTTP = &http.Client{Transport: transport}
+		if o.Around != nil {
+			o.HTTP.Transport = o.Around(transport)
+		}
 	}
 	if o.ReadTimeout == 0 {
 		o.ReadTimeout = defaultReadTimeout
@@ -73,11 +80,11 @@ func Dial(o DialOptions) *Client {
 	for service, ops := range map[conclave.Service][]conclave.Operation{
 		conclave.ServicePlans:    conclave.PlanOperations(),
 		conclave.ServiceHub:      conclave.HubOperations(),
-		conclave.ServiceCouncil:  conclave.CouncilOperations(),
+		conclave.ServiceCouncil:  append(conclave.CouncilOperations(), conclave.TrustOperations()...),
 		conclave.ServiceWorktree: conclave.WorktreeOperations(),
 		conclave.ServiceWorkflow: conclave.WorkflowOperations(),
 		conclave.ServiceModels:   conclave.ModelOperations(),
-		conclave.ServiceMonitor:  conclave.EventOperations(),
+		conclave.ServiceMonitor:  append(conclave.EventOperations(), conclave.InsightOperations()...),
 	} {
 		for _, op := range ops {
 			c.operations[op.Name] = bound{op, service}

@@ -18,6 +18,9 @@ func (c *Client) Council() conclave.Council { return council{c} }
 // Trust returns what the collaboration-orchestrator service knows of agents' outcomes.
 func (c *Client) Trust() conclave.Trust { return trust{c} }
 
+// Insights returns what the agent-monitor service measures.
+func (c *Client) Insights() conclave.Insights { return insights{c} }
+
 // Worktrees returns the git-worktree service.
 func (c *Client) Worktrees() conclave.Worktrees { return worktrees{c} }
 
@@ -180,4 +183,26 @@ type events struct{ c *Client }
 
 func (e events) List(ctx context.Context, f conclave.EventFilter) ([]conclave.Event, error) {
 	return call[[]conclave.Event](ctx, e.c, "event_list", f)
+}
+
+type insights struct{ c *Client }
+
+func (i insights) Metrics(ctx context.Context, in conclave.GetInsights) ([]conclave.KeyMetric, error) {
+	return call[[]conclave.KeyMetric](ctx, i.c, "insight_metrics", in)
+}
+
+func (i insights) Collaboration(ctx context.Context, in conclave.GetInsights) (conclave.CollaborationStats, error) {
+	return call[conclave.CollaborationStats](ctx, i.c, "insight_collaboration", in)
+}
+
+func (i insights) Consensus(ctx context.Context, in conclave.GetInsights) (conclave.ConsensusStats, error) {
+	return call[conclave.ConsensusStats](ctx, i.c, "insight_consensus", in)
+}
+
+func (i insights) Performance(ctx context.Context, in conclave.GetInsights) ([]conclave.AgentStats, error) {
+	return call[[]conclave.AgentStats](ctx, i.c, "insight_performance", in)
+}
+
+func (i insights) Load(ctx context.Context, in conclave.GetInsights) (conclave.LoadStats, error) {
+	return call[conclave.LoadStats](ctx, i.c, "insight_load", in)
 }

@@ -16,6 +16,9 @@ import (
 	"conclave/internal/evidence"
 	"conclave/internal/git"
 	"conclave/internal/killpoint"
+	"conclave/internal/telemetry"
+
+	"go.opentelemetry.io/otel/attribute"
 )
 
 // State is a run with what belongs to it.
@@ -301,7 +304,9 @@ func (s *Service) HandleStep(ctx context.Context, id string, epoch int64) error 
 		s.mu.Unlock()
 	}()
 	log := s.log.With("run", st.Run.ID, "step", step.Key)
+	ctx, end := telemetry.Run(ctx, st.Run.ID, "step "+step.Kind, attribute.String("conclave.step", step.Key), attribute.Int("conclave.attempt", step.Attempt))
 	t, err := s.handle(ctx, &work{s: s, step: step, State: st})
+	end(err)
 	if ctx.Err() != nil {
 		return nil // stopped or cancelled: whoever runs it next begins again
 	}
@@ -321,6 +326,11 @@ func (s *Service) HandleStep(ctx context.Context, id string, epoch int64) error 
 			return nil
 		}
 		return err
+	}
+	if t.End != "" {
+		run := st.Run
+		run.Status = t.End
+		telemetry.RunEnded(ctx, run, time.Now())
 	}
 	return nil
 }

@@ -13,3 +13,6 @@ CREATE TABLE outcomes (
   PRIMARY KEY (tenant, agent, category, subject)
 );
 CREATE INDEX outcomes_at ON outcomes (tenant, at);
+CREATE INDEX motions_created ON motions (tenant, created);
+CREATE INDEX tasks_created ON tasks (tenant, created);
+CREATE INDEX model_calls_at ON model_calls (tenant, at);
