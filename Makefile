@@ -7,7 +7,8 @@ export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
 .PHONY: help build web web-if-node agent-demo agent-simulate-collaboration workflow-collaborative workflow-multi-review workflow-consensus-planning \
-	agent-list monitoring-conversations quick-start-a2a quick-test-a2a stop test test-race check fmt-check vet lint docs-check bench
+	agent-list analytics-collaboration analytics-consensus-success agent-performance monitoring-agent-load optimize-agent-distribution \
+	tune-consensus-thresholds monitoring-conversations quick-start-a2a quick-test-a2a stop test test-race check fmt-check vet lint docs-check bench
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-34s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +48,24 @@ agent-list: build ## List the agents of the running services
 
 monitoring-conversations: build ## Follow what the agents of the running services say
 	@$(BIN) watch
+
+analytics-collaboration: build ## Show how runs went, and who asked whom
+	@$(BIN) analytics collaboration
+
+analytics-consensus-success: build ## Show how votes went
+	@$(BIN) analytics consensus
+
+agent-performance: build ## Show how each agent did
+	@$(BIN) agents performance
+
+monitoring-agent-load: build ## Show what agents and queues have in hand
+	@$(BIN) agents load
+
+optimize-agent-distribution: build ## [APPLY=1]: propose how to spread agents over roles, by their load
+	@$(BIN) tune agents $(if $(filter 1,$(APPLY)),--apply)
+
+tune-consensus-thresholds: build ## [APPLY=1]: propose a consensus threshold, by what votes turned out to be worth
+	@$(BIN) tune consensus $(if $(filter 1,$(APPLY)),--apply)
 
 quick-start-a2a: build ## Start the services in the background, once
 	@scripts/start.sh

@@ -12,7 +12,7 @@ type KeyMetric struct {
 	Name       string   `json:"name"` // as Prometheus has it, without the prefix conclave_
 	Title      string   `json:"title"`
 	Value      *float64 `json:"value"` // nil: nothing was measured in that time
-	Unit       string   `json:"unit"`  // "ratio" of 0 to 1, or "seconds"
+	Unit       string   `json:"unit"`  // "ratio" and "score" are 0 to 1, the first is shown in percent; or "seconds"
 	Target     float64  `json:"target"`
 	Below      bool     `json:"below"` // the value should be below the target, rather than above
 	Met        *bool    `json:"met"`
@@ -73,6 +73,8 @@ type ConsensusStats struct {
 	Rounds    *float64        `json:"rounds"`    // mean, of those decided by vote
 	Seconds   *float64        `json:"seconds"`   // mean time from opening to decision, of those decided by vote
 	Subjects  []SubjectStat   `json:"subjects"`
+	ShownGood int             `json:"shown_good"` // approval votes whose subject has since been shown to be good
+	ShownBad  int             `json:"shown_bad"`
 	Tried     []ThresholdStat `json:"tried"` // what other thresholds would have come to, where it is known what was right
 }
 

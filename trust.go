@@ -9,9 +9,9 @@ type Category string
 // Categories of outcome. That of a finding goes on with the finding's own
 // category: "finding.security".
 const (
-	CategoryBuild   Category = "build"   // the work passed its gates and review, or did not
-	CategoryFinding Category = "finding" // the finding was backed by evidence or agreed to, or was refuted
-	CategoryVote    Category = "vote"    // goes on with the kind of subject: "vote.tree", "vote.plan"
+	CategoryBuild   = "build"   // the work passed its gates and review, or did not
+	CategoryFinding = "finding" // the finding was backed by evidence or agreed to, or was refuted
+	CategoryVote    = "vote"    // goes on with the kind of subject: "vote.tree", "vote.plan"
 )
 
 // AgentOutcome is one act of an agent that was later confirmed or refuted by

@@ -106,24 +106,41 @@ func (c *cli) pageLink(ctx context.Context, s *session) error {
 
 func (c *cli) agentsCommand() *cobra.Command {
 	var role string
-	cmd := &cobra.Command{Use: "agents", Short: "List agents with role, brain, state and load", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "agents", Short: "List agents with role, brain, state, load and trust", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.with(cmd.Context(), func(s *session) error {
 				agents, err := s.Hub().Agents(cmd.Context(), conclave.ListAgents{Role: conclave.Role(role)})
 				if err != nil {
 					return err
 				}
-				if c.asJSON {
-					return c.printJSON(agents)
+				scores, err := s.Trust().Scores(cmd.Context(), conclave.ListTrust{Total: true})
+				if err != nil {
+					return err
 				}
-				rows := [][]string{{"AGENT", "ROLE", "BRAIN", "STATE", "LOAD", "SERVICE"}}
+				type trusted struct {
+					conclave.Agent
+					Trust *float64 `json:"trust"` // null: nothing that it did was confirmed or refuted yet
+				}
+				list := []trusted{}
+				rows := [][]string{{"AGENT", "ROLE", "BRAIN", "STATE", "LOAD", "TRUST", "SERVICE"}}
 				for _, a := range agents {
-					rows = append(rows, []string{string(a.Name), string(a.Role), dash(a.Brain), string(a.State), fmt.Sprintf("%d/%d", a.Active, a.Capacity), string(a.Service)})
+					var trust *float64
+					for _, t := range scores {
+						if t.Agent == a.Name {
+							trust = t.Trust
+						}
+					}
+					list = append(list, trusted{a, trust})
+					rows = append(rows, []string{string(a.Name), string(a.Role), dash(a.Brain), string(a.State), fmt.Sprintf("%d/%d", a.Active, a.Capacity), figure(trust, "%.2f"), string(a.Service)})
+				}
+				if c.asJSON {
+					return c.printJSON(list)
 				}
 				return table(c.stdout, rows, "no agents")
 			})
 		}}
 	cmd.Flags().StringVar(&role, "role", "", "only agents of this role")
+	cmd.AddCommand(c.agentStatsCommands()...)
 	return c.jsonFlag(cmd)
 }
 

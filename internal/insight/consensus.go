@@ -16,7 +16,15 @@ func (s *Service) Consensus(ctx context.Context, in conclave.GetInsights) (concl
 	}
 	c := consensusOf(r)
 	c.Hours = hours
-	c.Tried = tried(r)
+	good := shown(r)
+	for _, isGood := range good {
+		if isGood {
+			c.ShownGood++
+		} else {
+			c.ShownBad++
+		}
+	}
+	c.Tried = tried(r, good)
 	return c, nil
 }
 
@@ -78,25 +86,45 @@ func consensusOf(r Record) conclave.ConsensusStats {
 // thresholds are those that a team might choose.
 func thresholds() []float64 { return []float64{0.5, 0.6, 0.66, 0.7, 0.75, 0.8, 0.9, 1} }
 
-// tried counts approval votes again under other thresholds, where outcomes have
-// shown what would have been right.
-func tried(r Record) []conclave.ThresholdStat {
-	good := map[string]bool{} // motion → whether its subject was good
+// shown tells of approval votes whether their subject was good, where outcomes
+// have shown it.
+func shown(r Record) map[string]bool {
+	type act struct {
+		motion string
+		voter  conclave.AgentName
+	}
+	confirmed := map[act]bool{}
+	for _, o := range r.Outcomes {
+		confirmed[act{o.Subject, o.Agent}] = o.Confirmed
+	}
+	good := map[string]bool{}
 	for _, d := range r.Decisions {
+		id := string(d.Motion.ID)
 		for _, b := range d.Ballots {
-			i := slices.IndexFunc(r.Outcomes, func(o conclave.AgentOutcome) bool {
-				return o.Subject == string(d.Motion.ID) && o.Agent == b.Voter && b.Round == newest(d, b.Voter)
-			})
-			if i >= 0 && (b.Verdict == conclave.VerdictApprove || b.Verdict == conclave.VerdictReject) {
-				good[string(d.Motion.ID)] = (b.Verdict == conclave.VerdictApprove) == r.Outcomes[i].Confirmed
+			right, known := confirmed[act{id, b.Voter}]
+			if known && b.Round == newest(d, b.Voter) && (b.Verdict == conclave.VerdictApprove || b.Verdict == conclave.VerdictReject) {
+				good[id] = (b.Verdict == conclave.VerdictApprove) == right
 			}
 		}
 	}
+	return good
+}
+
+// tried counts those votes again under other thresholds, and under those that
+// they had.
+func tried(r Record, good map[string]bool) []conclave.ThresholdStat {
 	list := []conclave.ThresholdStat{}
 	if len(good) == 0 {
 		return list
 	}
-	for _, t := range thresholds() {
+	all := thresholds()
+	for _, d := range r.Decisions {
+		if t := d.Motion.Rule.Threshold; t > 0 && !slices.Contains(all, t) {
+			all = append(all, t)
+		}
+	}
+	slices.Sort(all)
+	for _, t := range all {
 		stat := conclave.ThresholdStat{Threshold: t}
 		for _, d := range r.Decisions {
 			isGood, known := good[string(d.Motion.ID)]

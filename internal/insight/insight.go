@@ -129,7 +129,7 @@ func keyMetrics(r Record, scores []conclave.TrustScore) []conclave.KeyMetric {
 			Definition: "Votes decided by the voters themselves before the deadline, divided by votes that are decided or wait for a human."},
 		{Name: "agent_response_average_seconds", Title: "Response time", Value: seconds, Unit: "seconds", Target: 30, Below: true, Sample: answers,
 			Definition: "Mean time from the hub's acceptance of a task to the agent's answer."},
-		{Name: "agent_trust_average_ratio", Title: "Trust", Value: trust.value(), Unit: "ratio", Target: 0.8, Sample: trust.n,
+		{Name: "agent_trust_average_ratio", Title: "Trust", Value: trust.value(), Unit: "score", Target: 0.8, Sample: trust.n,
 			Definition: "Mean trust of agents with confirmed or refuted outcomes in the last 90 days; each (8 + confirmed) / (10 + outcomes)."},
 		{Name: "escalation_ratio", Title: "Escalation rate", Value: v.Escalated, Unit: "ratio", Target: 0.1, Below: true, Sample: closed,
 			Definition: "Votes that went to a senior agent or a human, divided by votes that are decided or wait for a human."},

@@ -159,6 +159,12 @@ export interface Rule {
   name: string;
   threshold: number;
   quorum: number;
+  weighted?: boolean;
+}
+
+export interface Weight {
+  agent: string;
+  weight: number;
 }
 
 export interface Motion {
@@ -178,6 +184,8 @@ export interface Motion {
   settle?: boolean;
   escalate?: string;
   material?: Json;
+  brain?: string;
+  weights?: Weight[];
   human: string;
   round: number;
   ladder?: string[];
