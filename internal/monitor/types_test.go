@@ -23,7 +23,9 @@ func pageTypes() []reflect.Type {
 		reflect.TypeFor[conclave.Motion](), reflect.TypeFor[conclave.Ballot](), reflect.TypeFor[conclave.Decision](), reflect.TypeFor[conclave.MotionStatus](),
 		reflect.TypeFor[conclave.Message](), reflect.TypeFor[conclave.Agent](), reflect.TypeFor[conclave.Event](), reflect.TypeFor[conclave.Finding](),
 		reflect.TypeFor[conclave.ReviewFinding](), reflect.TypeFor[conclave.ReviewReply](), reflect.TypeFor[conclave.VoteReply](), reflect.TypeFor[conclave.Check](),
-		reflect.TypeFor[conclave.Evidence](), reflect.TypeFor[conclave.Caller](), reflect.TypeFor[conclave.Approve](),
+		reflect.TypeFor[conclave.Evidence](), reflect.TypeFor[conclave.Caller](), reflect.TypeFor[conclave.Approve](), reflect.TypeFor[conclave.TrustScore](),
+		reflect.TypeFor[conclave.KeyMetric](), reflect.TypeFor[conclave.LoadStats](), reflect.TypeFor[conclave.AgentLoad](), reflect.TypeFor[conclave.RoleLoad](),
+		reflect.TypeFor[conclave.QueueLoad](), reflect.TypeFor[conclave.ConsensusStats](), reflect.TypeFor[conclave.SubjectStat](), reflect.TypeFor[conclave.ThresholdStat](),
 	}
 }
 
