@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"conclave"
@@ -70,7 +71,12 @@ func (t *Tracing) Handler(next http.Handler) http.Handler {
 		return next
 	}
 	return otelhttp.NewHandler(next, "", otelhttp.WithFilter(func(r *http.Request) bool { return r.Header.Get("Traceparent") != "" }),
-		otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return r.Method + " " + r.Pattern }))
+		otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string {
+			if strings.Contains(r.Pattern, " ") {
+				return r.Pattern
+			}
+			return r.Method + " " + r.Pattern
+		}))
 }
 
 // Transport adds the trace context to requests that belong to a trace.
