@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"conclave"
+	"conclave/internal/app"
 	"conclave/internal/council"
 	"conclave/internal/identity"
 
@@ -20,6 +23,7 @@ func (c *cli) decideCommand() *cobra.Command {
 	var options, voters []string
 	var threshold float64
 	var wait time.Duration
+	var conversation string
 	cmd := &cobra.Command{Use: "decide QUESTION", Short: "Put a question to the agents and print their signed decision", Args: cobra.ExactArgs(1),
 		Example: `  conclave decide "Which store should the service use?" --option postgres --option sqlite`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -27,14 +31,34 @@ func (c *cli) decideCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			m.Conversation = conclave.ConversationID(conversation)
 			return c.withOrStart(cmd.Context(), func(s *session) error { return c.decide(cmd.Context(), s, m) })
 		}}
 	cmd.Flags().StringArrayVar(&options, "option", nil, "an answer to rank, KEY or KEY=DESCRIPTION; without options the vote is yes or no")
 	cmd.Flags().StringArrayVar(&voters, "voter", nil, "who votes: roles/ROLE or agents/NAME (default: architect, security, qa, developer)")
 	cmd.Flags().Float64Var(&threshold, "threshold", 0.75, "the share of yes that approves")
 	cmd.Flags().DurationVar(&wait, "deadline", 10*time.Minute, "how long voters have")
+	cmd.Flags().StringVar(&conversation, "conversation", "", "the conversation to vote in (default: a new one)")
 	c.jsonFlag(cmd)
-	cmd.AddCommand(&cobra.Command{Use: "verify FILE", Short: "Check a signed decision without a server", Args: cobra.ExactArgs(1),
+	cmd.AddCommand(c.verifyCommand(), &cobra.Command{Use: "key", Short: "Print the key that this installation's council signs with", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			key, err := c.councilKey()
+			if err != nil {
+				return err
+			}
+			if key == "" {
+				return conclave.Errorf(conclave.ErrNotFound, "this installation has no council key yet; conclave serve makes it")
+			}
+			_, err = fmt.Fprintln(c.stdout, key)
+			return err
+		}})
+	return cmd
+}
+
+func (c *cli) verifyCommand() *cobra.Command {
+	var pinned string
+	cmd := &cobra.Command{Use: "verify FILE", Short: "Check a signed decision without a server", Args: cobra.ExactArgs(1),
+		Long: "Checks the signatures of a decision and of its ballots, counts them again, and compares the key that signed it with the one you trust: --key, else that of this installation's council.",
 		RunE: func(_ *cobra.Command, args []string) error {
 			data, err := os.ReadFile(args[0])
 			if err != nil {
@@ -47,15 +71,55 @@ func (c *cli) decideCommand() *cobra.Command {
 			if err := council.Verify(d); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(c.stdout, "good: %s, %s %s, with %d signed ballots, signed by %s\n", d.Motion.Title, d.Outcome, d.Option, len(d.Ballots), d.PublicKey)
+			trusted, whose := pinned, "the key that you named"
+			if trusted == "" {
+				whose = "this installation's council"
+				if trusted, err = c.councilKey(); err != nil {
+					return err
+				}
+			}
+			verdict := "good"
+			switch trusted {
+			case d.PublicKey:
+			case "":
+				verdict, whose = "consistent, but nobody vouches for the key (name the one you trust with --key)", "an unknown council"
+			default:
+				return conclave.Errorf(conclave.ErrDenied, "the decision is consistent, but it is signed with %s and not by %s, %s", d.PublicKey, whose, trusted)
+			}
+			if c.asJSON {
+				return c.printJSON(map[string]any{"verdict": verdict, "title": d.Motion.Title, "outcome": d.Outcome, "option": d.Option, "ballots": len(d.Ballots), "public_key": d.PublicKey})
+			}
+			_, err = fmt.Fprintf(c.stdout, "%s: %s, %s, with %d signed ballots, signed by %s, %s\n", verdict, d.Motion.Title, strings.TrimSpace(string(d.Outcome)+" "+d.Option), len(d.Ballots), whose, d.PublicKey)
 			return err
-		}})
-	return cmd
+		}}
+	cmd.Flags().StringVar(&pinned, "key", "", "the council's public key that you trust, as conclave decide key prints it there")
+	return c.jsonFlag(cmd)
+}
+
+// councilKey is the public key of this installation's council, or nothing when
+// it has none yet.
+func (c *cli) councilKey() (string, error) {
+	home, err := app.Home(c.getenv)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(home, "keys")
+	if _, err := os.Stat(filepath.Join(dir, "council.key")); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	key, err := identity.LoadOrCreate(dir, "council")
+	if err != nil {
+		return "", err
+	}
+	return key.Public(), nil
 }
 
 func motion(question string, options, voters []string, threshold float64, wait time.Duration) (conclave.Motion, error) {
 	if strings.TrimSpace(question) == "" {
 		return conclave.Motion{}, conclave.Errorf(conclave.ErrInvalid, "the question is empty")
+	}
+	if wait <= 0 {
+		return conclave.Motion{}, conclave.Errorf(conclave.ErrInvalid, "--deadline is %v; it must be above 0, such as 30s or 10m", wait)
 	}
 	if len(voters) == 0 {
 		voters = []string{"roles/architect", "roles/security", "roles/qa", "roles/developer"}
@@ -115,17 +179,18 @@ func (c *cli) showDecision(d conclave.Decision) error {
 		return c.printJSON(d)
 	}
 	v := newView(c.stdout)
-	v.line("%s: %s %s", d.Motion.Title, v.bold(string(d.Outcome)), v.bold(d.Option))
-	v.line("  %s, decided by %s", d.Reason, d.DecidedBy)
+	v.line("%s: %s", printable(d.Motion.Title), v.bold(strings.TrimSpace(string(d.Outcome)+" "+d.Option)))
+	v.line("  %s, decided by %s", printable(d.Reason), d.DecidedBy)
 	for _, b := range d.Ballots {
 		said := string(b.Verdict)
 		if len(b.Ranking) > 0 {
 			said = strings.Join(b.Ranking, " > ")
 		}
-		v.line("  round %d  %s: %s – %s", b.Round, v.who(string(b.Voter)), said, strings.Join(b.Reasons, "; "))
+		v.line("  round %d  %s: %s", b.Round, v.who(string(b.Voter)), printable(said))
+		v.text("           ", strings.Join(b.Reasons, "; "))
 	}
 	if len(d.Absent) > 0 {
 		v.line("  absent: %s", strings.Join(d.Absent, ", "))
 	}
-	return nil
+	return v.err
 }

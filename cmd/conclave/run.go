@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"conclave"
 
@@ -64,14 +66,23 @@ func (c *cli) reviewCommand() *cobra.Command {
 	return c.jobFlags(cmd, j)
 }
 
+// maxTask is the most that is read of a task; the service allows less.
+const maxTask = 1 << 20
+
 // job starts a run, shows it live, and ends with its result and exit code.
 func (c *cli) job(ctx context.Context, task string, j *job) (err error) {
 	if task == "-" { // longer than a command line may be
-		text, err := io.ReadAll(io.LimitReader(os.Stdin, 1<<20))
+		text, err := io.ReadAll(io.LimitReader(os.Stdin, maxTask+1))
 		if err != nil {
 			return conclave.Errorf(conclave.ErrInvalid, "read the task from standard input: %w", err)
 		}
+		if len(text) > maxTask {
+			return conclave.Errorf(conclave.ErrInvalid, "the task on standard input has more than %d bytes", maxTask)
+		}
 		task = string(text)
+	}
+	if !utf8.ValidString(task) { // JSON would bend it
+		return conclave.Errorf(conclave.ErrInvalid, "the task is not UTF-8 text")
 	}
 	repo, err := filepath.Abs(j.repo)
 	if err != nil {
@@ -88,6 +99,9 @@ func (c *cli) job(ctx context.Context, task string, j *job) (err error) {
 	defer func() { err = errors.Join(err, s.close()) }()
 	run, err := s.Workflows().Start(ctx, conclave.StartRun{Task: task, Repo: repo, Workflow: j.workflow, Brain: j.brain, Key: conclave.NewID("cli")})
 	if err != nil {
+		if brain := cmp.Or(j.brain, c.getenv("CONCLAVE_BRAIN")); errors.Is(err, conclave.ErrUnavailable) && (brain == "model" || brain == "claude") {
+			c.exit = exitNeedsModel
+		}
 		return err
 	}
 	if j.detach {
@@ -135,8 +149,7 @@ func (c *cli) job(ctx context.Context, task string, j *job) (err error) {
 		_, err = c.stdout.Write(data)
 		return err
 	}
-	v.result(detail)
-	return nil
+	return v.result(detail)
 }
 
 // interrupted says what becomes of the run: it goes on where it stopped when
@@ -216,8 +229,7 @@ func (c *cli) runsCommand() *cobra.Command {
 					if c.asJSON {
 						return c.printJSON(d)
 					}
-					newView(c.stdout).result(d)
-					return nil
+					return newView(c.stdout).result(d)
 				}
 				runs, err := s.Workflows().List(cmd.Context(), conclave.ListRuns{Status: conclave.RunStatus(status)})
 				if err != nil {
@@ -238,15 +250,15 @@ func (c *cli) runsCommand() *cobra.Command {
 }
 
 func (c *cli) approveCommand() *cobra.Command {
-	var reject bool
-	var reason string
+	var reject, all bool
+	var reason, option string
 	cmd := &cobra.Command{Use: "approve [RUN|APPROVAL]", Short: "Approve or reject what waits for you; without a name, list it", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.withOrStart(cmd.Context(), func(s *session) error {
 				if len(args) == 0 {
-					return c.listApprovals(cmd.Context(), s)
+					return c.listApprovals(cmd.Context(), s, all)
 				}
-				in := conclave.Approve{ID: conclave.ApprovalID(args[0]), Decision: conclave.VerdictApprove, Reason: reason, Key: conclave.NewID("cli")}
+				in := conclave.Approve{ID: conclave.ApprovalID(args[0]), Decision: conclave.VerdictApprove, Option: option, Reason: reason, Key: conclave.NewID("cli")}
 				if reject {
 					in.Decision = conclave.VerdictReject
 				}
@@ -268,6 +280,8 @@ func (c *cli) approveCommand() *cobra.Command {
 		}}
 	cmd.Flags().BoolVar(&reject, "reject", false, "reject it")
 	cmd.Flags().StringVar(&reason, "reason", "", "why")
+	cmd.Flags().StringVar(&option, "option", "", "which of its options to take, when the agents could not agree on one")
+	cmd.Flags().BoolVar(&all, "all", false, "list also what was decided")
 	return c.jsonFlag(cmd)
 }
 
@@ -284,17 +298,25 @@ func (c *cli) landed(ctx context.Context, s *session, a conclave.Approval) error
 	return err
 }
 
-func (c *cli) listApprovals(ctx context.Context, s *session) error {
-	list, err := s.Workflows().Approvals(ctx, conclave.ListRuns{})
+func (c *cli) listApprovals(ctx context.Context, s *session, all bool) error {
+	in := conclave.ListApprovals{}
+	if all {
+		in.State = conclave.ApprovalAll
+	}
+	list, err := s.Workflows().Approvals(ctx, in)
 	if err != nil {
 		return err
 	}
 	if c.asJSON {
 		return c.printJSON(list)
 	}
-	rows := [][]string{{"RUN", "WHAT", "DETAIL"}}
+	rows := [][]string{{"RUN", "WHAT", "OPTIONS", "DECIDED", "DETAIL"}}
 	for _, a := range list {
-		rows = append(rows, []string{string(a.Run), a.Title, short(strings.ReplaceAll(a.Detail, "\n", " "), 90)})
+		decided := string(a.Decision)
+		if a.Option != "" {
+			decided = a.Option
+		}
+		rows = append(rows, []string{string(a.Run), a.Title, dash(strings.Join(a.Options, ", ")), dash(decided), short(strings.ReplaceAll(a.Detail, "\n", " "), 90)})
 	}
 	return table(c.stdout, rows, "nothing waits for you")
 }

@@ -166,6 +166,9 @@ func (s hubStore) Accept(ctx context.Context, in hub.Accept) (hub.Task, bool, er
 				return err
 			}
 		}
+		if err := tx.mayGoOn(in.Task.Run); err != nil {
+			return err
+		}
 		now, err := tx.Now()
 		if err != nil {
 			return err
@@ -187,6 +190,16 @@ func (s hubStore) Accept(ctx context.Context, in hub.Accept) (hub.Task, bool, er
 		return s.deliver(tx, t, 0)
 	})
 	return t, created, err
+}
+
+// mayGoOn refuses what is asked for a run that has ended: nobody waits for it.
+func (tx *Tx) mayGoOn(run conclave.RunID) error {
+	var status conclave.RunStatus
+	found, err := tx.scan([]any{&status}, `SELECT status FROM runs WHERE id = $1`, string(run))
+	if err != nil || !found || !status.Ended() {
+		return err
+	}
+	return conclave.Errorf(conclave.ErrConflict, "run %s has ended: %s", run, status)
 }
 
 // find reads one task. On Postgres, in a transaction that writes, its row is locked.
@@ -443,10 +456,17 @@ func (s hubStore) Messages(ctx context.Context, f hub.MessageFilter) ([]conclave
 		if limit == 0 {
 			limit = 1000
 		}
+		order := ""
+		if f.Latest {
+			order = " DESC"
+		}
 		var err error
 		list, err = listDocs[conclave.Message](tx, `SELECT doc FROM messages WHERE tenant = $1 AND position > $2 AND ($3 = '' OR task = $3)
-			AND ($4 = '' OR conversation = $4) AND ($5 = '' OR run = $5) ORDER BY position LIMIT $6`,
+			AND ($4 = '' OR conversation = $4) AND ($5 = '' OR run = $5) ORDER BY position`+order+` LIMIT $6`,
 			string(f.Tenant), after, string(f.Task), string(f.Conversation), string(f.Run), limit)
+		if f.Latest {
+			slices.Reverse(list)
+		}
 		return err
 	})
 	return list, err

@@ -44,9 +44,24 @@ type queue struct {
 	inserter *river.Client[*sql.Tx]
 
 	mu      sync.Mutex
+	working map[hint]int           // what handlers work on now, whatever the epoch
 	client  *river.Client[*sql.Tx] // while Run runs
 	pending map[string]bool
 	ring    chan struct{}
+}
+
+// work notes that a handler works on a row, until done is called.
+func (q *queue) work(h hint) (done func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.working[h]++
+	return func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if q.working[h]--; q.working[h] == 0 {
+			delete(q.working, h)
+		}
+	}
 }
 
 func (db *DB) driver() riverdriver.Driver[*sql.Tx] {
@@ -57,7 +72,7 @@ func (db *DB) driver() riverdriver.Driver[*sql.Tx] {
 }
 
 func newQueue(db *DB) *queue {
-	q := &queue{db: db, handlers: map[string]Handler{}, workers: map[string]int{}, pending: map[string]bool{}, ring: make(chan struct{}, 1)}
+	q := &queue{db: db, handlers: map[string]Handler{}, workers: map[string]int{}, working: map[hint]int{}, pending: map[string]bool{}, ring: make(chan struct{}, 1)}
 	var err error
 	if q.inserter, err = river.NewClient(db.driver(), q.config()); err != nil {
 		panic(err) // the configuration is ours and constant
@@ -99,7 +114,10 @@ func (q *queue) insert(tx *Tx, kind, id string, epoch int64, due time.Time) erro
 // Handle says who works on a kind of work in this process, and on how many rows
 // at once. It must be called before Run.
 func (db *DB) Handle(kind string, workers int, h Handler) {
-	db.queue.handlers[kind] = h
+	db.queue.handlers[kind] = func(ctx context.Context, id string, epoch int64) error {
+		defer db.queue.work(hint{Work: kind, ID: id})()
+		return h(ctx, id, epoch)
+	}
 	db.queue.workers[kind] = workers
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"conclave"
 	"conclave/internal/evidence"
+	"conclave/internal/killpoint"
 )
 
 type buildInput struct {
@@ -90,9 +91,15 @@ func build(ctx context.Context, w *work) (Transition, error) {
 	if err != nil {
 		return Transition{}, err
 	}
+	if reply.NeedsModel != "" && p.Archetype == "repair" && w.Run.Head != "" {
+		reply.Nothing, reply.NeedsModel = reply.NeedsModel, "" // an earlier step of the repair is merged: that is delivered
+	}
+	if reply.Nothing != "" {
+		return done(buildOut{Lease: lease, Agent: task.Agent, Reply: reply}), nil
+	}
 	if reply.NeedsModel != "" {
 		return done(buildOut{Lease: lease, Agent: task.Agent, Reply: reply},
-			newStep(kindDeliver, "deliver.needs-model", "Write the report", deliverInput{Vote: in.Vote, NeedsModel: []string{reply.NeedsModel}}, w.step.Key)), nil
+			newStep(kindDeliver, "deliver.needs-model", "Write the report", deliverInput{Vote: in.Vote, Why: reply.NeedsModel}, w.step.Key)), nil
 	}
 	commit, err := w.s.o.Worktrees.Commit(ctx, conclave.CommitWorktree{Key: w.key("commit"), ID: lease.ID, Author: task.Agent,
 		Message: commitMessage(facts.CommitStyle, p.Archetype, ps, in, reply, w.Run)})
@@ -187,6 +194,9 @@ func verify(ctx context.Context, w *work) (Transition, error) {
 	if err != nil {
 		return Transition{}, err
 	}
+	if b.Reply.Nothing != "" {
+		return done(verifyOut{Round: in.Round, Accepted: true}), nil
+	}
 	p, ps, err := w.planStep(ctx, in.Vote, in.Step)
 	if err != nil {
 		return Transition{}, err
@@ -195,12 +205,9 @@ func verify(ctx context.Context, w *work) (Transition, error) {
 	if err != nil {
 		return Transition{}, err
 	}
-	measured, err := w.s.o.Meter.Measure(ctx, evidence.Tree{Dir: b.Lease.Path, TreeHash: b.Commit.Tree, Build: intake.Facts.Build, Test: intake.Facts.Test})
+	measured, err := w.evidence(ctx, b, intake.Facts)
 	if err != nil {
 		return Transition{}, fmt.Errorf("measure the work on %s: %w", ps.Key, err)
-	}
-	if intake.Facts.Baseline != nil {
-		measured = evidence.Compare(*intake.Facts.Baseline, measured)
 	}
 	about := conclave.Assignment{Kind: conclave.AssignReview, Facts: &intake.Facts, Plan: &p, Step: &ps, Worktree: b.Lease.Path,
 		Diff: shorten(b.Commit.Diff, fewDiffs), Evidence: &measured}
@@ -229,6 +236,7 @@ func verify(ctx context.Context, w *work) (Transition, error) {
 	if wait != nil {
 		return *wait, nil
 	}
+	killpoint.At("verdict.after")
 	out := verifyOut{Evidence: measured, Findings: findings, Absent: absent, Round: in.Round,
 		Decision: decisionOut{Motion: d.Motion.ID, Outcome: d.Outcome, Reason: d.Reason}}
 	out.Accepted = d.Outcome == conclave.OutcomeApproved && measured.Passed()
@@ -255,6 +263,30 @@ func verify(ctx context.Context, w *work) (Transition, error) {
 		}
 	}
 	return t, nil
+}
+
+// evidence measures the committed tree once. It is kept before anybody sees it:
+// ballots are signed on its hash, and measuring again, after a crash or a wait
+// for a human, would give another one.
+func (w *work) evidence(ctx context.Context, b buildOut, f conclave.Facts) (conclave.Evidence, error) {
+	if len(w.step.Output) > 0 {
+		var kept verifyOut
+		if err := json.Unmarshal(w.step.Output, &kept); err != nil {
+			return conclave.Evidence{}, fmt.Errorf("decode the evidence that was kept: %w", err)
+		}
+		return kept.Evidence, nil
+	}
+	measured, err := w.s.o.Meter.Measure(ctx, evidence.Tree{Dir: b.Lease.Path, TreeHash: b.Commit.Tree, Build: f.Build, Test: f.Test})
+	if err != nil {
+		return measured, err
+	}
+	if f.Baseline != nil {
+		measured = evidence.Compare(*f.Baseline, measured)
+	}
+	if w.step.Output, err = json.Marshal(verifyOut{Evidence: measured}); err != nil {
+		return measured, err
+	}
+	return measured, w.s.o.Store.KeepStep(ctx, w.step)
 }
 
 // again sends a step back to its developer, a bounded number of times.
@@ -415,6 +447,14 @@ func merge(ctx context.Context, w *work) (Transition, error) {
 		return Transition{}, err
 	}
 	round := fmt.Sprintf("/%d", in.Round)
+	if b.Reply.Nothing != "" {
+		if _, err := w.s.o.Worktrees.Release(ctx, conclave.NameWorktree{Key: w.key("release" + round), ID: b.Lease.ID}); err != nil {
+			return Transition{}, fmt.Errorf("release the worktree of %s: %w", ps.Key, err)
+		}
+		t := done(mergeOut{})
+		t.Reason = "nothing to merge: " + b.Reply.Nothing
+		return t, nil
+	}
 	m, err := w.s.o.Worktrees.Merge(ctx, conclave.MergeWorktree{Key: w.key("merge" + round), ID: b.Lease.ID, Head: b.Commit.Hash,
 		Message: "Merge " + lowerFirst(ps.Title), Build: intake.Facts.Build, Test: intake.Facts.Test, KnownFailing: baselineFails(intake.Facts)})
 	if err != nil {

@@ -23,7 +23,7 @@ func (w *work) learn(ctx context.Context, purpose string, outcomes []conclave.Ag
 		return nil
 	}
 	in := conclave.ReportOutcomes{Key: w.key(purpose), Run: w.Run.ID, Outcomes: outcomes}
-	err := patiently(ctx, func() error { _, err := w.s.o.Trust.Report(ctx, in); return err })
+	_, err := w.s.o.Trust.Report(ctx, in)
 	if errors.Is(err, conclave.ErrConflict) {
 		// The step was run again after a crash and saw it otherwise: the first
 		// report stands.
@@ -72,8 +72,8 @@ func (w *work) votesShown(ctx context.Context, d conclave.Decision, good bool, w
 
 // learnVotes reports the ballots of a motion that was decided before.
 func (w *work) learnVotes(ctx context.Context, purpose string, id conclave.MotionID, good bool, why string) error {
-	var st conclave.MotionStatus
-	if err := patiently(ctx, func() (err error) { st, err = w.s.o.Council.Get(ctx, conclave.GetMotion{ID: id}); return err }); err != nil {
+	st, err := w.s.o.Council.Get(ctx, conclave.GetMotion{ID: id})
+	if err != nil {
 		return fmt.Errorf("read the vote %s: %w", id, err)
 	}
 	if st.Decision == nil {
