@@ -116,7 +116,8 @@ func keyMetrics(r Record, scores []conclave.TrustScore) []conclave.KeyMetric {
 	seconds, answers := answerTimes(r.Tasks, func(Task) bool { return true })
 	var trust mean
 	for _, t := range scores {
-		if t.Trust != nil {
+		live := slices.ContainsFunc(r.Agents, func(a conclave.Agent) bool { return a.Name == t.Agent && a.State == conclave.AgentLive })
+		if live && t.Trust != nil {
 			trust.add(*t.Trust)
 		}
 	}
@@ -130,7 +131,7 @@ func keyMetrics(r Record, scores []conclave.TrustScore) []conclave.KeyMetric {
 		{Name: "agent_response_average_seconds", Title: "Response time", Value: seconds, Unit: "seconds", Target: 30, Below: true, Sample: answers,
 			Definition: "Mean time from the hub's acceptance of a task to the agent's answer."},
 		{Name: "agent_trust_average_ratio", Title: "Trust", Value: trust.value(), Unit: "score", Target: 0.8, Sample: trust.n,
-			Definition: "Mean trust of agents with confirmed or refuted outcomes in the last 90 days; each (8 + confirmed) / (10 + outcomes)."},
+			Definition: "Mean trust of live agents with confirmed or refuted outcomes in the last 90 days; each (8 + confirmed) / (10 + outcomes)."},
 		{Name: "escalation_ratio", Title: "Escalation rate", Value: v.Escalated, Unit: "ratio", Target: 0.1, Below: true, Sample: closed,
 			Definition: "Votes that went to a senior agent or a human, divided by votes that are decided or wait for a human."},
 	}

@@ -99,7 +99,7 @@ func TestKeyMetrics(t *testing.T) {
 			Tasks: []Task{task("dev-1", conclave.TaskCompleted, 10), task("dev-1", conclave.TaskCompleted, 90), task("qa-1", conclave.TaskCompleted, 20), task("qa-1", conclave.TaskFailed, 500)},
 			Calls: []Calls{{Agent: "dev-1", Calls: 2, CostUSD: 0.5}, {Agent: "qa-1", Calls: 1, Unpriced: 1}},
 		},
-		scores: []conclave.TrustScore{{Agent: "dev-1", Trust: &good}, {Agent: "qa-1", Trust: &bad, Refuted: 6}, {Agent: "dev-2"}},
+		scores: []conclave.TrustScore{{Agent: "dev-1", Trust: &good}, {Agent: "qa-1", Trust: &bad, Refuted: 6}, {Agent: "dev-2"}, {Agent: "gone-1", Trust: &bad}},
 	}
 	s := serve(t, p)
 	got := values(t, s)

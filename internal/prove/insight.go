@@ -64,12 +64,13 @@ func insightProofs() []proof {
 			}
 			return fmt.Errorf("the agent is not in it")
 		}},
-		{"insight_metrics", "SQL: the agents that have outcomes, counted before and after", func(ctx context.Context, s *scene) error {
-			if err := s.report(ctx); err != nil {
+		{"insight_metrics", "SQL: the live agents that have outcomes, counted before and after", func(ctx context.Context, s *scene) error {
+			if err := errors.Join(s.register(ctx), s.report(ctx)); err != nil {
 				return err
 			}
 			var list []conclave.KeyMetric
-			return s.between(ctx, "the agents whose trust was measured", `SELECT count(DISTINCT agent) FROM outcomes WHERE at >= $1`, 90*24*time.Hour, func() (int, error) {
+			return s.between(ctx, "the agents whose trust was measured", `SELECT count(*) FROM agents a WHERE state = 'live'
+				AND EXISTS (SELECT 1 FROM outcomes o WHERE o.agent = a.name AND o.at >= $1)`, 90*24*time.Hour, func() (int, error) {
 				err := s.do(ctx, "insight_metrics", conclave.GetInsights{}, &list)
 				for _, m := range list {
 					if m.Name == "agent_trust_average_ratio" && m.Value != nil {
@@ -127,8 +128,8 @@ func (s *scene) toldOf(ctx context.Context, confirmed, refuted int) error {
 	return errors.Join(err, same("the confirmed outcomes", int64(confirmed), kept), same("the refuted ones", int64(refuted), all-kept))
 }
 
-// between checks a figure that others may raise meanwhile: it is not below what
-// was there before it was asked for, and not above what is there after.
+// between checks a figure that others may change meanwhile: it lies between what
+// was there before it was asked for and what is there after.
 func (s *scene) between(ctx context.Context, what, query string, back time.Duration, ask func() (int, error)) error {
 	since := time.Now().Add(-back).UnixMicro()
 	before, err := s.records.number(ctx, query, since)
@@ -140,7 +141,7 @@ func (s *scene) between(ctx context.Context, what, query string, back time.Durat
 		return err
 	}
 	after, err := s.records.number(ctx, query, since)
-	if err == nil && (before == 0 || int64(got) < before || int64(got) > after) {
+	if err == nil && (before == 0 || int64(got) < min(before, after) || int64(got) > max(before, after)) {
 		err = fmt.Errorf("%s: told %d; there were %d before and %d after", what, got, before, after)
 	}
 	return err

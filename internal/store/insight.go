@@ -34,7 +34,7 @@ func (s Insights) Record(ctx context.Context, since time.Time) (insight.Record, 
 		if r.Outcomes, err = listDocs[conclave.AgentOutcome](tx, `SELECT doc FROM outcomes WHERE tenant = $1 AND at >= $2 ORDER BY at`, tenant, from); err != nil {
 			return err
 		}
-		if r.Agents, err = (hubStore{s.db}).agents(tx, conclave.TenantID(tenant), conclave.ListAgents{}); err != nil {
+		if r.Agents, err = hubStore(s).agents(tx, conclave.TenantID(tenant), conclave.ListAgents{}); err != nil {
 			return err
 		}
 		for query, into := range map[string]*int{

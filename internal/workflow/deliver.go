@@ -240,6 +240,9 @@ func audit(ctx context.Context, w *work) (Transition, error) {
 	}
 	out := verifyOut{Evidence: *f.Baseline, Findings: findings, Absent: absent, Round: 1, Accepted: d.Outcome == conclave.OutcomeApproved,
 		Decision: decisionOut{Motion: d.Motion.ID, Outcome: d.Outcome, Reason: d.Reason}}
+	if err := w.learn(ctx, "learn", w.judged(ctx, f.Tree, out, d)); err != nil {
+		return Transition{}, err
+	}
 	data, err := json.Marshal(out)
 	if err != nil {
 		return Transition{}, err

@@ -100,28 +100,40 @@ func (w *work) findingsShown(ctx context.Context, tree string, findings []concla
 	return list
 }
 
-// verified are the outcomes that a verification shows.
-func (w *work) verified(ctx context.Context, b buildOut, out verifyOut, d conclave.Decision) []conclave.AgentOutcome {
-	list := w.findingsShown(ctx, b.Commit.Tree, out.Findings)
-	bad := ""
-	switch grave := blocking(out.Findings); {
+// bad says why a measured tree is bad, and nothing when that was not shown.
+func (out verifyOut) bad() string {
+	grave := blocking(out.Findings)
+	switch {
 	case !out.Evidence.Passed():
-		bad = "gates failed: " + checksText(out.Evidence)
+		return "gates failed: " + checksText(out.Evidence)
 	case len(grave) > 0:
-		bad = count(len(grave), "finding") + " with evidence stood in the way"
+		return count(len(grave), "finding") + " with evidence stood in the way"
 	}
-	if bad != "" {
-		list = append(list, w.votesShown(ctx, d, false, bad)...)
-	}
-	if bad != "" || out.Accepted {
-		why := bad
-		if why == "" {
-			why = "it passed its gates and was accepted"
-		}
-		list = append(list, conclave.AgentOutcome{Agent: b.Agent, Category: conclave.CategoryBuild, Brain: w.thinker(ctx, conclave.AssignBuild),
-			Subject: b.Commit.Hash, Confirmed: bad == "", Why: why})
+	return ""
+}
+
+// judged are the outcomes of the findings and the votes on a measured tree.
+func (w *work) judged(ctx context.Context, tree string, out verifyOut, d conclave.Decision) []conclave.AgentOutcome {
+	list := w.findingsShown(ctx, tree, out.Findings)
+	if why := out.bad(); why != "" {
+		list = append(list, w.votesShown(ctx, d, false, why)...)
 	}
 	return list
+}
+
+// verified are the outcomes that a verification shows.
+func (w *work) verified(ctx context.Context, b buildOut, out verifyOut, d conclave.Decision) []conclave.AgentOutcome {
+	list := w.judged(ctx, b.Commit.Tree, out, d)
+	why := out.bad()
+	if why == "" && !out.Accepted {
+		return list
+	}
+	o := conclave.AgentOutcome{Agent: b.Agent, Category: conclave.CategoryBuild, Brain: w.thinker(ctx, conclave.AssignBuild),
+		Subject: b.Commit.Hash, Confirmed: why == "", Why: why}
+	if o.Confirmed {
+		o.Why = "it passed its gates and was accepted"
+	}
+	return append(list, o)
 }
 
 // learnMerge reports the ballots on a tree by what its merge showed. A conflict
