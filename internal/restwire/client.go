@@ -34,10 +34,7 @@ type DialOptions struct {
 	// HTTP sends the requests. It should have no Timeout of its own, which would
 	// cut long waits and streams. nil means a client without a proxy, because
 	// services find each other by address.
-	HTTP *http.Client
-	// Around, when it is set, is put around the transport of the client that nil
-	// means.
-	Around func(http.RoundTripper) http.RoundTripper
+	HTTP   *http.Client
 	Prefix string // of the paths: "" or "/api"
 	// ReadTimeout bounds an operation that only reads, besides what its wait_ms
 	// asks for; 0 means 30 s. One that changes something takes as long as its
@@ -67,16 +64,12 @@ type bound struct {
 // Dial returns a client. It connects when it is first used.
 func Dial(o DialOptions) *Client {
 	if o.HTTP == nil {
-		transport := &http.Transport{
+		o.HTTP = &http.Client{Transport: &http.Transport{
 			DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 			MaxIdleConnsPerHost: 64,
 			IdleConnTimeout:     90 * time.Second,
 			ForceAttemptHTTP2:   true,
-		}
-		o.HTTP = &http.Client{Transport: transport}
-		if o.Around != nil {
-			o.HTTP.Transport = o.Around(transport)
-		}
+		}}
 	}
 	if o.ReadTimeout == 0 {
 		o.ReadTimeout = defaultReadTimeout

@@ -107,7 +107,7 @@ function Roles({ load }: { load: LoadStats }) {
               {r.capacity > 0 ? `${count(r.active)}/${count(r.capacity)}` : '–'}
             </td>
             <td className="num">{count(r.tasks)}</td>
-            <td className="num">{time(r.busy_seconds)}</td>
+            <td className="num">{time(r.tasks === 0 ? null : r.busy_seconds)}</td>
           </tr>
         ))}
       </tbody>
