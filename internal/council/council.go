@@ -14,6 +14,9 @@ import (
 	"conclave"
 	"conclave/internal/consensus"
 	"conclave/internal/identity"
+	"conclave/internal/telemetry"
+
+	"go.opentelemetry.io/otel/attribute"
 )
 
 // Store keeps motions, ballots and decisions.
@@ -47,13 +50,14 @@ type Store interface {
 
 // Options say what a Service works with.
 type Options struct {
-	Store  Store
-	Hub    conclave.Hub
-	Key    *identity.Key // signs decisions
-	Logger *slog.Logger  // nil discards
+	Store    Store
+	Outcomes OutcomeStore
+	Hub      conclave.Hub
+	Key      *identity.Key // signs decisions
+	Logger   *slog.Logger  // nil discards
 }
 
-// Service implements conclave.Council.
+// Service implements conclave.Council and conclave.Trust.
 type Service struct {
 	o   Options
 	log *slog.Logger
@@ -94,6 +98,13 @@ func (s *Service) Convene(ctx context.Context, in conclave.ConveneMotion) (concl
 	}
 	if m.Authors == nil {
 		m.Authors = []conclave.AgentName{}
+	}
+	m.Weights = nil
+	if m.Rule.Weighted {
+		var err error
+		if m.Weights, err = s.weights(ctx, m); err != nil {
+			return m, err
+		}
 	}
 	return s.o.Store.Open(ctx, in, m)
 }
@@ -367,7 +378,9 @@ func (s *Service) HandleMotion(ctx context.Context, id string, epoch int64) erro
 		return err
 	}
 	ctx = conclave.WithCaller(ctx, conclave.ServiceCaller(conclave.ServiceCouncil, conclave.DefaultTenant, st.Motion.Human))
+	ctx, end := telemetry.Run(ctx, st.Motion.Run, "vote "+st.Motion.Subject.Kind, attribute.String("conclave.motion", id))
 	err = s.climb(ctx, st.Motion, epoch)
+	end(err)
 	if errors.Is(err, conclave.ErrConflict) {
 		s.log.Info("motion was taken over", "motion", id, "epoch", epoch)
 		return nil

@@ -77,7 +77,7 @@ func newCouncil(t *testing.T, db *store.DB, v *voters) *council.Service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return council.New(council.Options{Store: db.Motions(), Hub: v, Key: key})
+	return council.New(council.Options{Store: db.Motions(), Outcomes: db.Outcomes(), Hub: v, Key: key})
 }
 
 func motion(change ...func(*conclave.Motion)) conclave.Motion {
