@@ -147,7 +147,7 @@ vet:
 lint:
 	@$(GO) tool staticcheck ./...
 
-check: fmt-check vet lint build test test-race agent-demo ## What CI runs
+check: fmt-check vet lint build test test-race prove agent-demo ## What CI runs
 
 security-scan: build ## [DIR=.]: look for vulnerable dependencies, insecure code and secrets
 	@$(BIN) security-scan "$${DIR:-.}"
