@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,6 +45,21 @@ func (s Security) validate(getenv func(string) string) error {
 		return conclave.Errorf(conclave.ErrInvalid, "both JWT_SECRET and CONCLAVE_JWT_KEY are set; tokens are under a secret or signed with a key, not both")
 	case s.TokenKey == "" && len(s.PublicKeys) > 0:
 		return conclave.Errorf(conclave.ErrInvalid, "CONCLAVE_JWT_PUBLIC_KEYS needs CONCLAVE_JWT_KEY: services make tokens for each other with a private key")
+	}
+	return nil
+}
+
+// knownRoles refuses the name of a role that nobody has: its agents would speak
+// in clear, against what was meant.
+func knownRoles(roles []conclave.Role, specs []conclave.AgentSpec) error {
+	var names []string
+	for _, spec := range specs {
+		names = append(names, string(spec.Role))
+	}
+	for _, r := range roles {
+		if !slices.Contains(names, string(r)) {
+			return conclave.Errorf(conclave.ErrInvalid, "CONCLAVE_ENCRYPT names the role %q, which nobody has; %s", r, conclave.DidYouMean(string(r), names))
+		}
 	}
 	return nil
 }
