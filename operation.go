@@ -29,6 +29,7 @@ type Operation struct {
 
 	In, Out reflect.Type
 	call    func(ctx context.Context, service, in any) (any, error)
+	around  func(ctx context.Context, call func(context.Context) (any, error)) (any, error)
 	refused func(ctx context.Context, o Operation, why error)
 }
 
@@ -62,6 +63,10 @@ func (o Operation) OnRefusal(told func(ctx context.Context, o Operation, why err
 // the caller's permission first, so no face can forget to: ErrDenied when the
 // caller lacks it, ErrInternal when service or in has another type.
 func (o Operation) Call(ctx context.Context, service, in any) (any, error) {
+	if around := o.around; around != nil {
+		o.around = nil
+		return around(ctx, func(ctx context.Context) (any, error) { return o.Call(ctx, service, in) })
+	}
 	if err := o.Permit(ctx); err != nil {
 		return nil, err
 	}
@@ -91,8 +96,22 @@ func Op[S, I, O any](name, route string, p Permission, e Effect, method func(S, 
 	}
 }
 
+// Around returns the operation with every call of it, refused ones too, made by
+// f, which is given the call.
+func (o Operation) Around(f func(ctx context.Context, call func(context.Context) (any, error)) (any, error)) Operation {
+	o.around = f
+	return o
+}
+
 // AsTool returns the operation marked as an MCP tool.
 func (o Operation) AsTool() Operation { o.Tool = true; return o }
+
+// Instead returns the operation with another function behind it, which is asked
+// after the permission was checked. Tests of what notices a broken operation use it.
+func (o Operation) Instead(f func(ctx context.Context, service, in any) (any, error)) Operation {
+	o.call = f
+	return o
+}
 
 // Page asks for a part of a list, newest first.
 type Page struct {

@@ -27,6 +27,10 @@ import (
 // Options says whom a pool hosts.
 type Options struct {
 	Service conclave.Service
+	// Replica counts the pools of a service from 0. Each adds agents, numbered on
+	// from the most that the ones before it may have; those with a name of their own
+	// are the first one's.
+	Replica int
 	Config  Config
 	Specs   []conclave.AgentSpec // the roles that there are; agent.Load gives them
 	// Reload returns the roles as they are now; it is asked at each heartbeat. An
@@ -121,8 +125,8 @@ func New(opts Options) (*Pool, error) {
 }
 
 // wanted names the agents that this service is to have. A role has as many as
-// the distribution says, called ROLE-1, ROLE-2, …; a role of the user's own that
-// the distribution does not name has one. A file whose name is not its role's is
+// the distribution says, called ROLE-1, ROLE-2, … on the first replica; a role of
+// the user's own that the distribution does not name has one. A file whose name is not its role's is
 // one more agent of that role, under its own name.
 func (p *Pool) wanted(specs []conclave.AgentSpec) map[conclave.AgentName]conclave.AgentSpec {
 	all := map[conclave.AgentName]conclave.AgentSpec{}
@@ -131,7 +135,9 @@ func (p *Pool) wanted(specs []conclave.AgentSpec) map[conclave.AgentName]conclav
 			continue
 		}
 		if spec.Name != string(spec.Role) {
-			all[conclave.AgentName(spec.Name)] = spec
+			if p.opts.Replica == 0 {
+				all[conclave.AgentName(spec.Name)] = spec
+			}
 			continue
 		}
 		n, distributed := p.opts.Config.Distribution[spec.Role]
@@ -139,10 +145,15 @@ func (p *Pool) wanted(specs []conclave.AgentSpec) map[conclave.AgentName]conclav
 			n = 1
 		}
 		for i := range n + p.extra[spec.Role] {
-			all[conclave.AgentName(fmt.Sprintf("%s-%d", spec.Role, i+1))] = spec
+			all[p.numbered(spec.Role, i+1)] = spec
 		}
 	}
 	return all
+}
+
+// numbered is the name of this replica's agent of a role.
+func (p *Pool) numbered(role conclave.Role, n int) conclave.AgentName {
+	return conclave.AgentName(fmt.Sprintf("%s-%d", role, p.opts.Replica*p.opts.Config.Size+n))
 }
 
 func (p *Pool) add(spec conclave.AgentSpec, name conclave.AgentName) error {

@@ -329,6 +329,36 @@ func TestRoleTakenOutHasNoAgent(t *testing.T) {
 	})
 }
 
+// Each replica of a host adds agents of its own.
+func TestReplicasNameOtherAgents(t *testing.T) {
+	specs, err := agent.BuiltinRoles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	specs = append(specs, conclave.AgentSpec{Name: "pedant", Role: conclave.RoleCodeReviewer, Description: "Knows better", Prompt: "Complain"})
+	dir := t.TempDir()
+	var names []string
+	for replica := range 3 {
+		p, err := agentpool.New(agentpool.Options{Service: conclave.ServiceReview, Replica: replica, Config: agentpool.Defaults(), Specs: specs, Hub: new(hub.Hub),
+			Key: func(name conclave.AgentName) (*identity.Key, error) { return identity.LoadOrCreate(dir, string(name)) },
+			Brains: func(conclave.AgentSpec, conclave.AgentName) func(context.Context, conclave.Assignment) (agent.Brain, error) {
+				return func(context.Context, conclave.Assignment) (agent.Brain, error) { return brain(nil), nil }
+			}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range p.Agents() {
+			names = append(names, string(a.Name))
+		}
+		p.Close()
+	}
+	slices.Sort(names)
+	want := "code-reviewer-1 code-reviewer-17 code-reviewer-18 code-reviewer-2 code-reviewer-33 code-reviewer-34 pedant performance-reviewer-1 performance-reviewer-17 performance-reviewer-33"
+	if got := strings.Join(names, " "); got != want {
+		t.Errorf("three replicas host %s, want %s", got, want)
+	}
+}
+
 func TestAgentsComeAndGoWithTheirFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, agentpool.Defaults(), func(_ context.Context, r agent.Request) (agent.Reply, error) {

@@ -28,6 +28,7 @@ type Config struct {
 	Files       string             // folder of the YAML files; empty when there is none
 	Database    string             // "sqlite:PATH" or "postgres://…"
 	Listen      string             // address to listen on; loopback unless told otherwise
+	Advertise   string             // host at which other processes reach this one; empty: Listen, or this machine's name when that is all addresses
 	AutoPorts   bool               // free ports rather than the documented ones
 	GatewayPort int                // 8080, or what GATEWAY_PORT says
 	Services    []conclave.Service // to run in this process; empty means all
@@ -45,7 +46,7 @@ type Config struct {
 // settings are the environment variables that Conclave reads; the seed's keep
 // their names. Keys of model providers are read by the model router alone.
 func settings() []string {
-	return []string{"CONCLAVE_HOME", "CONCLAVE_CONFIG", "CONCLAVE_DATABASE_URL", "DATABASE_URL", "CONCLAVE_LISTEN", "CONCLAVE_PORTS",
+	return []string{"CONCLAVE_HOME", "CONCLAVE_CONFIG", "CONCLAVE_DATABASE_URL", "DATABASE_URL", "CONCLAVE_LISTEN", "CONCLAVE_ADVERTISE", "CONCLAVE_PORTS",
 		"CONCLAVE_HOSTS", "CONCLAVE_BRAIN", "CONCLAVE_SANDBOX", "CONCLAVE_MODEL", "CONCLAVE_MODEL_IDLE", "CONCLAVE_LOG", "CONCLAVE_TOKEN", "CONCLAVE_URL", "CONCLAVE_CLAUDE",
 		"CONCLAVE_TLS_CERT", "CONCLAVE_TLS_KEY", "CONCLAVE_TLS_CA", "CONCLAVE_JWT_KEY", "CONCLAVE_JWT_PUBLIC_KEYS",
 		"CONCLAVE_RATE_CALLER", "CONCLAVE_RATE_ADDRESS", "CONCLAVE_ENCRYPT", "GATEWAY_PORT", "AGENT_POOL_SIZE", "MAX_CONCURRENT_COLLABORATIONS", "VERIFICATION_CONSENSUS_THRESHOLD", "JWT_SECRET"}
@@ -257,6 +258,13 @@ func (c *Config) readEnvironment(getenv func(string) string) error {
 			}
 			return nil
 		}),
+		set("CONCLAVE_ADVERTISE", "advertise", func(v string) error {
+			if strings.ContainsAny(v, "/@ ") || strings.Contains(v, ":") && net.ParseIP(v) == nil {
+				return errors.New("it must be a host name or an IP address, without scheme and port")
+			}
+			c.Advertise = v
+			return nil
+		}),
 		set("CONCLAVE_LOG", "log", func(v string) error {
 			if new(slog.Level).UnmarshalText([]byte(v)) != nil {
 				return errors.New("it must be debug, info, warn or error")
@@ -314,6 +322,27 @@ func validBrain(v string) error {
 		return errors.New("it must be auto, offline, model or claude")
 	}
 	return nil
+}
+
+// Port is where a service listens; 0 stands for any free port.
+func (c Config) Port(s conclave.Service) int {
+	switch {
+	case c.AutoPorts:
+		return 0
+	case s == conclave.ServiceGateway:
+		return c.GatewayPort
+	}
+	return s.Port()
+}
+
+// LocalURL is where a process on this machine finds a service that listens on
+// its documented port.
+func (c Config) LocalURL(s conclave.Service) string {
+	host := c.Listen
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, strconv.Itoa(c.Port(s)))
 }
 
 // Changed lists the settings that do not have their default, by name.

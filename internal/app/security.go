@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -253,7 +254,7 @@ func SecurityFindings(c Config, getenv func(string) string) [][2]string {
 	case !t.Serves():
 		add("TLS", "off: services speak plain HTTP, on loopback unless CONCLAVE_LISTEN says otherwise")
 	default:
-		host := c.Listen
+		host := cmp.Or(c.Advertise, c.Listen)
 		if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() { // services are found by the host's name then
 			if name, err := os.Hostname(); err == nil {
 				host = name

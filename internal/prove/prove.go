@@ -43,6 +43,7 @@ type Options struct {
 	Targets   *Targets          // make targets to prove as well; nil for none
 	Only      []string          // operations and targets, as Result.What names them; empty means all
 	Parallel  int               // how many at once; 0 means 4
+	Patience  time.Duration     // how long an effect may take to show; 0 means a minute
 	Progress  func(Result)      // is called for each result as it comes, one at a time; may be nil
 	Transport http.RoundTripper // to the services; nil: http.DefaultTransport
 }
@@ -81,6 +82,9 @@ const limit = 2 * time.Minute
 func Prove(ctx context.Context, o Options) ([]Result, error) {
 	if o.Parallel == 0 {
 		o.Parallel = 4
+	}
+	if o.Patience == 0 {
+		o.Patience = time.Minute
 	}
 	dir, err := os.MkdirTemp("", "conclave-prove-")
 	if err != nil {
@@ -223,7 +227,7 @@ type proof struct {
 }
 
 func proofs() []proof {
-	return slices.Concat(hubProofs(), councilProofs(), planProofs(), worktreeProofs(), workflowProofs(), modelProofs(), eventProofs())
+	return slices.Concat(hubProofs(), councilProofs(), planProofs(), worktreeProofs(), workflowProofs(), modelProofs(), eventProofs(), insightProofs())
 }
 
 // scene is where one proof is played through one face.
@@ -257,8 +261,12 @@ func (s *scene) do(ctx context.Context, op string, in, out any) error {
 }
 
 // until looks again and again, until what is looked for is there.
-func until(ctx context.Context, what string, look func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, limit/2)
+func (s *scene) until(ctx context.Context, what string, look func() (bool, error)) error {
+	return until(ctx, s.Patience, what, look)
+}
+
+func until(ctx context.Context, patience time.Duration, what string, look func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
