@@ -434,6 +434,9 @@ func (a *App) makePools(ctx context.Context) error {
 	for _, w := range warnings {
 		a.log.Warn(w)
 	}
+	if err := knownRoles(a.config.Security.Encrypt.Roles, specs); err != nil {
+		return err
+	}
 	files := &roleFiles{sources: sources, specs: specs}
 	keys := filepath.Join(a.config.Home, "keys")
 	for _, s := range []conclave.Service{conclave.ServicePool, conclave.ServiceExperts, conclave.ServiceReview, conclave.ServiceQA, conclave.ServiceSecurity} {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,6 +46,21 @@ func (s Security) validate(getenv func(string) string) error {
 		return conclave.Errorf(conclave.ErrInvalid, "both JWT_SECRET and CONCLAVE_JWT_KEY are set; tokens are under a secret or signed with a key, not both")
 	case s.TokenKey == "" && len(s.PublicKeys) > 0:
 		return conclave.Errorf(conclave.ErrInvalid, "CONCLAVE_JWT_PUBLIC_KEYS needs CONCLAVE_JWT_KEY: services make tokens for each other with a private key")
+	}
+	return nil
+}
+
+// knownRoles refuses the name of a role that nobody has: its agents would speak
+// in clear, against what was meant.
+func knownRoles(roles []conclave.Role, specs []conclave.AgentSpec) error {
+	var names []string
+	for _, spec := range specs {
+		names = append(names, string(spec.Role))
+	}
+	for _, r := range roles {
+		if !slices.Contains(names, string(r)) {
+			return conclave.Errorf(conclave.ErrInvalid, "CONCLAVE_ENCRYPT names the role %q, which nobody has; %s", r, conclave.DidYouMean(string(r), names))
+		}
 	}
 	return nil
 }
@@ -237,7 +254,7 @@ func SecurityFindings(c Config, getenv func(string) string) [][2]string {
 	case !t.Serves():
 		add("TLS", "off: services speak plain HTTP, on loopback unless CONCLAVE_LISTEN says otherwise")
 	default:
-		host := c.Listen
+		host := cmp.Or(c.Advertise, c.Listen)
 		if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() { // services are found by the host's name then
 			if name, err := os.Hostname(); err == nil {
 				host = name
