@@ -13,13 +13,15 @@ import (
 // Which of our packages each package may import. A service never imports another
 // one: they meet in the root's contracts, and internal/app binds them.
 func allowed() map[string][]string {
-	mechanism := []string{"lifecycle", "git", "sandbox", "llm", "consensus", "identity", "evidence", "killpoint"}
+	mechanism := []string{"lifecycle", "git", "sandbox", "llm", "consensus", "identity", "evidence", "killpoint", "bus"}
 	service := append([]string{""}, mechanism...)
 	with := func(list []string, more ...string) []string { return append(slices.Clone(list), more...) }
 	return map[string][]string{
 		"":                     {},
 		"internal/lifecycle":   {},
 		"internal/killpoint":   {},
+		"internal/bus":         {""},
+		"internal/bustest":     {},
 		"internal/git":         {""},
 		"internal/sandbox":     {""},
 		"internal/llm":         {""},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/internal/bus"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
@@ -42,11 +43,6 @@ type queue struct {
 	handlers map[string]Handler
 	workers  map[string]int
 	inserter *river.Client[*sql.Tx]
-
-	mu      sync.Mutex
-	client  *river.Client[*sql.Tx] // while Run runs
-	pending map[string]bool
-	ring    chan struct{}
 }
 
 func (db *DB) driver() riverdriver.Driver[*sql.Tx] {
@@ -57,7 +53,7 @@ func (db *DB) driver() riverdriver.Driver[*sql.Tx] {
 }
 
 func newQueue(db *DB) *queue {
-	q := &queue{db: db, handlers: map[string]Handler{}, workers: map[string]int{}, pending: map[string]bool{}, ring: make(chan struct{}, 1)}
+	q := &queue{db: db, handlers: map[string]Handler{}, workers: map[string]int{}}
 	var err error
 	if q.inserter, err = river.NewClient(db.driver(), q.config()); err != nil {
 		panic(err) // the configuration is ours and constant
@@ -111,6 +107,10 @@ func (db *DB) Run(ctx context.Context, ready func()) error {
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	// The last commits are told too.
+	telling, quiet := context.WithCancel(context.WithoutCancel(ctx))
+	defer quiet()
+	wg.Go(func() { db.bus.Run(telling) })
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if db.postgres {
@@ -137,16 +137,14 @@ func (db *DB) Run(ctx context.Context, ready func()) error {
 	if err := client.Start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("start the queue: %w", err)
 	}
-	q.mu.Lock()
-	q.client = client
-	q.mu.Unlock()
-	wg.Go(func() { q.wakeLoop(ctx, client) })
+	for kind := range q.workers {
+		heard, stop := db.bus.Subscribe(queueSubject(kind))
+		defer stop()
+		wg.Go(func() { q.wake(ctx, client, kind, heard) })
+	}
 	wg.Go(func() { db.beat(ctx) })
 	ready()
 	<-ctx.Done()
-	q.mu.Lock()
-	q.client = nil
-	q.mu.Unlock()
 	stop, done := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer done()
 	return client.StopAndCancel(stop)
@@ -184,39 +182,20 @@ func (db *DB) beat(ctx context.Context) {
 	}
 }
 
-// wake makes the workers of a queue look now.
-func (q *queue) wake(name string) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.client == nil || q.workers[name] == 0 {
-		return
-	}
-	q.pending[name] = true
-	select {
-	case q.ring <- struct{}{}:
-	default:
-	}
-}
-
-func (q *queue) wakeLoop(ctx context.Context, client *river.Client[*sql.Tx]) {
+// wake makes the workers of a queue look whenever it got work.
+func (q *queue) wake(ctx context.Context, client *river.Client[*sql.Tx], name string, heard <-chan struct{}) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-q.ring:
+		case <-heard:
 		}
-		q.mu.Lock()
-		names := q.pending
-		q.pending = map[string]bool{}
-		q.mu.Unlock()
-		for name := range names {
-			// Always the same unique job far in the future: the insert changes
-			// nothing, and tells the queue to look.
-			_, err := client.Insert(ctx, wake{}, &river.InsertOpts{Queue: name, ScheduledAt: farFuture,
-				UniqueOpts: river.UniqueOpts{ByArgs: true, ByQueue: true}})
-			if err != nil && ctx.Err() == nil {
-				q.db.log.Warn("wake the queue", "queue", name, "error", err)
-			}
+		// Always the same unique job far in the future: the insert changes
+		// nothing, and tells the queue to look.
+		_, err := client.Insert(ctx, wake{}, &river.InsertOpts{Queue: name, ScheduledAt: farFuture,
+			UniqueOpts: river.UniqueOpts{ByArgs: true, ByQueue: true}})
+		if err != nil && ctx.Err() == nil {
+			q.db.log.Warn("wake the queue", "queue", name, "error", err)
 		}
 	}
 }
@@ -226,34 +205,41 @@ var farFuture = time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC)
 // channel is the Postgres channel on which processes tell each other of commits.
 const channel = "conclave"
 
-type notice struct {
-	Events []subject `json:"e,omitempty"`
-	Queues []string  `json:"q,omitempty"`
-}
+// queueSubject is what the workers of a queue watch.
+func queueSubject(name string) string { return "queue/" + name }
 
-type subject struct {
-	Run string `json:"r,omitempty"`
-	ID  string `json:"i,omitempty"`
-}
-
-// notify sends what the transaction touches to the other processes, with its commit.
-func (tx *Tx) notify() error {
-	if !tx.db.postgres || (len(tx.events) == 0 && len(tx.queues) == 0) {
-		return nil
-	}
-	var n notice
+// notes say what the transaction touches.
+func (tx *Tx) notes() []bus.Note {
+	var notes []bus.Note
 	for _, e := range tx.events {
-		n.Events = append(n.Events, subject{Run: string(e.Run), ID: e.Subject})
+		n := bus.Note{Tenant: string(e.Tenant), Seq: e.Seq}
+		for _, id := range []string{string(e.Run), e.Subject} {
+			if id != "" {
+				n.About = append(n.About, id)
+			}
+		}
+		notes = append(notes, n)
 	}
 	for q := range tx.queues {
-		n.Queues = append(n.Queues, q)
+		notes = append(notes, bus.Note{About: []string{queueSubject(q)}})
 	}
-	payload, err := json.Marshal(n)
+	return notes
+}
+
+// notify sends what the transaction touches to the other processes, with its
+// commit, when no bus carries it after that. It is not sent besides, because
+// Postgres lets only one transaction that notifies commit at a time.
+func (tx *Tx) notify() error {
+	notes := tx.notes()
+	if !tx.db.postgres || len(notes) == 0 || tx.db.bus.Carries() {
+		return nil
+	}
+	payload, err := json.Marshal(notes)
 	if err != nil {
 		return err
 	}
 	if len(payload) > 7900 { // the limit of a payload is 8000 bytes
-		payload = []byte(`{}`) // "look at everything"
+		payload = []byte(`[{}]`) // "look at everything"
 	}
 	_, err = tx.exec(`SELECT pg_notify($1, $2)`, channel, string(payload))
 	return err
@@ -285,27 +271,17 @@ func (db *DB) listenOnce(ctx context.Context, connected func()) error {
 		return err
 	}
 	connected()
-	db.feed.publishAll()
+	db.bus.RingAll()
 	for {
 		msg, err := conn.WaitForNotification(ctx)
 		if err != nil {
 			return err
 		}
-		var n notice
-		if err := json.Unmarshal([]byte(msg.Payload), &n); err != nil || len(n.Events)+len(n.Queues) == 0 {
-			db.feed.publishAll()
-			for name := range db.queue.workers {
-				db.queue.wake(name)
-			}
+		var notes []bus.Note
+		if err := json.Unmarshal([]byte(msg.Payload), &notes); err != nil {
+			db.bus.RingAll() // a process of another version said something
 			continue
 		}
-		events := make([]conclave.Event, len(n.Events))
-		for i, s := range n.Events {
-			events[i] = conclave.Event{Run: conclave.RunID(s.Run), Subject: s.ID}
-		}
-		db.feed.publish(events)
-		for _, name := range n.Queues {
-			db.queue.wake(name)
-		}
+		db.bus.Ring(notes...)
 	}
 }

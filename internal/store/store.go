@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/internal/bus"
 	"conclave/internal/killpoint"
 
 	"github.com/jackc/pgx/v5"
@@ -31,7 +32,10 @@ type Options struct {
 	Owner string
 	// Alone says that no other process uses the database, so that every claim
 	// found at start is a dead one. SQLite is always alone.
-	Alone  bool
+	Alone bool
+	// Bus tells other processes of commits, and this one of theirs. nil tells only
+	// this process; on Postgres the database's own notifications then tell the others.
+	Bus    *bus.Bus
 	Logger *slog.Logger // nil discards
 }
 
@@ -44,7 +48,7 @@ type DB struct {
 	owner    string
 	alone    bool
 	log      *slog.Logger
-	feed     *feed
+	bus      *bus.Bus
 	queue    *queue
 
 	writes chan *write   // SQLite only: to the goroutine that groups commits
@@ -58,7 +62,14 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	db := &DB{owner: o.Owner, alone: o.Alone, log: o.Logger, dsn: o.URL, feed: newFeed()}
+	db := &DB{owner: o.Owner, alone: o.Alone, log: o.Logger, dsn: o.URL, bus: o.Bus}
+	if db.bus == nil {
+		b, err := bus.New(bus.Options{})
+		if err != nil {
+			return nil, err
+		}
+		db.bus = b
+	}
 	switch {
 	case strings.HasPrefix(o.URL, "sqlite:"):
 		db.alone = true
@@ -291,12 +302,5 @@ func serialisation(err error) bool {
 	return errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01" || pg.Code == "23505")
 }
 
-// published tells this process what a commit changed.
-func (db *DB) published(tx *Tx) {
-	for q := range tx.queues {
-		db.queue.wake(q)
-	}
-	if len(tx.events) > 0 {
-		db.feed.publish(tx.events)
-	}
-}
+// published tells whoever waits what a commit changed.
+func (db *DB) published(tx *Tx) { db.bus.Publish(tx.notes()...) }
