@@ -31,6 +31,7 @@ func allowed() map[string][]string {
 		"internal/playbook":    {""},
 		"internal/evidence":    {"", "sandbox"},
 		"internal/modelrouter": service,
+		"internal/registry":    service,
 		"internal/plan":        service,
 		"internal/worktree":    service,
 		"internal/workflow":    service,
@@ -43,7 +44,7 @@ func allowed() map[string][]string {
 		"internal/mcpwire":     {"", "restwire"},
 		"internal/a2awire":     {""},
 		// The store implements what the services declare; none of them knows it.
-		"internal/store":  with(service, "hub", "plan", "workflow", "worktree", "council"),
+		"internal/store":  with(service, "hub", "plan", "workflow", "worktree", "council", "registry"),
 		"internal/app":    {"*"},
 		"cmd/conclave":    {"*"},
 		"web":             {},

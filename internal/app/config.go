@@ -14,7 +14,9 @@ import (
 
 	"conclave"
 	"conclave/internal/agentpool"
+	"conclave/internal/bus"
 	"conclave/internal/modelrouter"
+	"conclave/internal/registry"
 	"conclave/internal/workflow"
 
 	"gopkg.in/yaml.v3"
@@ -26,6 +28,8 @@ type Config struct {
 	Home        string             // data directory
 	Files       string             // folder of the YAML files; empty when there is none
 	Database    string             // "sqlite:PATH" or "postgres://…"
+	Bus         string             // "memory", or the URL of Redis, Kafka or NATS
+	Consul      string             // address of Consul's HTTP API; empty when there is none
 	Listen      string             // address to listen on; loopback unless told otherwise
 	AutoPorts   bool               // free ports rather than the documented ones
 	GatewayPort int                // 8080, or what GATEWAY_PORT says
@@ -43,7 +47,7 @@ type Config struct {
 // settings are the environment variables that Conclave reads; the seed's keep
 // their names. Keys of model providers are read by the model router alone.
 func settings() []string {
-	return []string{"CONCLAVE_HOME", "CONCLAVE_CONFIG", "CONCLAVE_DATABASE_URL", "DATABASE_URL", "CONCLAVE_LISTEN", "CONCLAVE_PORTS",
+	return []string{"CONCLAVE_HOME", "CONCLAVE_CONFIG", "CONCLAVE_DATABASE_URL", "DATABASE_URL", "CONCLAVE_BUS", "CONSUL_HTTP_ADDR", "CONCLAVE_LISTEN", "CONCLAVE_PORTS",
 		"CONCLAVE_HOSTS", "CONCLAVE_BRAIN", "CONCLAVE_SANDBOX", "CONCLAVE_MODEL", "CONCLAVE_MODEL_IDLE", "CONCLAVE_LOG", "CONCLAVE_TOKEN", "CONCLAVE_URL", "CONCLAVE_CLAUDE",
 		"GATEWAY_PORT", "AGENT_POOL_SIZE", "MAX_CONCURRENT_COLLABORATIONS", "VERIFICATION_CONSENSUS_THRESHOLD", "JWT_SECRET"}
 }
@@ -66,7 +70,7 @@ func Home(getenv func(string) string) (string, error) {
 // Load reads the configuration: defaults, then files, then the environment.
 // ErrInvalid names what is wrong, where, and what would be right.
 func Load(getenv func(string) string, environ []string) (Config, error) {
-	c := Config{Listen: "127.0.0.1", GatewayPort: conclave.ServiceGateway.Port(), Brain: "auto", Pool: agentpool.Defaults(), Rules: workflow.Defaults(), Sources: map[string]string{}}
+	c := Config{Listen: "127.0.0.1", Bus: "memory", GatewayPort: conclave.ServiceGateway.Port(), Brain: "auto", Pool: agentpool.Defaults(), Rules: workflow.Defaults(), Sources: map[string]string{}}
 	if err := knownVariables(environ); err != nil {
 		return c, err
 	}
@@ -242,10 +246,25 @@ func (c *Config) readEnvironment(getenv func(string) string) error {
 			return nil
 		}
 	}
+	// What may hold a password is not repeated: not in c.Sources, and not in an error.
+	secret := func(name, setting string, into *string, validate func(string) error) error {
+		value := getenv(name)
+		if value == "" {
+			return nil
+		}
+		if err := validate(value); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		*into = value
+		c.Sources[setting] = name
+		return nil
+	}
 	database := func(v string) error { c.Database = v; return nil }
 	return errors.Join(
 		set("DATABASE_URL", "database", database),
 		set("CONCLAVE_DATABASE_URL", "database", database),
+		secret("CONCLAVE_BUS", "bus", &c.Bus, bus.Validate),
+		secret("CONSUL_HTTP_ADDR", "registry.consul", &c.Consul, registry.Validate),
 		set("CONCLAVE_LISTEN", "listen", func(v string) error { c.Listen = v; return nil }),
 		set("CONCLAVE_PORTS", "ports", func(v string) error {
 			if v != "auto" && v != "documented" {

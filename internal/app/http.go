@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -88,6 +89,7 @@ func (a *App) allTables() []conclave.Table {
 func (a *App) serve() error {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.busMetrics(metrics)
 	exposed := promhttp.HandlerFor(metrics, promhttp.HandlerOpts{})
 	for _, s := range a.config.Services {
 		mux := http.NewServeMux()
@@ -127,7 +129,20 @@ func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "not ready", "reason": why})
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+	// A lost bus or Consul makes it slower and loses nothing, so the process goes
+	// on taking work, and says so.
+	engines := a.engines()
+	var lost []string
+	for _, e := range engines {
+		if e.Lost != "" {
+			lost = append(lost, fmt.Sprintf("%s (%s at %s): %s", e.Part, e.Engine, e.Server, e.Lost))
+		}
+	}
+	status := "ready"
+	if len(lost) > 0 {
+		status = "degraded"
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"status": status, "reason": strings.Join(lost, "; "), "engines": engines})
 }
 
 // faces mounts what a service shows: REST, MCP and A2A from its table, and what

@@ -106,6 +106,15 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	return db, nil
 }
 
+// Check reports whether a Postgres database can be reached.
+func Check(ctx context.Context, url string) error {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return conclave.Errorf(conclave.ErrUnavailable, "reach the database: %w", err)
+	}
+	return conn.Close(ctx)
+}
+
 func (db *DB) openSQLite(path string) error {
 	if dir := filepath.Dir(path); dir != "." {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
