@@ -23,6 +23,8 @@ type Engine struct {
 	Engine string `json:"engine"`           // as sqlite, redis, built in
 	Server string `json:"server,omitempty"` // where it is, without secrets
 	Lost   string `json:"lost,omitempty"`   // why it can't be reached now
+	// Figures are the bus's, of the process that says so.
+	Figures *bus.Figures `json:"figures,omitempty"`
 }
 
 // installation names this installation where it shares a server with others: its
@@ -54,6 +56,8 @@ func (a *App) engines() []Engine {
 			list[i].Lost = err.Error()
 		}
 	}
+	figures := a.bus.Figures()
+	list[1].Figures = &figures
 	return list
 }
 
