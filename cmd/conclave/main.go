@@ -83,7 +83,7 @@ func (c *cli) command() *cobra.Command {
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(c.serveCommand(), c.runCommand(), c.planCommand(), c.reviewCommand(), c.decideCommand(), c.runsCommand(), c.approveCommand(), c.cancelCommand(),
-		c.watchCommand(), c.agentsCommand(), c.worktreesCommand(), c.routeCommand(), c.statusCommand(), c.doctorCommand(), c.tokenCommand(), c.mcpCommand())
+		c.watchCommand(), c.agentsCommand(), c.worktreesCommand(), c.routeCommand(), c.statusCommand(), c.doctorCommand(), c.debugCommand(), c.tokenCommand(), c.mcpCommand())
 	return root
 }
 

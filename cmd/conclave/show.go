@@ -184,6 +184,7 @@ type serviceStatus struct {
 	Address string           `json:"address"`
 	Health  string           `json:"health"` // ready, degraded, not ready, no answer
 	Reason  string           `json:"reason,omitempty"`
+	Process string           `json:"process,omitempty"` // which runs it
 	Engines []app.Engine     `json:"engines,omitempty"` // database, bus and registry that it uses
 }
 
@@ -264,11 +265,11 @@ func probe(ctx context.Context, s conclave.Service, url string) serviceStatus {
 	}
 	defer resp.Body.Close()
 	var body struct {
-		Status, Reason string
-		Engines        []app.Engine
+		Status, Reason, Process string
+		Engines                 []app.Engine
 	}
 	if json.NewDecoder(io.LimitReader(resp.Body, 1<<16)).Decode(&body) == nil {
-		st.Reason, st.Engines = body.Reason, body.Engines
+		st.Reason, st.Process, st.Engines = body.Reason, body.Process, body.Engines
 	}
 	st.Health = "not ready"
 	if resp.StatusCode == http.StatusOK {

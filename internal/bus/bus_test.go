@@ -335,21 +335,22 @@ func TestInspectAndFollow(t *testing.T) {
 			a, _ := processes(t, engine)
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			said, ended := make(chan bus.Message, 1000), make(chan error, 1)
+			said, up, ended := make(chan bus.Message, 1000), make(chan struct{}), make(chan error, 1)
 			following, stop := context.WithCancel(ctx)
 			defer stop()
-			go func() { ended <- a.Follow(following, func(m bus.Message) { said <- m }) }()
-			again := time.NewTicker(20 * time.Millisecond) // it hears what is sent after it has connected
-			defer again.Stop()
-			for seq, seen := int64(41), false; !seen; {
+			go func() { ended <- a.Follow(following, func() { close(up) }, func(m bus.Message) { said <- m }) }()
+			select {
+			case <-up:
+			case err := <-ended:
+				t.Fatalf("following ended: %v", err)
+			}
+			a.Publish(bus.Note{Tenant: "acme", Seq: 42, About: []string{"run-9"}})
+			for seen := false; !seen; {
 				select {
-				case <-again.C:
-					seq++
-					a.Publish(bus.Note{Tenant: "acme", Seq: seq, About: []string{"run-9"}})
 				case m := <-said:
-					seen = strings.Contains(m.Text, `"run-9"`) && strings.Contains(m.Text, `"acme"`)
-				case err := <-ended:
-					t.Fatalf("following ended: %v", err)
+					seen = strings.Contains(m.Text, `"run-9"`) && strings.Contains(m.Text, `"acme"`) && m.Position != ""
+				case <-ctx.Done():
+					t.Fatal("what was sent is not shown")
 				}
 			}
 			stop()
@@ -373,7 +374,7 @@ func TestInspectAndFollow(t *testing.T) {
 	if _, err := m.Inspect(t.Context()); err == nil || !strings.Contains(err.Error(), "memory") {
 		t.Errorf("memory shows a server: %v", err)
 	}
-	if err := m.Follow(t.Context(), func(bus.Message) {}); err == nil {
+	if err := m.Follow(t.Context(), func() {}, func(bus.Message) {}); err == nil {
 		t.Error("memory can be followed")
 	}
 }

@@ -60,18 +60,18 @@ type Message struct {
 	Text     string    `json:"text"`
 }
 
-// Follow calls hear with each message that is sent from now on, as it stands on
-// the server, until ctx ends.
-func (b *Bus) Follow(ctx context.Context, hear func(Message)) error {
+// Follow calls ready, and then hear with each message that is sent from then on,
+// as it stands on the server, until ctx ends.
+func (b *Bus) Follow(ctx context.Context, ready func(), hear func(Message)) error {
 	say := func(position, text string) { hear(Message{At: time.Now(), Position: position, Text: text}) }
 	var err error
 	switch e := b.engine.(type) {
 	case *redisEngine:
-		err = e.follow(ctx, func(*redis.Client) {}, say)
+		err = e.follow(ctx, func(*redis.Client) { ready() }, say)
 	case *kafkaEngine:
-		err = e.follow(ctx, func(*kgo.Client) {}, func(r *kgo.Record) { say(fmt.Sprintf("%s/%d@%d", r.Topic, r.Partition, r.Offset), string(r.Value)) })
+		err = e.follow(ctx, func(*kgo.Client) { ready() }, func(r *kgo.Record) { say(fmt.Sprintf("%s/%d@%d", r.Topic, r.Partition, r.Offset), string(r.Value)) })
 	case *natsEngine:
-		err = e.follow(ctx, e.subject, func(*nats.Conn) {}, func(m *nats.Msg) { say(m.Subject, string(m.Data)) })
+		err = e.follow(ctx, e.subject, func(*nats.Conn) { ready() }, func(m *nats.Msg) { say(m.Subject, string(m.Data)) })
 	default:
 		return noServer()
 	}
