@@ -49,7 +49,7 @@ func allowed() map[string][]string {
 		"cmd/conclave":    {"*"},
 		"web":             {},
 		"scripts/summary": {},
-		"scripts/bench":   {"", "llmtest", "restwire", "store"},
+		"scripts/bench":   {"", "bus", "llmtest", "restwire", "store"},
 	}
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds Consul's program from its Go module into the cache, for tests, and prints
-# its path. The first time takes several minutes; LIMIT bounds them in seconds.
+# its path, for CONCLAVE_TEST_CONSUL. The first time takes several minutes; LIMIT bounds them in seconds.
 set -euo pipefail
 version=v1.21.0
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/conclave-test/consul-$version
