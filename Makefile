@@ -6,8 +6,8 @@ GO ?= go
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build web web-if-node agent-demo agent-simulate-collaboration workflow-collaborative workflow-multi-review workflow-consensus-planning \
-	agent-list monitoring-conversations quick-start-a2a quick-test-a2a stop test test-race check fmt-check vet lint docs-check bench
+# Every target that make help lists is a command, not a file.
+.PHONY: $(shell awk -F: '/^[a-z0-9-]+:.*\#\# / {print $$1}' $(MAKEFILE_LIST)) fmt-check vet lint
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-34s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,21 +45,74 @@ workflow-consensus-planning: build ## TASK="…" [REPO=.]: have a plan drafted, 
 agent-list: build ## List the agents of the running services
 	@$(BIN) agents
 
+agent-register: build ## AGENT_TYPE=role AGENT_NAME=name: add an agent, which then gets work
+	@$(BIN) agents register --type "$${AGENT_TYPE:?say AGENT_TYPE=developer, or another role}" --name "$${AGENT_NAME:?say AGENT_NAME=what it is called}"
+
+agent-consensus: build ## ITEM="…" [CONVERSATION_ID=…]: have the agents vote on a question
+	@$(BIN) decide "$${ITEM:?say ITEM=\"what to decide\"}" --conversation "$${CONVERSATION_ID:-}"
+
 monitoring-conversations: build ## Follow what the agents of the running services say
 	@$(BIN) watch
 
 quick-start-a2a: build ## Start the services in the background, once
 	@scripts/start.sh
 
-quick-test-a2a: build ## Check the health of every running service
+quick-test-a2a: build ## Check every running service, an exchange between agents, and a vote
 	@$(BIN) status
+	@$(BIN) prove message_send task_get decide ballot_cast decision_get
 
 stop: ## Stop the services that quick-start-a2a started
 	@scripts/stop.sh
 
+##@ Operate
+dev: build ## Start the development environment: in containers where there is Docker, else here in the background
+	@scripts/stack.sh dev
+
+dev-logs: ## Follow the log of the services
+	@scripts/stack.sh logs
+
+restart: build ## Start the services again, with the settings of now
+	@scripts/stack.sh restart
+
+prod: build ## Start the production environment: in containers where there is Docker, else here in the background
+	@scripts/stack.sh prod
+
+prod-scale-agents: build ## [AGENT_POOL_SIZE=50]: run more agents
+	@scripts/stack.sh scale
+
+prod-backup-a2a: build ## [FILE=…]: back up the database and the keys, restore it somewhere else, and compare
+	@$(BIN) backup "$${FILE:-conclave-backup-$$(date -u +%Y%m%dT%H%M%SZ).tar.gz}" --check
+
+monitoring-a2a: build ## Print where the dashboards are
+	@scripts/stack.sh dashboards
+
+debug-agent-states: build ## Show each agent's state, load, address and when it was last heard of
+	@$(BIN) agents --wide
+
+debug-a2a-messages: build ## Show the last messages between agents and what became of each
+	@$(BIN) messages
+
+debug-conversation-flow: build ## [CONVERSATION_ID=…]: show who said what to whom, and how long answers took
+	@$(BIN) conversation "$${CONVERSATION_ID:-}"
+
 ##@ Develop
 test: web-if-node ## Run all tests; those whose server is missing are skipped with the reason
 	@scripts/test.sh
+
+test-a2a: ## Test how agents communicate
+	@$(GO) test ./internal/a2awire ./internal/hub ./internal/agentpool
+
+test-collaboration: ## Test how agents work together on a run
+	@$(GO) test ./internal/agent ./internal/workflow ./internal/worktree ./internal/plan
+
+test-consensus: ## Test how votes are cast, counted and decided
+	@$(GO) test ./internal/consensus ./internal/council
+
+test-escalation: ## Test what becomes of a vote that does not decide
+	@$(GO) test -run 'Ladder|TakenOver' -v ./internal/council
+
+test-agent-performance: ## Load test: 120 agents of one process at once
+	@$(GO) test -count=1 -tags load -run TestManyAgents -v ./cmd/conclave
 
 test-race: ## Run the tests of concurrent packages with the race detector
 	@CGO_ENABLED=1 $(GO) test -race ./internal/lifecycle ./internal/store ./internal/hub ./internal/council ./internal/workflow ./internal/worktree ./internal/agentpool ./internal/a2awire ./internal/restwire

@@ -52,11 +52,13 @@ type CommentReply struct {
 
 // BuildReply tells what a developer did in the worktree.
 type BuildReply struct {
-	Summary    string   `json:"summary"`
-	Files      []string `json:"files"`                 // written or removed
-	NeedsModel string   `json:"needs_model,omitempty"` // what this brain can't do
-	ToolCalls  int      `json:"tool_calls"`
-	Usage      Usage    `json:"usage"`
+	Summary    string        `json:"summary"`
+	Files      []string      `json:"files"`                 // written or removed
+	NeedsModel string        `json:"needs_model,omitempty"` // what this brain can't do
+	Nothing    string        `json:"nothing,omitempty"`     // why there was nothing to change
+	Left       []LeftFinding `json:"left,omitempty"`        // what a repair leaves to somebody's judgement
+	ToolCalls  int           `json:"tool_calls"`
+	Usage      Usage         `json:"usage"`
 }
 
 // ReviewFinding is a finding with the reviewer who made it.

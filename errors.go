@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 )
 
 // The kinds of error. Ask with errors.Is. An error without a kind is internal,
@@ -26,7 +27,7 @@ func Kinds() []error {
 }
 
 // KindOf returns the kind of err: ErrTimeout for an exceeded deadline,
-// ErrInternal when err has no kind, nil when err is nil.
+// ErrUnavailable for a disk that is full or can't be written to, ErrInternal when err has no kind, nil when err is nil.
 func KindOf(err error) error {
 	if err == nil {
 		return nil
@@ -36,8 +37,11 @@ func KindOf(err error) error {
 			return kind
 		}
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
 		return ErrTimeout
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EROFS): // whoever has the disk can mend it
+		return ErrUnavailable
 	}
 	return ErrInternal
 }

@@ -28,6 +28,12 @@ type Finding struct {
 // Key names a finding across versions of the tree.
 func (f Finding) Key() string { return f.Tool + "/" + f.Rule + "/" + f.Fingerprint }
 
+// LeftFinding is a finding that a repair left, and why.
+type LeftFinding struct {
+	Finding
+	Why string `json:"why"`
+}
+
 // Check is one gate: a command that was run, and how it ended.
 type Check struct {
 	Name     string  `json:"name"` // "build", "test", "lint"

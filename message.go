@@ -97,6 +97,7 @@ type ListMessages struct {
 	Run          RunID          `json:"run,omitempty" doc:"Only this run"`
 	Limit        int            `json:"limit,omitempty" doc:"How many at the most, 1 to 1000; 200 when absent"`
 	After        MessageID      `json:"after,omitempty" doc:"Only what came after this message"`
+	Latest       bool           `json:"latest,omitempty" doc:"The last of them instead of the first, still oldest first"`
 }
 
 // Hub is the only way between agents: it authenticates, authorises, remembers,

@@ -11,8 +11,8 @@ if [ ! -x "$cache/consul" ]; then
   # Consul's own go.sum verifies the modules that the checksum database lacks.
   cp "$(go mod download -json "github.com/hashicorp/consul@$version" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')/go.sum" go.sum
   chmod u+w go.sum
-  CGO_ENABLED=0 timeout "${LIMIT:-1200}" sh -c "go get github.com/hashicorp/consul@$version && go build -ldflags '-s -w' -o consul.new github.com/hashicorp/consul" >build.log 2>&1 ||
+  CGO_ENABLED=0 timeout "${LIMIT:-1200}" sh -c "go get github.com/hashicorp/consul@$version && go build -ldflags '-s -w' -o consul.$$ github.com/hashicorp/consul" >build.log 2>&1 ||
     { tail -n 5 build.log >&2; exit 1; }
-  mv consul.new consul
+  mv "consul.$$" consul
 fi
 echo "$cache/consul"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	"conclave"
@@ -28,6 +29,9 @@ func (c *cli) connect(ctx context.Context) (*session, error) {
 	}
 	token := c.getenv("CONCLAVE_TOKEN")
 	if base := c.getenv("CONCLAVE_URL"); base != "" { // somewhere else
+		if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return nil, conclave.Errorf(conclave.ErrInvalid, "CONCLAVE_URL=%q: it must be the gateway's address, such as http://127.0.0.1:8080", base)
+		}
 		return c.dial(map[conclave.Service]string{conclave.ServiceGateway: base}, token), nil
 	}
 	urls, err := app.ReadAddresses(home)

@@ -20,6 +20,7 @@ func (c *cli) decideCommand() *cobra.Command {
 	var options, voters []string
 	var threshold float64
 	var wait time.Duration
+	var conversation string
 	cmd := &cobra.Command{Use: "decide QUESTION", Short: "Put a question to the agents and print their signed decision", Args: cobra.ExactArgs(1),
 		Example: `  conclave decide "Which store should the service use?" --option postgres --option sqlite`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -27,14 +28,16 @@ func (c *cli) decideCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			m.Conversation = conclave.ConversationID(conversation)
 			return c.withOrStart(cmd.Context(), func(s *session) error { return c.decide(cmd.Context(), s, m) })
 		}}
 	cmd.Flags().StringArrayVar(&options, "option", nil, "an answer to rank, KEY or KEY=DESCRIPTION; without options the vote is yes or no")
 	cmd.Flags().StringArrayVar(&voters, "voter", nil, "who votes: roles/ROLE or agents/NAME (default: architect, security, qa, developer)")
 	cmd.Flags().Float64Var(&threshold, "threshold", 0.75, "the share of yes that approves")
 	cmd.Flags().DurationVar(&wait, "deadline", 10*time.Minute, "how long voters have")
+	cmd.Flags().StringVar(&conversation, "conversation", "", "the conversation to vote in (default: a new one)")
 	c.jsonFlag(cmd)
-	cmd.AddCommand(&cobra.Command{Use: "verify FILE", Short: "Check a signed decision without a server", Args: cobra.ExactArgs(1),
+	cmd.AddCommand(c.jsonFlag(&cobra.Command{Use: "verify FILE", Short: "Check a signed decision without a server", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			data, err := os.ReadFile(args[0])
 			if err != nil {
@@ -47,15 +50,21 @@ func (c *cli) decideCommand() *cobra.Command {
 			if err := council.Verify(d); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(c.stdout, "good: %s, %s %s, with %d signed ballots, signed by %s\n", d.Motion.Title, d.Outcome, d.Option, len(d.Ballots), d.PublicKey)
+			if c.asJSON {
+				return c.printJSON(map[string]any{"good": true, "title": d.Motion.Title, "outcome": d.Outcome, "option": d.Option, "ballots": len(d.Ballots), "public_key": d.PublicKey})
+			}
+			_, err = fmt.Fprintf(c.stdout, "good: %s, %s, with %d signed ballots, signed by %s\n", d.Motion.Title, strings.TrimSpace(string(d.Outcome)+" "+d.Option), len(d.Ballots), d.PublicKey)
 			return err
-		}})
+		}}))
 	return cmd
 }
 
 func motion(question string, options, voters []string, threshold float64, wait time.Duration) (conclave.Motion, error) {
 	if strings.TrimSpace(question) == "" {
 		return conclave.Motion{}, conclave.Errorf(conclave.ErrInvalid, "the question is empty")
+	}
+	if wait <= 0 {
+		return conclave.Motion{}, conclave.Errorf(conclave.ErrInvalid, "--deadline is %v; it must be above 0, such as 30s or 10m", wait)
 	}
 	if len(voters) == 0 {
 		voters = []string{"roles/architect", "roles/security", "roles/qa", "roles/developer"}
@@ -115,17 +124,18 @@ func (c *cli) showDecision(d conclave.Decision) error {
 		return c.printJSON(d)
 	}
 	v := newView(c.stdout)
-	v.line("%s: %s %s", d.Motion.Title, v.bold(string(d.Outcome)), v.bold(d.Option))
-	v.line("  %s, decided by %s", d.Reason, d.DecidedBy)
+	v.line("%s: %s", printable(d.Motion.Title), v.bold(strings.TrimSpace(string(d.Outcome)+" "+d.Option)))
+	v.line("  %s, decided by %s", printable(d.Reason), d.DecidedBy)
 	for _, b := range d.Ballots {
 		said := string(b.Verdict)
 		if len(b.Ranking) > 0 {
 			said = strings.Join(b.Ranking, " > ")
 		}
-		v.line("  round %d  %s: %s – %s", b.Round, v.who(string(b.Voter)), said, strings.Join(b.Reasons, "; "))
+		v.line("  round %d  %s: %s", b.Round, v.who(string(b.Voter)), printable(said))
+		v.text("           ", strings.Join(b.Reasons, "; "))
 	}
 	if len(d.Absent) > 0 {
 		v.line("  absent: %s", strings.Join(d.Absent, ", "))
 	}
-	return nil
+	return v.err
 }

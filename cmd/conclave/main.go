@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"conclave"
@@ -53,18 +54,25 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case err == nil:
 		return c.exit
 	case c.running: // it was understood, and did not succeed
-		fmt.Fprintln(stderr, "conclave: "+message(err))
-		if errors.Is(err, conclave.ErrInvalid) {
+		text := message(err)
+		if errors.Is(err, conclave.ErrDenied) && os.Getenv("CONCLAVE_TOKEN") != "" {
+			text += "; CONCLAVE_TOKEN is set, and goes before this machine's own token (conclave token)"
+		}
+		fmt.Fprintln(stderr, "conclave: "+text)
+		switch {
+		case c.exit != exitDone: // the command knows better
+			return c.exit
+		case errors.Is(err, conclave.ErrInvalid):
 			return exitUsage
 		}
 		return exitFailed
 	}
-	fmt.Fprintf(stderr, "conclave: %s\nconclave help lists the commands\n", err)
+	fmt.Fprintf(stderr, "conclave: %s; conclave help lists the commands\n", strings.TrimSuffix(message(err), "."))
 	return exitUsage
 }
 
-// message is an error for a person at this machine: all of it.
-func message(err error) string { return err.Error() }
+// message is an error for a person at this machine: all of it, on one line.
+func message(err error) string { return strings.Join(strings.Fields(printable(err.Error())), " ") }
 
 // cli is one call of the program.
 type cli struct {
@@ -82,8 +90,30 @@ func (c *cli) command() *cobra.Command {
 		PersistentPreRun: func(*cobra.Command, []string) { c.running = true },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(c.serveCommand(), c.runCommand(), c.planCommand(), c.reviewCommand(), c.decideCommand(), c.runsCommand(), c.approveCommand(), c.cancelCommand(),
-		c.watchCommand(), c.agentsCommand(), c.worktreesCommand(), c.routeCommand(), c.statusCommand(), c.doctorCommand(), c.debugCommand(), c.tokenCommand(), c.mcpCommand())
+	root.AddCommand(
+		c.serveCommand(),
+		c.runCommand(),
+		c.planCommand(),
+		c.reviewCommand(),
+		c.decideCommand(),
+		c.runsCommand(),
+		c.approveCommand(),
+		c.cancelCommand(),
+		c.watchCommand(),
+		c.messagesCommand(),
+		c.conversationCommand(),
+		c.agentsCommand(),
+		c.worktreesCommand(),
+		c.routeCommand(),
+		c.statusCommand(),
+		c.doctorCommand(),
+		c.debugCommand(),
+		c.tokenCommand(),
+		c.backupCommand(),
+		c.restoreCommand(),
+		c.proveCommand(),
+		c.mcpCommand(),
+	)
 	return root
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"conclave"
 
@@ -64,14 +66,23 @@ func (c *cli) reviewCommand() *cobra.Command {
 	return c.jobFlags(cmd, j)
 }
 
+// maxTask is the most that is read of a task; the service allows less.
+const maxTask = 1 << 20
+
 // job starts a run, shows it live, and ends with its result and exit code.
 func (c *cli) job(ctx context.Context, task string, j *job) (err error) {
 	if task == "-" { // longer than a command line may be
-		text, err := io.ReadAll(io.LimitReader(os.Stdin, 1<<20))
+		text, err := io.ReadAll(io.LimitReader(os.Stdin, maxTask+1))
 		if err != nil {
 			return conclave.Errorf(conclave.ErrInvalid, "read the task from standard input: %w", err)
 		}
+		if len(text) > maxTask {
+			return conclave.Errorf(conclave.ErrInvalid, "the task on standard input has more than %d bytes", maxTask)
+		}
 		task = string(text)
+	}
+	if !utf8.ValidString(task) { // JSON would bend it
+		return conclave.Errorf(conclave.ErrInvalid, "the task is not UTF-8 text")
 	}
 	repo, err := filepath.Abs(j.repo)
 	if err != nil {
@@ -88,6 +99,9 @@ func (c *cli) job(ctx context.Context, task string, j *job) (err error) {
 	defer func() { err = errors.Join(err, s.close()) }()
 	run, err := s.Workflows().Start(ctx, conclave.StartRun{Task: task, Repo: repo, Workflow: j.workflow, Brain: j.brain, Key: conclave.NewID("cli")})
 	if err != nil {
+		if brain := cmp.Or(j.brain, c.getenv("CONCLAVE_BRAIN")); errors.Is(err, conclave.ErrUnavailable) && (brain == "model" || brain == "claude") {
+			c.exit = exitNeedsModel
+		}
 		return err
 	}
 	if j.detach {
@@ -135,8 +149,7 @@ func (c *cli) job(ctx context.Context, task string, j *job) (err error) {
 		_, err = c.stdout.Write(data)
 		return err
 	}
-	v.result(detail)
-	return nil
+	return v.result(detail)
 }
 
 // interrupted says what becomes of the run: it goes on where it stopped when
@@ -216,8 +229,7 @@ func (c *cli) runsCommand() *cobra.Command {
 					if c.asJSON {
 						return c.printJSON(d)
 					}
-					newView(c.stdout).result(d)
-					return nil
+					return newView(c.stdout).result(d)
 				}
 				runs, err := s.Workflows().List(cmd.Context(), conclave.ListRuns{Status: conclave.RunStatus(status)})
 				if err != nil {

@@ -107,6 +107,7 @@ func (c *cli) pageLink(ctx context.Context, s *session) error {
 
 func (c *cli) agentsCommand() *cobra.Command {
 	var role string
+	var wide bool
 	cmd := &cobra.Command{Use: "agents", Short: "List agents with role, brain, state and load", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.with(cmd.Context(), func(s *session) error {
@@ -118,13 +119,22 @@ func (c *cli) agentsCommand() *cobra.Command {
 					return c.printJSON(agents)
 				}
 				rows := [][]string{{"AGENT", "ROLE", "BRAIN", "STATE", "LOAD", "SERVICE"}}
+				if wide {
+					rows[0] = append(rows[0], "SEEN", "ADDRESS", "KEY")
+				}
 				for _, a := range agents {
-					rows = append(rows, []string{string(a.Name), string(a.Role), dash(a.Brain), string(a.State), fmt.Sprintf("%d/%d", a.Active, a.Capacity), string(a.Service)})
+					row := []string{string(a.Name), string(a.Role), dash(a.Brain), string(a.State), fmt.Sprintf("%d/%d", a.Active, a.Capacity), string(a.Service)}
+					if wide {
+						row = append(row, time.Since(a.Seen).Round(time.Second).String()+" ago", a.URL, short(a.PublicKey, 12))
+					}
+					rows = append(rows, row)
 				}
 				return table(c.stdout, rows, "no agents")
 			})
 		}}
 	cmd.Flags().StringVar(&role, "role", "", "only agents of this role")
+	cmd.Flags().BoolVar(&wide, "wide", false, "also when each was last heard of, where it answers, and its key")
+	cmd.AddCommand(c.registerCommand())
 	return c.jsonFlag(cmd)
 }
 
@@ -163,6 +173,9 @@ func (c *cli) routeCommand() *cobra.Command {
 			return c.withOrStart(cmd.Context(), func(s *session) error {
 				r, err := s.Models().Route(cmd.Context(), q)
 				if err != nil {
+					if errors.Is(err, conclave.ErrUnavailable) {
+						c.exit = exitNeedsModel
+					}
 					return err
 				}
 				if c.asJSON {
@@ -297,7 +310,7 @@ func (c *cli) showConfig() error {
 }
 
 func (c *cli) doctorCommand() *cobra.Command {
-	return &cobra.Command{Use: "doctor", Short: "Tell what is here, what is missing, and what that means", Args: cobra.NoArgs,
+	return c.jsonFlag(&cobra.Command{Use: "doctor", Short: "Tell what is here, what is missing, and what that means", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			rows := [][]string{{"WHAT", "FINDING"}}
@@ -344,8 +357,15 @@ func (c *cli) doctorCommand() *cobra.Command {
 				}
 				add(e.Part, finding)
 			}
+			if c.asJSON {
+				found := map[string]string{}
+				for _, row := range rows[1:] {
+					found[row[0]] = row[1]
+				}
+				return c.printJSON(found)
+			}
 			return table(c.stdout, rows, "")
-		}}
+		}})
 }
 
 func (c *cli) tokenCommand() *cobra.Command {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"conclave"
 
@@ -23,6 +25,7 @@ type view struct {
 	color bool
 	width int
 	start time.Time
+	err   error // the first that writing met
 }
 
 func newView(out io.Writer) *view {
@@ -63,14 +66,29 @@ func (v *view) who(name string) string {
 	return v.style(lipgloss.NewStyle().Bold(true).Foreground(lipgloss.Color(colors[sum%len(colors)])), name)
 }
 
-func (v *view) line(format string, args ...any) { fmt.Fprintf(v.out, format+"\n", args...) }
+func (v *view) line(format string, args ...any) {
+	if _, err := fmt.Fprintf(v.out, format+"\n", args...); v.err == nil {
+		v.err = err
+	}
+}
+
+// printable takes out what would steer a terminal: what agents, models and
+// repositories say is text and no more.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' || r == utf8.RuneError || unicode.Is(unicode.Bidi_Control, r) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}
 
 // text indents and wraps.
 func (v *view) text(indent, s string) {
-	for _, paragraph := range strings.Split(strings.TrimSpace(s), "\n") {
+	for _, paragraph := range strings.Split(strings.TrimSpace(printable(s)), "\n") {
 		line := indent
 		for _, word := range strings.Fields(paragraph) {
-			if len(line)+1+len(word) > v.width && line != indent {
+			if lipgloss.Width(line)+1+lipgloss.Width(word) > v.width && line != indent {
 				v.line("%s", line)
 				line = indent
 			}
@@ -103,6 +121,7 @@ func (v *view) event(e conclave.Event) {
 		v.start = e.At
 	}
 	at := v.dim(fmt.Sprintf("%5.1fs", e.At.Sub(v.start).Seconds()))
+	e.Text, e.Actor = printable(e.Text), printable(e.Actor)
 	switch e.Kind {
 	case conclave.EventRunStarted:
 		v.line("%s %s", v.bold("▶ "+e.Text), v.dim(string(e.Run)))
@@ -161,8 +180,9 @@ func (v *view) event(e conclave.Event) {
 	}
 }
 
-// result is the end of a run on one screen.
-func (v *view) result(d conclave.RunDetail) {
+// result is the end of a run on one screen. It returns what kept anything of the
+// run from being shown.
+func (v *view) result(d conclave.RunDetail) error {
 	r := d.Run
 	status := v.good(string(r.Status))
 	if r.Status != conclave.RunDone && r.Status != conclave.RunRunning {
@@ -172,7 +192,7 @@ func (v *view) result(d conclave.RunDetail) {
 	v.line("%s  %s", v.bold(short(r.Task, v.width-4)), v.dim(string(r.ID)))
 	v.line("status   %s", status)
 	if r.Reason != "" {
-		v.line("         %s", r.Reason)
+		v.text("         ", r.Reason)
 	}
 	brain := r.Brain
 	if r.Offline {
@@ -185,7 +205,10 @@ func (v *view) result(d conclave.RunDetail) {
 	}
 	for _, dec := range d.Decisions {
 		if len(dec.Dissent) > 0 {
-			v.line("dissent  %s: %s", dec.Motion.Title, strings.Join(dec.Dissent, "; "))
+			v.line("dissent  on “%s”:", printable(dec.Motion.Title))
+			for _, d := range dec.Dissent {
+				v.text("         ", d)
+			}
 		}
 	}
 	if r.Report.Markdown != "" {
@@ -197,8 +220,9 @@ func (v *view) result(d conclave.RunDetail) {
 		}
 	}
 	if r.Status == conclave.RunDone && r.Branch != "" && len(d.Approvals) == 0 {
-		v.line("next     conclave approve %s merges it into your branch", r.ID)
+		v.line("next     git -C %s switch %s", r.Repo, r.Branch)
 	}
+	return v.err
 }
 
 func whole(n *int64) string {
@@ -223,7 +247,7 @@ func dash(s string) string {
 }
 
 func short(s string, n int) string {
-	s = strings.Join(strings.Fields(s), " ")
+	s = strings.Join(strings.Fields(printable(s)), " ")
 	if r := []rune(s); len(r) > n && n > 1 {
 		return string(r[:n-1]) + "…"
 	}

@@ -467,8 +467,13 @@ func (b *PlaybookBrain) repair(ctx context.Context, r Request) (Reply, error) {
 	if err != nil {
 		return Reply{}, fmt.Errorf("%s: %w", what, err)
 	}
-	if len(reply.Files) == 0 && reply.NeedsModel == "" {
+	switch {
+	case reply.NeedsModel != "":
+		return Reply{Text: fmt.Sprintf("I can't mend more without a model: %s.", reply.NeedsModel), Data: reply}, nil
+	case len(reply.Files) == 0 && reply.Nothing == "":
 		return needsModel(a, what+": no analyser suggests a change"), nil
+	case len(reply.Files) == 0:
+		return Reply{Text: fmt.Sprintf("There is nothing to change: %s.", reply.Nothing), Data: reply}, nil
 	}
 	return Reply{Text: reply.Summary, Data: reply}, nil
 }

@@ -196,6 +196,11 @@ func TestPlaybookRepairs(t *testing.T) {
 	if err != nil || !strings.Contains(r.Data.(conclave.BuildReply).NeedsModel, "no analyser suggests a change") {
 		t.Errorf("a repair that changed nothing: %+v, %v", r, err)
 	}
+	answer = conclave.BuildReply{Nothing: "the analysers find nothing"}
+	r, err = brain.Think(t.Context(), request(conclave.RoleDeveloper, a))
+	if b := r.Data.(conclave.BuildReply); err != nil || b.NeedsModel != "" || b.Nothing != answer.Nothing {
+		t.Errorf("a repair of what has no findings: %+v, %v", r, err)
+	}
 }
 
 // measured is a change with a finding of each kind, one of them older than it.

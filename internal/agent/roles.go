@@ -52,6 +52,36 @@ func BuiltinRoles() ([]conclave.AgentSpec, error) {
 	return specs, err
 }
 
+// Shipped reports whether a role is one that Conclave ships.
+func Shipped(role conclave.Role) bool {
+	_, err := fs.Stat(builtin, "roles/"+string(role)+".md")
+	return err == nil
+}
+
+// Named returns the Markdown of an agent that has a shipped role and a name of
+// its own. ErrInvalid when the role is not shipped, or the name can't be one.
+func Named(role conclave.Role, name string) ([]byte, error) {
+	if !Shipped(role) {
+		specs, err := BuiltinRoles()
+		if err != nil {
+			return nil, err
+		}
+		var known []string
+		for _, s := range specs {
+			known = append(known, s.Name)
+		}
+		return nil, conclave.Errorf(conclave.ErrInvalid, "no role %q; %s There are %s, and a file of your own makes another", role, conclave.DidYouMean(string(role), known), strings.Join(known, ", "))
+	}
+	if !roleName.MatchString(name) || Shipped(conclave.Role(name)) {
+		return nil, conclave.Errorf(conclave.ErrInvalid, "agent name %q: want a lower-case letter, then letters, digits and hyphens, at most 40, and not the name of a shipped role", name)
+	}
+	text, err := fs.ReadFile(builtin, "roles/"+string(role)+".md")
+	if err != nil {
+		return nil, fmt.Errorf("reading the role %s: %w", role, err)
+	}
+	return []byte(strings.Replace(string(text), "name: "+string(role)+"\n", "name: "+name+"\nrole: "+string(role)+"\n", 1)), nil
+}
+
 // Load returns the built-in roles and those of the sources, by name. Of two
 // files with one name the later source wins; a built-in role is replaced only
 // when the source may. A folder that does not exist holds nothing. ErrInvalid
@@ -217,7 +247,7 @@ func setKey(spec *conclave.AgentSpec, file string, key, value *yaml.Node, claude
 		if claude {
 			return nil
 		}
-		return conclave.Errorf(conclave.ErrInvalid, "%s: unknown key %q; did you mean %q?", at, key.Value, nearest(key.Value, roleKeys()))
+		return conclave.Errorf(conclave.ErrInvalid, "%s: unknown key %q; %s", at, key.Value, conclave.DidYouMean(key.Value, roleKeys()))
 	}
 	if err != nil {
 		return conclave.Errorf(conclave.ErrInvalid, "%s: %s: %v", at, key.Value, err)
@@ -246,7 +276,7 @@ func decodeTools(value *yaml.Node, claude bool) ([]string, error) {
 				continue
 			}
 		} else if !slices.Contains(roleTools(), name) {
-			return nil, fmt.Errorf("unknown tool %q; did you mean %q?", name, nearest(name, roleTools()))
+			return nil, fmt.Errorf("unknown tool %q; %s", name, conclave.DidYouMean(name, roleTools()))
 		}
 		if !slices.Contains(tools, name) {
 			tools = append(tools, name)
@@ -308,35 +338,4 @@ func Skills(role conclave.Role) []conclave.AssignmentKind {
 		conclave.AssignDraft, conclave.AssignComment, conclave.AssignRevise, conclave.AssignOptions,
 		conclave.AssignBuild, conclave.AssignReview, conclave.AssignRefute,
 	}, common...)
-}
-
-// nearest returns the name that needs the fewest edits to become word.
-func nearest(word string, names []string) string {
-	best, least := "", -1
-	for _, name := range names {
-		if d := distance(word, name); least < 0 || d < least {
-			best, least = name, d
-		}
-	}
-	return best
-}
-
-// distance is Levenshtein's.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -143,3 +143,28 @@ func TestRoleBehindALinkIsRefused(t *testing.T) {
 		t.Errorf("got %v, want the link refused", err)
 	}
 }
+
+func TestNamedAgentIsReadBackAsWritten(t *testing.T) {
+	dir := t.TempDir()
+	text, err := agent.Named(conclave.RoleDeveloper, "backend-specialist")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "backend-specialist.md"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	specs, _, err := agent.Load(agent.Source{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shipped, _ := find(specs, "developer")
+	own, ok := find(specs, "backend-specialist")
+	if !ok || own.Role != conclave.RoleDeveloper || own.Prompt != shipped.Prompt {
+		t.Errorf("got %+v", own)
+	}
+	for role, name := range map[conclave.Role]string{"develper": "x", conclave.RoleDeveloper: "Bad Name", conclave.RoleQA: "planner", conclave.RolePlanner: "../x"} {
+		if _, err := agent.Named(role, name); !errors.Is(err, conclave.ErrInvalid) {
+			t.Errorf("%s called %q: %v, want invalid", role, name, err)
+		}
+	}
+}

@@ -95,7 +95,7 @@ func formFor(r Request, checkPlan func(conclave.PlanContent) error) (*form, erro
 			}
 			b.Files, b.ToolCalls, b.Usage = files, w.toolCalls, w.usage
 			return Reply{Text: b.Summary, Data: *b}, nil
-		}, "usage", "files", "tool_calls", "needs_model")
+		}, "usage", "files", "tool_calls", "needs_model", "nothing", "left")
 
 	case conclave.AssignReview:
 		return reviewForm(r)

@@ -1,6 +1,7 @@
 // Package agentpool hosts agents: it starts those of its service's roles,
 // serves each over A2A below /agents/NAME, and keeps them registered with the
-// hub. The pool owns its agents: Close ends what they do, and Run takes their
+// hub. An agent whose file is added, changed or removed while the pool runs
+// comes, is replaced or goes within a heartbeat. The pool owns its agents: Close ends what they do, and Run takes their
 // leave of the hub when it ends, so that no work is sent to them any more.
 package agentpool
 
@@ -9,8 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"reflect"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"conclave"
@@ -24,7 +29,10 @@ type Options struct {
 	Service conclave.Service
 	Config  Config
 	Specs   []conclave.AgentSpec // the roles that there are; agent.Load gives them
-	Hub     conclave.Hub
+	// Reload returns the roles as they are now; it is asked at each heartbeat. An
+	// error is logged and leaves the agents as they are. Nil: Specs is all.
+	Reload func() ([]conclave.AgentSpec, error)
+	Hub    conclave.Hub
 	// Key returns an agent's own key.
 	Key func(name conclave.AgentName) (*identity.Key, error)
 	// Brains returns what thinks for an agent, by assignment.
@@ -71,37 +79,62 @@ func (o *Options) setDefaults() error {
 
 // Pool hosts agents.
 type Pool struct {
-	opts   Options
-	agents []*hosted
-	mux    *http.ServeMux
+	opts Options
+
+	mu         sync.RWMutex
+	agents     map[conclave.AgentName]*hosted
+	complained string                      // what was wrong with the files at the last look
+	extra      map[conclave.Role]int       // agents beyond the distribution, because of the load
+	calm       map[conclave.Role]time.Time // since when a role could do with one less
 }
 
 type hosted struct {
 	*agent.Agent
-	runner *a2awire.Runner
-	shown  conclave.Agent
+	spec    conclave.AgentSpec
+	runner  *a2awire.Runner
+	handler http.Handler
+	shown   conclave.Agent
 }
 
-// New makes the agents of the service's roles: role-1, role-2, … ErrInvalid for
-// a configuration that can't be.
+// New makes the agents of the service's roles. ErrInvalid for a configuration
+// that can't be.
 func New(opts Options) (*Pool, error) {
 	if err := opts.setDefaults(); err != nil {
 		return nil, err
 	}
-	p := &Pool{opts: opts, mux: http.NewServeMux()}
-	for _, spec := range opts.Specs {
-		if Host(spec.Role) != opts.Service {
-			continue
-		}
-		for i := range opts.Config.Distribution[spec.Role] {
-			name := conclave.AgentName(fmt.Sprintf("%s-%d", spec.Role, i+1))
-			if err := p.add(spec, name); err != nil {
-				p.Close()
-				return nil, fmt.Errorf("making agent %s: %w", name, err)
-			}
+	p := &Pool{opts: opts, agents: map[conclave.AgentName]*hosted{}, extra: map[conclave.Role]int{}, calm: map[conclave.Role]time.Time{}}
+	for name, spec := range p.wanted(opts.Specs) {
+		if err := p.add(spec, name); err != nil {
+			p.Close()
+			return nil, fmt.Errorf("making agent %s: %w", name, err)
 		}
 	}
 	return p, nil
+}
+
+// wanted names the agents that this service is to have. A role has as many as
+// the distribution says, called ROLE-1, ROLE-2, …; a role of the user's own that
+// the distribution does not name has one. A file whose name is not its role's is
+// one more agent of that role, under its own name.
+func (p *Pool) wanted(specs []conclave.AgentSpec) map[conclave.AgentName]conclave.AgentSpec {
+	all := map[conclave.AgentName]conclave.AgentSpec{}
+	for _, spec := range specs {
+		if Host(spec.Role) != p.opts.Service {
+			continue
+		}
+		if spec.Name != string(spec.Role) {
+			all[conclave.AgentName(spec.Name)] = spec
+			continue
+		}
+		n, distributed := p.opts.Config.Distribution[spec.Role]
+		if !distributed && !agent.Shipped(spec.Role) {
+			n = 1
+		}
+		for i := range n + p.extra[spec.Role] {
+			all[conclave.AgentName(fmt.Sprintf("%s-%d", spec.Role, i+1))] = spec
+		}
+	}
+	return all
 }
 
 func (p *Pool) add(spec conclave.AgentSpec, name conclave.AgentName) error {
@@ -117,7 +150,7 @@ func (p *Pool) add(spec conclave.AgentSpec, name conclave.AgentName) error {
 		return err
 	}
 	path := "/agents/" + string(name)
-	h := &hosted{Agent: a, shown: conclave.Agent{
+	h := &hosted{Agent: a, spec: spec, shown: conclave.Agent{
 		Name: name, Role: spec.Role, Description: spec.Description, Service: p.opts.Service,
 		URL: strings.TrimSuffix(p.opts.URL, "/") + path, PublicKey: a.PublicKey(),
 		State: conclave.AgentLive, Capacity: p.opts.Capacity,
@@ -137,20 +170,43 @@ func (p *Pool) add(spec conclave.AgentSpec, name conclave.AgentName) error {
 		Permission: conclave.PermitService,
 		Handle:     func(ctx context.Context, in a2awire.Incoming) (a2awire.Outgoing, error) { return p.handle(ctx, h, in) },
 	})
-	p.mux.Handle(path+"/", http.StripPrefix(path, handler))
-	p.mux.Handle(path, http.StripPrefix(path, handler))
-	p.agents = append(p.agents, h)
+	h.handler = http.StripPrefix(path, handler)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.agents[name] = h
 	return nil
 }
 
 // ServeHTTP serves every agent of the pool. Cards are public; all else needs a
 // caller in the request's context.
-func (p *Pool) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.mux.ServeHTTP(w, r) }
+func (p *Pool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rest, _ := strings.CutPrefix(r.URL.Path, "/agents/")
+	name, _, _ := strings.Cut(rest, "/")
+	p.mu.RLock()
+	h := p.agents[conclave.AgentName(name)]
+	p.mu.RUnlock()
+	if h == nil {
+		http.NotFound(w, r)
+		return
+	}
+	h.handler.ServeHTTP(w, r)
+}
+
+// list is the agents by name.
+func (p *Pool) list() []*hosted {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	all := make([]*hosted, 0, len(p.agents))
+	for _, name := range slices.Sorted(maps.Keys(p.agents)) {
+		all = append(all, p.agents[name])
+	}
+	return all
+}
 
 // Agents returns the pool's agents as they register.
 func (p *Pool) Agents() []conclave.Agent {
 	var out []conclave.Agent
-	for _, h := range p.agents {
+	for _, h := range p.list() {
 		a := h.shown
 		a.Active = h.runner.Active()
 		out = append(out, a)
@@ -161,7 +217,7 @@ func (p *Pool) Agents() []conclave.Agent {
 // Close ends what the agents do and waits for it. What was cut off is delivered
 // again by the hub.
 func (p *Pool) Close() {
-	for _, h := range p.agents {
+	for _, h := range p.list() {
 		h.runner.Close()
 	}
 }
@@ -175,7 +231,9 @@ func (p *Pool) Run(ctx context.Context, ready func()) error {
 	defer tick.Stop()
 	known := false
 	for {
-		err := p.register(ctx, conclave.AgentLive)
+		p.scale(time.Now())
+		p.reload(ctx)
+		err := p.register(ctx, p.list(), conclave.AgentLive)
 		switch {
 		case err == nil && !known:
 			known = true
@@ -193,11 +251,52 @@ func (p *Pool) Run(ctx context.Context, ready func()) error {
 	}
 }
 
-func (p *Pool) register(ctx context.Context, state conclave.AgentState) error {
+// reload makes the agents what the files, and the load, say by now.
+func (p *Pool) reload(ctx context.Context) {
+	specs, err := p.opts.Specs, error(nil)
+	if p.opts.Reload != nil {
+		specs, err = p.opts.Reload()
+	}
+	if err != nil {
+		if text := conclave.Text(err); text != p.complained { // once, not at each heartbeat
+			p.complained = text
+			p.opts.Logger.WarnContext(ctx, "the agents' files can't be read; the agents stay as they are", "service", p.opts.Service, "err", err)
+		}
+		return
+	}
+	p.complained = ""
+	wanted := p.wanted(specs)
+	var gone []*hosted
+	p.mu.Lock()
+	for name, h := range p.agents {
+		if spec, ok := wanted[name]; ok && reflect.DeepEqual(spec, h.spec) {
+			delete(wanted, name)
+			continue
+		}
+		gone = append(gone, h)
+		delete(p.agents, name)
+	}
+	p.mu.Unlock()
+	for _, h := range gone {
+		p.opts.Logger.InfoContext(ctx, "an agent leaves: its file or the load has changed", "agent", h.Name())
+		h.runner.Close() // what was cut off is delivered again
+	}
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		if err := p.add(wanted[name], name); err != nil {
+			p.opts.Logger.WarnContext(ctx, "an agent can't be made from its file", "agent", name, "err", err)
+		}
+	}
+	gone = slices.DeleteFunc(gone, func(h *hosted) bool { _, again := wanted[h.Name()]; return again })
+	if err := p.register(ctx, gone, conclave.AgentLost); err != nil {
+		p.opts.Logger.InfoContext(ctx, "the hub did not hear that agents left", "service", p.opts.Service, "err", err)
+	}
+}
+
+func (p *Pool) register(ctx context.Context, agents []*hosted, state conclave.AgentState) error {
 	caller := conclave.ServiceCaller(p.opts.Service, p.opts.Tenant, "")
 	caller.Permissions = append(caller.Permissions, conclave.PermitAdmin)
 	ctx = conclave.WithCaller(ctx, caller)
-	for _, h := range p.agents {
+	for _, h := range agents {
 		a := h.shown
 		a.State = state
 		if _, err := p.opts.Hub.Register(ctx, conclave.RegisterAgent{Agent: a}); err != nil {
@@ -212,7 +311,7 @@ func (p *Pool) register(ctx context.Context, state conclave.AgentState) error {
 func (p *Pool) leave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.opts.Heartbeat)
 	defer cancel()
-	if err := p.register(ctx, conclave.AgentLost); err != nil {
+	if err := p.register(ctx, p.list(), conclave.AgentLost); err != nil {
 		p.opts.Logger.InfoContext(ctx, "the hub did not hear that the agents leave", "service", p.opts.Service, "err", err)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,6 +34,7 @@ type house struct {
 	store *hub.Memory
 	local *a2awire.Local
 	pools []*agentpool.Pool
+	files atomic.Pointer[[]conclave.AgentSpec] // what the pools find when they look again
 }
 
 // start runs a hub and the pools of the services until the test ends.
@@ -48,6 +50,7 @@ func start(t *testing.T, config agentpool.Config, think brain, services ...concl
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.files.Store(&specs)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, len(services)+2)
 	run := func(f func(context.Context, func()) error) {
@@ -65,7 +68,8 @@ func start(t *testing.T, config agentpool.Config, think brain, services ...concl
 	for _, s := range services {
 		p, err := agentpool.New(agentpool.Options{
 			Service: s, Config: config, Specs: specs, Hub: h.hub,
-			Key: func(name conclave.AgentName) (*identity.Key, error) { return identity.LoadOrCreate(dir, string(name)) },
+			Reload: func() ([]conclave.AgentSpec, error) { return *h.files.Load(), nil },
+			Key:    func(name conclave.AgentName) (*identity.Key, error) { return identity.LoadOrCreate(dir, string(name)) },
 			Brains: func(conclave.AgentSpec, conclave.AgentName) func(context.Context, conclave.Assignment) (agent.Brain, error) {
 				return func(context.Context, conclave.Assignment) (agent.Brain, error) { return think, nil }
 			},
@@ -314,6 +318,102 @@ func TestRoleTakenOutHasNoAgent(t *testing.T) {
 		_, err := h.hub.Send(human(t.Context()), conclave.SendMessage{To: "roles/architect", Text: "Hello?"})
 		if !errors.Is(err, conclave.ErrNotFound) || !strings.Contains(err.Error(), "roles/planner") {
 			t.Errorf("got %v, want not found, naming the roles that there are", err)
+		}
+	})
+}
+
+func TestAgentsComeAndGoWithTheirFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, agentpool.Defaults(), func(_ context.Context, r agent.Request) (agent.Reply, error) {
+			return agent.Reply{Text: string(r.Name) + ": " + r.Agent.Prompt}, nil
+		}, conclave.ServicePool)
+		before := *h.files.Load()
+		files := func(more ...conclave.AgentSpec) {
+			all := append(slices.Clone(before), more...)
+			h.files.Store(&all)
+			time.Sleep(6 * time.Second) // of fake time: a heartbeat
+			synctest.Wait()
+		}
+		own := conclave.AgentSpec{Name: "backend-specialist", Role: conclave.RoleDeveloper, Description: "Knows the backend", Prompt: "first"}
+		poet := conclave.AgentSpec{Name: "poet", Role: "poet", Description: "Writes verse", Prompt: "rhyme"}
+		files(own, poet)
+		for to, want := range map[string]string{"agents/backend-specialist": "backend-specialist: first", "roles/poet": "poet-1: rhyme"} {
+			if task := h.ask(t, conclave.SendMessage{To: to, Text: "Who?"}); task.Text != want {
+				t.Errorf("%s answers %q (%s), want %q", to, task.Text, task.Error, want)
+			}
+		}
+		own.Prompt = "second"
+		files(own)
+		if task := h.ask(t, conclave.SendMessage{To: "agents/backend-specialist", Text: "Who?"}); task.Text != "backend-specialist: second" {
+			t.Errorf("a changed file is not taken: %q", task.Text)
+		}
+		if task := h.ask(t, conclave.SendMessage{To: "agents/developer-1", Text: "Who?"}); !strings.HasPrefix(task.Text, "developer-1: ") {
+			t.Errorf("the other agents are disturbed: %q %s", task.Text, task.Error)
+		}
+		files()
+		agents, err := h.hub.Agents(human(t.Context()), conclave.ListAgents{Live: true})
+		if err != nil || len(agents) != 7 {
+			t.Errorf("without the files %d agents are live, want 7: %v", len(agents), err)
+		}
+	})
+}
+
+func TestSized(t *testing.T) {
+	for size, want := range map[int]string{
+		8:  "map[architect:1 code-reviewer:1 developer:1 domain-expert:1 performance-reviewer:1 planner:1 qa:1 security:1]",
+		14: "map[architect:2 code-reviewer:2 developer:4 domain-expert:1 performance-reviewer:1 planner:1 qa:2 security:1]",
+		50: "map[architect:7 code-reviewer:7 developer:14 domain-expert:4 performance-reviewer:4 planner:4 qa:7 security:3]",
+	} {
+		c, err := agentpool.Defaults().Sized(size)
+		if got := fmt.Sprint(c.Distribution); err != nil || c.Size != size || got != want {
+			t.Errorf("%d agents: %s, %v, want %s", size, got, err, want)
+		}
+	}
+	for size, says := range map[int]string{7: "too few for 8 roles", 0: "want 1 to", 5000: "want 1 to"} {
+		if _, err := agentpool.Defaults().Sized(size); !errors.Is(err, conclave.ErrInvalid) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%d agents: %v, want invalid with %q", size, err, says)
+		}
+	}
+}
+
+func TestBusyRoleGetsAgentsAndGivesThemBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		config := agentpool.Defaults()
+		config.Size = 28 // twice the distribution: the pool's 7 may become 14
+		release := make(chan struct{})
+		h := start(t, config, func(ctx context.Context, _ agent.Request) (agent.Reply, error) {
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+			return agent.Reply{Text: "done"}, ctx.Err()
+		}, conclave.ServicePool)
+		ctx := human(t.Context())
+		live := func() (n int) {
+			t.Helper()
+			agents, err := h.hub.Agents(ctx, conclave.ListAgents{Live: true, Role: conclave.RoleDeveloper})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(agents)
+		}
+		for range 200 {
+			if _, err := h.hub.Send(ctx, conclave.SendMessage{To: "roles/developer", Text: "Build."}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute)
+		if n := live(); n != 4+7 {
+			t.Errorf("under load there are %d developers, want the four and the room of seven", n)
+		}
+		close(release)
+		time.Sleep(20 * time.Minute)
+		if n := live(); n != 4 {
+			t.Errorf("an idle while later there are %d developers, want four", n)
+		}
+		tasks, err := h.hub.Messages(ctx, conclave.ListMessages{Limit: 1000})
+		if err != nil || len(tasks) != 400 {
+			t.Errorf("%d messages, %v; want 200 questions and 200 answers", len(tasks), err)
 		}
 	})
 }

@@ -11,7 +11,7 @@ import (
 // agent_pool. It is the same file for every service that hosts agents; each
 // hosts the roles that are its own.
 type Config struct {
-	Size         int                   `yaml:"size" json:"size"`                 // the most agents there may be
+	Size         int                   `yaml:"size" json:"size"`                 // the most agents that there may be by distribution and load; an agent with a file of its own comes on top
 	Distribution map[conclave.Role]int `yaml:"distribution" json:"distribution"` // agents by role; a role that is not here has none
 }
 
@@ -51,6 +51,42 @@ func (c Config) Validate(specs []conclave.AgentSpec) error {
 		return conclave.Errorf(conclave.ErrInvalid, "agent_pool.distribution asks for %d agents, but agent_pool.size is %d", total, c.Size)
 	}
 	return nil
+}
+
+// Sized returns the configuration with another number of agents, shared out as
+// the distribution has it: every role keeps at least one. ErrInvalid when there
+// are more roles than agents.
+func (c Config) Sized(size int) (Config, error) {
+	out := Config{Size: size, Distribution: map[conclave.Role]int{}}
+	total, roles := 0, 0
+	for _, n := range c.Distribution {
+		if n > 0 {
+			total, roles = total+n, roles+1
+		}
+	}
+	if size < 1 || size > maxSize {
+		return c, conclave.Errorf(conclave.ErrInvalid, "%d agents: want 1 to %d", size, maxSize)
+	}
+	if size < roles {
+		return c, conclave.Errorf(conclave.ErrInvalid, "%d agents are too few for %d roles; take roles out of agent_pool.distribution, or allow at least %d", size, roles, roles)
+	}
+	// Each role has one; the rest goes, one by one, to whoever is furthest below
+	// its share.
+	for role, n := range c.Distribution {
+		out.Distribution[role] = min(n, 1)
+	}
+	for range size - roles {
+		var next conclave.Role
+		least := 0.0
+		for _, role := range c.roles() {
+			share := float64(c.Distribution[role]) / float64(total) * float64(size)
+			if short := share - float64(out.Distribution[role]); c.Distribution[role] > 0 && (next == "" || short > least) {
+				next, least = role, short
+			}
+		}
+		out.Distribution[next]++
+	}
+	return out, nil
 }
 
 func (c Config) roles() []conclave.Role {

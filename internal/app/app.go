@@ -100,7 +100,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	}
 	for _, s := range a.config.Services {
 		if s.Port() == 0 {
-			return nil, conclave.Errorf(conclave.ErrInvalid, "no service %q; did you mean %q?", s, nearest(string(s), serviceNames()))
+			return nil, conclave.Errorf(conclave.ErrInvalid, "no service %q; %s", s, conclave.DidYouMean(string(s), serviceNames()))
 		}
 	}
 	if err := os.MkdirAll(a.config.Home, 0o700); err != nil {
@@ -144,7 +144,7 @@ func (a *App) identify() error {
 		return err
 	}
 	if a.tokens, err = identity.NewTokens(secret); err != nil {
-		return err
+		return fmt.Errorf("JWT_SECRET or the secret in %s: %w", a.config.Home, err)
 	}
 	a.name = installation(secret)
 	a.caller = LocalCaller(a.getenv)
@@ -337,7 +337,7 @@ func (a *App) makeHub() (conclave.Hub, error) {
 }
 
 func (a *App) makePools(ctx context.Context) error {
-	sources := []agent.Source{}
+	sources := agent.RepositorySources(".") // of the folder that it was started in
 	if a.config.Files != "" {
 		sources = append(sources, agent.Source{Dir: filepath.Join(a.config.Files, "agents"), Replace: true})
 	}
@@ -349,6 +349,7 @@ func (a *App) makePools(ctx context.Context) error {
 	for _, w := range warnings {
 		a.log.Warn(w)
 	}
+	files := &roleFiles{sources: sources, specs: specs}
 	keys := filepath.Join(a.config.Home, "keys")
 	for _, s := range []conclave.Service{conclave.ServicePool, conclave.ServiceExperts, conclave.ServiceReview, conclave.ServiceQA, conclave.ServiceSecurity} {
 		if !a.here(s) {
@@ -358,7 +359,7 @@ func (a *App) makePools(ctx context.Context) error {
 		if !a.here(conclave.ServiceHub) {
 			url = a.urls[s]
 		}
-		pool, err := agentpool.New(agentpool.Options{Service: s, Config: a.config.Pool, Specs: specs, Hub: a.hub, URL: url, Logger: a.log,
+		pool, err := agentpool.New(agentpool.Options{Service: s, Config: a.config.Pool, Specs: specs, Reload: files.load, Hub: a.hub, URL: url, Logger: a.log,
 			Key: func(name conclave.AgentName) (*identity.Key, error) {
 				return identity.LoadOrCreate(keys, "agent-"+string(name))
 			},

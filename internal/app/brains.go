@@ -1,8 +1,10 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -175,22 +177,64 @@ func (a *App) repair(ctx context.Context, in conclave.Assignment) (conclave.Buil
 	if err != nil {
 		return conclave.BuildReply{}, err
 	}
-	reply := conclave.BuildReply{Files: report.Files}
+	reply := conclave.BuildReply{Files: report.Files, Left: report.Left}
+	if len(report.Files) == 0 {
+		broken := slices.IndexFunc(report.Left, func(f conclave.LeftFinding) bool { return f.Rule == "compile" })
+		switch {
+		case broken >= 0:
+			f := report.Left[broken]
+			reply.NeedsModel = fmt.Sprintf("it does not build (%s:%d: %s), and of %s none can be mended without judgement: %s",
+				f.Path, f.Line, f.Message, countFindings(len(report.Left)), byRule(report.Left))
+		case len(report.Left) > 0:
+			reply.NeedsModel = fmt.Sprintf("the analysers find %s, and none can be mended without judgement: %s", countFindings(len(report.Left)), byRule(report.Left))
+		case class("dependencies") && len(report.Unchecked) > 0:
+			reply.NeedsModel = "nothing was found that can be upgraded, and not everything could be checked: " + strings.Join(report.Unchecked, "; ")
+		default:
+			reply.Nothing = "the analysers find nothing"
+			if len(report.Unchecked) > 0 {
+				reply.Nothing += "; not checked: " + strings.Join(report.Unchecked, "; ")
+			}
+		}
+		return reply, nil
+	}
 	var lines []string
 	for _, f := range report.Applied {
 		lines = append(lines, fmt.Sprintf("%s:%d: %s %s", f.Path, f.Line, f.Rule, f.Message))
 	}
-	for _, f := range report.Left {
-		lines = append(lines, fmt.Sprintf("left %s:%d: %s: %s", f.Path, f.Line, f.Rule, f.Why))
+	if len(report.Left) > 0 {
+		lines = append(lines, "", "Left to somebody's judgement: "+byRule(report.Left))
 	}
 	for _, u := range report.Unchecked {
-		lines = append(lines, "not checked: "+u)
+		lines = append(lines, "Not checked: "+u)
 	}
-	reply.Summary = fmt.Sprintf("Mended %d findings in %d files; %d are left.\n\n%s", len(report.Applied), len(report.Files), len(report.Left), strings.Join(lines, "\n"))
-	if len(report.Files) == 0 {
-		reply.NeedsModel = fmt.Sprintf("%s: of %d findings none can be mended without judgement", in.Task, len(report.Left))
-	}
+	reply.Summary = fmt.Sprintf("Mended %s in %d files; %d are left.\n\n%s", countFindings(len(report.Applied)), len(report.Files), len(report.Left), strings.Join(lines, "\n"))
 	return reply, nil
+}
+
+func countFindings(n int) string {
+	if n == 1 {
+		return "1 finding"
+	}
+	return fmt.Sprintf("%d findings", n)
+}
+
+// byRule counts findings: "3 × gosec G104, 1 × staticcheck SA2001".
+func byRule(left []conclave.LeftFinding) string {
+	counts := map[string]int{}
+	for _, f := range left {
+		rule := f.Tool
+		if f.Rule != f.Tool && f.Tool != "gofmt" {
+			rule += " " + f.Rule
+		}
+		counts[rule]++
+	}
+	rules := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(counts[b]-counts[a], strings.Compare(a, b))
+	})
+	for i, r := range rules {
+		rules[i] = fmt.Sprintf("%d × %s", counts[r], r)
+	}
+	return strings.Join(rules, ", ")
 }
 
 // Brains tells for doctor which brains there are, and why the others are not.

@@ -1,9 +1,10 @@
 package app
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,9 +18,8 @@ import (
 	"conclave/internal/bus"
 	"conclave/internal/modelrouter"
 	"conclave/internal/registry"
+	"conclave/internal/strictyaml"
 	"conclave/internal/workflow"
-
-	"gopkg.in/yaml.v3"
 )
 
 // Config is everything that can be set. It is loaded once and not written to
@@ -84,6 +84,8 @@ func Load(getenv func(string) string, environ []string) (Config, error) {
 		if _, err := os.Stat("config/agent_pool.yml"); err == nil {
 			c.Files = "config"
 		}
+	} else if info, err := os.Stat(c.Files); err != nil || !info.IsDir() {
+		return c, conclave.Errorf(conclave.ErrInvalid, "CONCLAVE_CONFIG=%q: it must be a folder with the YAML files, as config/ in the source", c.Files)
 	}
 	if err := c.readFiles(); err != nil {
 		return c, err
@@ -99,7 +101,7 @@ func knownVariables(environ []string) error {
 		if !strings.HasPrefix(name, "CONCLAVE_") || slices.Contains(known, name) || strings.HasPrefix(name, "CONCLAVE_TEST_") {
 			continue
 		}
-		return conclave.Errorf(conclave.ErrInvalid, "environment variable %s is not a setting; did you mean %s?", name, nearest(name, known))
+		return conclave.Errorf(conclave.ErrInvalid, "environment variable %s is not a setting; %s", name, conclave.DidYouMean(name, known))
 	}
 	return nil
 }
@@ -174,6 +176,9 @@ func (c *Config) readFiles() error {
 			}
 		}
 	}
+	if err := c.Rules.Validate(); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
 	routing := filepath.Join(c.Files, "routing_rules.yml")
 	text, err := os.ReadFile(routing)
 	if errors.Is(err, os.ErrNotExist) {
@@ -200,30 +205,10 @@ func (c *Config) readFile(name string, into any) (path string, found bool, err e
 	if err != nil {
 		return path, false, conclave.Errorf(conclave.ErrInvalid, "read %s: %w", path, err)
 	}
-	d := yaml.NewDecoder(bytes.NewReader(text))
-	d.KnownFields(true)
-	if err := d.Decode(into); err != nil {
-		return path, false, conclave.Errorf(conclave.ErrInvalid, "%s: %s", path, explainYAML(err))
+	if err := strictyaml.Decode(text, into); err != nil {
+		return path, false, fmt.Errorf("%s: %w", path, err)
 	}
 	return path, true, nil
-}
-
-// keys are what the two files may hold.
-func keys() []string {
-	return []string{"agent_pool", "size", "distribution", "collaboration", "consensus_threshold", "max_collaboration_time", "mend_rounds",
-		"escalation_triggers", "no_consensus_after", "conflicting_recommendations"}
-}
-
-// explainYAML turns "field X not found in type T" into the nearest known key.
-func explainYAML(err error) string {
-	text := strings.TrimPrefix(err.Error(), "yaml: unmarshal errors:\n  ")
-	if i := strings.Index(text, "field "); i >= 0 {
-		rest := text[i+len("field "):]
-		if name, _, ok := strings.Cut(rest, " not found in type"); ok {
-			return fmt.Sprintf("%sunknown key %q; did you mean %q?", text[:i], name, nearest(name, keys()))
-		}
-	}
-	return strings.ReplaceAll(text, "app.", "")
 }
 
 func (c *Config) readEnvironment(getenv func(string) string) error {
@@ -265,7 +250,18 @@ func (c *Config) readEnvironment(getenv func(string) string) error {
 		set("CONCLAVE_DATABASE_URL", "database", database),
 		secret("CONCLAVE_BUS", "bus", &c.Bus, bus.Validate),
 		secret("CONSUL_HTTP_ADDR", "registry.consul", &c.Consul, registry.Validate),
-		set("CONCLAVE_LISTEN", "listen", func(v string) error { c.Listen = v; return nil }),
+		set("CONCLAVE_LISTEN", "listen", func(v string) error {
+			if c.Listen = v; net.ParseIP(v) == nil && v != "localhost" {
+				return errors.New("it must be an IP address of this machine, such as 127.0.0.1 or 0.0.0.0")
+			}
+			return nil
+		}),
+		set("CONCLAVE_LOG", "log", func(v string) error {
+			if new(slog.Level).UnmarshalText([]byte(v)) != nil {
+				return errors.New("it must be debug, info, warn or error")
+			}
+			return nil
+		}),
 		set("CONCLAVE_PORTS", "ports", func(v string) error {
 			if v != "auto" && v != "documented" {
 				return errors.New(`it must be "documented" or "auto"`)
@@ -282,9 +278,27 @@ func (c *Config) readEnvironment(getenv func(string) string) error {
 			return nil
 		}),
 		set("CONCLAVE_SANDBOX", "sandbox", func(v string) error { c.Sandbox = v; return nil }),
-		set("GATEWAY_PORT", "gateway_port", whole(&c.GatewayPort)),
-		set("MAX_CONCURRENT_COLLABORATIONS", "max_concurrent_collaborations", whole(&c.Rules.MaxRuns)),
-		set("AGENT_POOL_SIZE", "agent_pool.size", whole(&c.Pool.Size)),
+		set("GATEWAY_PORT", "gateway_port", func(v string) error {
+			err := whole(&c.GatewayPort)(v)
+			switch i := slices.IndexFunc(conclave.AllServices(), func(s conclave.Service) bool { return s != conclave.ServiceGateway && s.Port() == c.GatewayPort }); {
+			case err != nil || c.GatewayPort < 1 || c.GatewayPort > 65535:
+				return errors.New("it must be a port, 1 to 65535")
+			case i >= 0:
+				return fmt.Errorf("that is the port of %s; take another", conclave.AllServices()[i])
+			}
+			return nil
+		}),
+		set("MAX_CONCURRENT_COLLABORATIONS", "max_concurrent_collaborations", func(v string) error {
+			return errors.Join(whole(&c.Rules.MaxRuns)(v), c.Rules.Validate())
+		}),
+		set("AGENT_POOL_SIZE", "agent_pool.size", func(v string) error {
+			n, err := strconv.Atoi(v)
+			if err != nil {
+				return errors.New("it must be a whole number")
+			}
+			c.Pool, err = c.Pool.Sized(n)
+			return err
+		}),
 		set("VERIFICATION_CONSENSUS_THRESHOLD", "collaboration.consensus_threshold", func(v string) (err error) {
 			if c.Rules.Threshold, err = strconv.ParseFloat(v, 64); err != nil {
 				return errors.New("it must be a number above 0 and at most 1")
@@ -299,33 +313,6 @@ func validBrain(v string) error {
 		return errors.New("it must be auto, offline, model or claude")
 	}
 	return nil
-}
-
-// nearest is the known word with the fewest edits to a word.
-func nearest(word string, known []string) string {
-	known = slices.Clone(known)
-	sort.SliceStable(known, func(i, j int) bool { return distance(word, known[i]) < distance(word, known[j]) })
-	return known[0]
-}
-
-// distance is Levenshtein's.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		last := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			last, row[j] = row[j], min(row[j]+1, row[j-1]+1, last+cost)
-		}
-	}
-	return row[len(b)]
 }
 
 // Changed lists the settings that do not have their default, by name.

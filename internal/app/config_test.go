@@ -64,7 +64,10 @@ func TestConfigRefuses(t *testing.T) {
 		"key of the pool":  {"agent_pool.yml", "agent_pool:\n  sise: 3\n", nil, `"sise"; did you mean "size"?`},
 		"key of the rules": {"collaboration_rules.yml", "collaboration:\n  mend_round: 3\n", nil, `did you mean "mend_rounds"?`},
 		"key of a route":   {"routing_rules.yml", "tier: {}\n", nil, `did you mean "tiers"?`},
-		"variable":         {env: map[string]string{"CONCLAVE_MODELS": "x"}, says: "did you mean CONCLAVE_MODEL?"},
+		"type":             {"agent_pool.yml", "agent_pool:\n  size: three\n", nil, `line 2: agent_pool.size is "three"; it must be a whole number`},
+		"value":            {"collaboration_rules.yml", "collaboration:\n  mend_rounds: 99\n", nil, "collaboration_rules.yml: mend rounds are 99"},
+		"time":             {"collaboration_rules.yml", "collaboration:\n  escalation_triggers:\n    - no_consensus_after: -5\n", nil, "must be above 0"},
+		"variable":         {env: map[string]string{"CONCLAVE_MODELS": "x"}, says: `did you mean "CONCLAVE_MODEL"?`},
 		"silence":          {env: map[string]string{"CONCLAVE_MODEL_IDLE": "90"}, says: "such as 90s"},
 		"silence of none":  {env: map[string]string{"CONCLAVE_MODEL_IDLE": "0s"}, says: "above 0"},
 	} {
@@ -129,10 +132,19 @@ func TestConfigSources(t *testing.T) {
 
 func TestConfigRefusesValues(t *testing.T) {
 	for variable, value := range map[string]string{
+		"CONCLAVE_CONFIG": "/nowhere", "CONCLAVE_LISTEN": "nowhere.invalid", "CONCLAVE_LOG": "loud", "MAX_CONCURRENT_COLLABORATIONS": "-1",
 		"CONCLAVE_PORTS": "random", "CONCLAVE_BRAIN": "mine", "GATEWAY_PORT": "http", "AGENT_POOL_SIZE": "many", "VERIFICATION_CONSENSUS_THRESHOLD": "1.5",
 	} {
 		if _, err := load(t, map[string]string{variable: value}); !errors.Is(err, conclave.ErrInvalid) || !strings.Contains(err.Error(), variable+"=") {
 			t.Errorf("%s=%s: %v", variable, value, err)
+		}
+	}
+}
+
+func TestGatewayPort(t *testing.T) {
+	for port, says := range map[string]string{"-1": "1 to 65535", "99999": "1 to 65535", "8001": "the port of model-router"} {
+		if _, err := load(t, map[string]string{"GATEWAY_PORT": port}); !errors.Is(err, conclave.ErrInvalid) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want one that says %s", port, err, says)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"conclave"
+	"conclave/internal/repair"
 )
 
 // AnalyseOptions for [Analyse].
@@ -27,10 +28,20 @@ type AnalyseOptions struct {
 
 // An Edit is one fix that an analyser suggests: all its changes or none.
 type Edit struct {
-	Key     string   `json:"key"` // of the finding that it mends
-	Message string   `json:"message"`
-	Changes []Change `json:"changes,omitempty"`
-	Upgrade *Upgrade `json:"upgrade,omitempty"`
+	Key     string          `json:"key"`  // of the finding that it mends
+	Line    int             `json:"line"` // where the finding is
+	Message string          `json:"message"`
+	Changes []repair.Change `json:"changes,omitempty"`
+	Upgrade *Upgrade        `json:"upgrade,omitempty"`
+}
+
+// touches reports whether an edit changes text within some lines of a place. It
+// counts lines by what the edit itself knows: the one of its finding.
+func (e Edit) touches(p conclave.Finding) bool {
+	const near = 3
+	return slices.ContainsFunc(e.Changes, func(c repair.Change) bool {
+		return c.Path == p.Path && p.Line >= e.Line-near && p.Line <= e.Line+near
+	})
 }
 
 // An Upgrade raises a dependency of the module in Dir to Version.
@@ -40,14 +51,6 @@ type Upgrade struct {
 	Version string `json:"version"`
 }
 
-// A Change replaces the bytes from Start to End of a file.
-type Change struct {
-	Path  string `json:"path"`
-	Start int    `json:"start"`
-	End   int    `json:"end"`
-	New   string `json:"new"`
-}
-
 // lintFailed begins what Unchecked says of a module or package that no analyser
 // saw.
 const lintFailed = "lint: not run"
@@ -55,7 +58,7 @@ const lintFailed = "lint: not run"
 // A draft is a finding with the fix that its analyser suggests, if any.
 type draft struct {
 	conclave.Finding
-	changes []Change
+	changes []repair.Change
 	upgrade *Upgrade
 	advice  string // what the fix does
 }
@@ -130,7 +133,7 @@ func finish(drafts []draft, read *sources) ([]conclave.Finding, []Edit) {
 	var edits []Edit
 	for i, d := range drafts {
 		if d.changes != nil || d.upgrade != nil {
-			edits = append(edits, Edit{Key: findings[i].Key(), Message: d.advice, Changes: d.changes, Upgrade: d.upgrade})
+			edits = append(edits, Edit{Key: findings[i].Key(), Line: findings[i].Line, Message: d.advice, Changes: d.changes, Upgrade: d.upgrade})
 		}
 	}
 	return findings, edits

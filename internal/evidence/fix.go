@@ -9,12 +9,19 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
+
+	"golang.org/x/tools/go/analysis/passes/modernize"
 
 	"conclave"
+	"conclave/internal/repair"
 )
 
 // maxRounds bounds how often the analysers look again after fixes were applied.
-const maxRounds = 5
+const maxRounds = 8
+
+// maxTrials bounds how often a state of the tree is built, analysed and tested.
+const maxTrials = 40
 
 // FixClasses says what [Meter.Fix] may mend.
 type FixClasses struct {
@@ -23,18 +30,12 @@ type FixClasses struct {
 	Dependencies bool // versions of vulnerable dependencies
 }
 
-// LeftFinding is a finding that was not mended, and why.
-type LeftFinding struct {
-	conclave.Finding
-	Why string `json:"why"`
-}
-
 // FixReport is what a repair did.
 type FixReport struct {
-	Applied   []conclave.Finding `json:"applied"` // mended, and gone from the analysers' results
-	Files     []string           `json:"files"`   // written
-	Left      []LeftFinding      `json:"left"`
-	Unchecked []string           `json:"unchecked,omitempty"`
+	Applied   []conclave.Finding     `json:"applied"` // mended, and gone from the analysers' results
+	Files     []string               `json:"files"`   // written
+	Left      []conclave.LeftFinding `json:"left"`
+	Unchecked []string               `json:"unchecked,omitempty"`
 }
 
 // Fix mends in the tree what can be mended without judgement. Each batch of
@@ -45,8 +46,8 @@ type FixReport struct {
 func (m *Meter) Fix(ctx context.Context, dir string, classes FixClasses) (FixReport, error) {
 	f := &fixer{
 		meter: m, dir: dir, classes: classes,
-		files: map[string][]byte{}, why: map[string]string{}, tried: map[string]conclave.Finding{},
-		report: FixReport{Applied: []conclave.Finding{}, Files: []string{}, Left: []LeftFinding{}},
+		files: map[string][]byte{}, why: map[string]string{}, tried: map[string]conclave.Finding{}, equals: map[string]int{},
+		report: FixReport{Applied: []conclave.Finding{}, Files: []string{}, Left: []conclave.LeftFinding{}},
 	}
 	if err := f.fix(ctx); err != nil {
 		return FixReport{}, fmt.Errorf("fixing %s: %w", dir, err)
@@ -61,28 +62,30 @@ type fixer struct {
 	files   map[string][]byte // what stood the trial, by path
 	report  FixReport
 
-	before trial                       // how the untouched tree does
+	last   trial // how the tree did, with the findings that are left so far
+	trials int
 	why    map[string]string           // by key: why a finding's fix was left out
 	tried  map[string]conclave.Finding // by key: findings whose fix was accepted
+	equals map[string]int              // by key: findings of the rule in the file when it was tried
 }
 
 func (f *fixer) fix(ctx context.Context) error {
-	var err error
-	if f.before, err = f.try(ctx, nil); err != nil {
+	t, _, err := f.try(ctx, nil)
+	if err != nil {
 		return err
 	}
-	f.report.Unchecked = append(f.report.Unchecked, f.before.unchecked...)
-	var last workerReport
-	for range maxRounds {
-		var broken string
-		if last, broken, err = f.analyse(ctx); err != nil {
+	if t.broken != "" {
+		return conclave.Errorf(conclave.ErrUnavailable, "the analysers do not run on it: %s", t.broken)
+	}
+	f.last = t
+	f.report.Unchecked = append(f.report.Unchecked, t.unchecked...)
+	if f.classes.Format {
+		if err := f.format(ctx); err != nil {
 			return err
 		}
-		if broken != "" {
-			f.report.Unchecked = append(f.report.Unchecked, "analysers: "+broken)
-			return nil
-		}
-		edits := f.choose(last)
+	}
+	for range maxRounds {
+		edits := f.choose()
 		if len(edits) == 0 {
 			break
 		}
@@ -95,24 +98,27 @@ func (f *fixer) fix(ctx context.Context) error {
 		}
 	}
 	if f.classes.Dependencies {
-		if err := f.upgrade(ctx, last); err != nil {
+		if err := f.upgrade(ctx); err != nil {
 			return err
 		}
 	}
-	if f.classes.Format {
-		if err := f.format(ctx, last.Findings); err != nil {
-			return err
-		}
-	}
-	return f.finish(ctx)
+	return f.finish()
 }
 
 // A trial is how a state of the tree does.
 type trial struct {
 	build     string // why it does not build; empty when it does
+	report    workerReport
+	broken    string // why the analysers did not run
 	passed    map[string]bool
 	failing   map[string]string // by key: the message
 	unchecked []string
+}
+
+// A harm is what is worse in a trial than it was; empty when nothing is.
+type harm struct {
+	text   string
+	places []conclave.Finding // where it shows
 }
 
 // open copies the tree with what was accepted so far and with changed files.
@@ -134,29 +140,53 @@ func (f *fixer) open(changed map[string][]byte) (*measurement, error) {
 	return x, nil
 }
 
-// try builds and tests a state of the tree.
-func (f *fixer) try(ctx context.Context, changed map[string][]byte) (trial, error) {
+// try builds, analyses and tests a state of the tree, and says what is worse
+// than in the state that was accepted last. It ends at the first harm.
+func (f *fixer) try(ctx context.Context, changed map[string][]byte) (trial, harm, error) {
+	f.trials++
 	x, err := f.open(changed)
 	if err != nil {
-		return trial{}, err
+		return trial{}, harm{}, err
 	}
 	defer x.close()
 	t := trial{passed: map[string]bool{}, failing: map[string]string{}}
 	builds, err := x.build(ctx)
 	if err != nil {
-		return t, err
+		return t, harm{}, err
 	}
 	for _, c := range builds {
 		if !c.Passed && c.Skipped == "" {
-			t.build += c.Name + " failed: " + shorten(gist(c.Output), 300)
+			t.build += c.Name + " failed: " + c.Output
 		}
 	}
-	if t.build != "" && f.before.build == "" && f.before.passed != nil {
-		return t, nil // lost already
+	first := f.last.passed == nil
+	if !first && t.build != f.last.build {
+		return t, harm{shorten(gist(t.build), 300), compileErrors(t.build)}, nil
 	}
+	if t.report, t.broken, err = x.work(ctx); err != nil {
+		return t, harm{}, err
+	}
+	if !first {
+		if h := f.worse(t); h.text != "" {
+			return t, h, nil
+		}
+	}
+	for range 2 { // a test that fails now and then is not harm
+		if err := t.test(ctx, x); err != nil {
+			return t, harm{}, err
+		}
+		if first || f.broke(t) == "" {
+			break
+		}
+	}
+	return t, harm{text: f.broke(t)}, nil
+}
+
+func (t *trial) test(ctx context.Context, x *measurement) error {
+	t.failing, t.unchecked = map[string]string{}, nil
 	tests, err := x.test(ctx)
 	if err != nil {
-		return t, err
+		return err
 	}
 	for _, name := range x.passed {
 		t.passed[name] = true
@@ -165,22 +195,59 @@ func (f *fixer) try(ctx context.Context, changed map[string][]byte) (trial, erro
 		t.failing[found.Key()] = found.Message
 	}
 	for _, u := range tests.unchecked {
-		t.unchecked = append(t.unchecked, u+"; fixes are verified by building only")
+		t.unchecked = append(t.unchecked, u+"; fixes are verified by building and analysing only")
 	}
-	return t, nil
+	return nil
 }
 
-// harm says what is worse in a trial than before, or nothing.
-func (f *fixer) harm(t trial) string {
-	if t.build != "" {
-		return t.build
+// compileErrors reads the places that a failed build names.
+func compileErrors(output string) []conclave.Finding {
+	var places []conclave.Finding
+	for _, l := range compilerLine.FindAllStringSubmatch(output, -1) {
+		pos := parsePosition(l[1])
+		places = append(places, conclave.Finding{Path: strings.TrimPrefix(pos.Filename, "./"), Line: pos.Line, Message: l[2]})
 	}
+	return places
+}
+
+// worse says which findings a trial has that the state before had not: more of
+// one rule in one file.
+func (f *fixer) worse(t trial) harm {
+	if t.broken != "" {
+		return harm{text: "the analysers fail: " + t.broken}
+	}
+	var h harm
+	before := tally(f.last.report.Findings)
+	for k, list := range tally(t.report.Findings) {
+		if len(list) > len(before[k]) && k.tool != toolFormat {
+			h.text = fmt.Sprintf("it brings %s in %s", k.rule, k.path)
+			h.places = append(h.places, list...)
+		}
+	}
+	return h
+}
+
+type tallyKey struct{ tool, rule, path string }
+
+func tallied(found conclave.Finding) tallyKey { return tallyKey{found.Tool, found.Rule, found.Path} }
+
+// tally sorts findings by rule and file.
+func tally(findings []conclave.Finding) map[tallyKey][]conclave.Finding {
+	m := map[tallyKey][]conclave.Finding{}
+	for _, found := range findings {
+		m[tallied(found)] = append(m[tallied(found)], found)
+	}
+	return m
+}
+
+// broke says which test a trial broke, or nothing.
+func (f *fixer) broke(t trial) string {
 	for key, message := range t.failing {
-		if _, before := f.before.failing[key]; !before {
+		if _, before := f.last.failing[key]; !before {
 			return message
 		}
 	}
-	for name := range f.before.passed {
+	for name := range f.last.passed {
 		if !t.passed[name] {
 			return "the test " + name + " no longer passes"
 		}
@@ -188,46 +255,40 @@ func (f *fixer) harm(t trial) string {
 	return ""
 }
 
-// analyse runs the analysers over the state so far.
-func (f *fixer) analyse(ctx context.Context) (report workerReport, why string, err error) {
-	x, err := f.open(nil)
-	if err != nil {
-		return report, "", err
-	}
-	defer x.close()
-	return x.work(ctx)
-}
-
 // choose picks the fixes of a round: those of the most telling tools first, and
 // no two that touch the same text.
-func (f *fixer) choose(r workerReport) []Edit {
-	if !f.classes.Findings || f.before.build != "" {
+func (f *fixer) choose() []Edit {
+	if !f.classes.Findings {
 		return nil
 	}
 	byKey := map[string]conclave.Finding{}
-	for _, found := range r.Findings {
+	for _, found := range f.last.report.Findings {
 		byKey[found.Key()] = found
 	}
-	edits := slices.DeleteFunc(slices.Clone(r.Edits), func(e Edit) bool {
-		_, again := f.tried[e.Key]
-		return again || f.why[e.Key] != "" || len(e.Changes) == 0
+	now := tally(f.last.report.Findings)
+	edits := slices.DeleteFunc(slices.Clone(f.last.report.Edits), func(e Edit) bool {
+		// Once one of several equal findings is mended, the next one has its key.
+		equal, again := f.equals[e.Key]
+		return again && len(now[tallied(byKey[e.Key])]) >= equal || len(e.Changes) == 0
 	})
 	slices.SortStableFunc(edits, func(a, b Edit) int {
 		return slices.Index(fixOrder(), byKey[a.Key].Tool) - slices.Index(fixOrder(), byKey[b.Key].Tool)
 	})
 	var chosen []Edit
-	var taken []Change
+	var taken []repair.Change
 	for _, e := range edits {
 		if why := f.unfit(e); why != "" {
 			f.why[e.Key] = why
 			continue
 		}
-		if slices.ContainsFunc(e.Changes, func(c Change) bool { return overlaps(c, taken) }) {
+		if slices.ContainsFunc(e.Changes, func(c repair.Change) bool { return repair.Overlaps(c, taken) }) {
 			continue // the next round sees it again
 		}
 		taken = append(taken, e.Changes...)
 		chosen = append(chosen, e)
 		f.tried[e.Key] = byKey[e.Key]
+		f.equals[e.Key] = len(now[tallied(byKey[e.Key])])
+		delete(f.why, e.Key)
 	}
 	return chosen
 }
@@ -243,7 +304,7 @@ func (f *fixer) unfit(e Edit) string {
 			return "the file can't be read"
 		case c.Start < 0 || c.End < c.Start || c.End > len(text):
 			return "the fix is out of the file's bounds"
-		case isGenerated(text):
+		case repair.IsGenerated(text):
 			return "the file is generated"
 		case bytes.Contains(text, []byte("\n//line ")):
 			return "line directives move the file's positions"
@@ -266,40 +327,83 @@ func (f *fixer) content(name string) ([]byte, error) {
 }
 
 // search returns which of the candidates stand the trial together with those
-// that were accepted, by halving.
+// that were accepted. Those that the harm points at are tried after the others;
+// otherwise the candidates are halved.
 func (f *fixer) search(ctx context.Context, accepted, candidates []Edit) ([]Edit, error) {
+	if f.trials >= maxTrials {
+		for _, e := range candidates {
+			f.refuse(e, fmt.Sprintf("not tried: %d trials were made", maxTrials))
+		}
+		return accepted, nil
+	}
 	together := append(slices.Clone(accepted), candidates...)
-	harm, err := f.judge(ctx, together)
+	h, err := f.judge(ctx, together)
 	if err != nil {
 		return nil, err
 	}
 	switch {
-	case harm == "":
+	case h.text == "":
 		return together, nil
 	case len(candidates) == 1:
-		key := candidates[0].Key
-		f.why[key] = "its fix did harm: " + harm
-		delete(f.tried, key)
+		f.refuse(candidates[0], "its fix did harm: "+h.text)
 		return accepted, nil
 	}
-	half := len(candidates) / 2
-	if accepted, err = f.search(ctx, accepted, candidates[:half]); err != nil {
+	first, second := f.suspect(h, candidates)
+	if len(first) == 0 || len(second) == 0 {
+		half := len(candidates) / 2
+		first, second = candidates[:half], candidates[half:]
+	}
+	if accepted, err = f.search(ctx, accepted, first); err != nil {
 		return nil, err
 	}
-	return f.search(ctx, accepted, candidates[half:])
+	return f.search(ctx, accepted, second)
 }
 
-// judge applies edits to the state so far and says what harm they do.
-func (f *fixer) judge(ctx context.Context, edits []Edit) (string, error) {
+func (f *fixer) refuse(e Edit, why string) {
+	f.why[e.Key] = why
+	delete(f.tried, e.Key)
+}
+
+// suspect tells those candidates that a harm points at from the others: they
+// change text near to where it shows, or what they are about is named in it.
+func (f *fixer) suspect(h harm, candidates []Edit) (innocent, guilty []Edit) {
+	for _, e := range candidates {
+		subject := lastWord(f.tried[e.Key].Message)
+		if slices.ContainsFunc(h.places, func(p conclave.Finding) bool {
+			return e.touches(p) || subject != "" && slices.Contains(strings.FieldsFunc(p.Message, notName), subject)
+		}) {
+			guilty = append(guilty, e)
+		} else {
+			innocent = append(innocent, e)
+		}
+	}
+	return innocent, guilty
+}
+
+// lastWord is the name in "func (*T).name is unused".
+func lastWord(message string) string {
+	object, ok := strings.CutSuffix(message, " is unused")
+	if !ok {
+		return ""
+	}
+	words := strings.FieldsFunc(object, notName)
+	return words[len(words)-1]
+}
+
+func notName(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }
+
+// judge applies edits to the state so far and says what harm they do. A state
+// without harm is the one that the next trial is compared with.
+func (f *fixer) judge(ctx context.Context, edits []Edit) (harm, error) {
 	changed, err := f.apply(edits)
 	if err != nil {
-		return err.Error(), nil
+		return harm{text: err.Error()}, nil
 	}
-	t, err := f.try(ctx, changed)
-	if err != nil {
-		return "", err
+	t, h, err := f.try(ctx, changed)
+	if err == nil && h.text == "" {
+		f.last.report = t.report
 	}
-	return f.harm(t), nil
+	return h, err
 }
 
 func (f *fixer) accept(edits []Edit) error {
@@ -312,7 +416,7 @@ func (f *fixer) accept(edits []Edit) error {
 
 // apply returns the files that edits change. A file that was formatted stays so.
 func (f *fixer) apply(edits []Edit) (map[string][]byte, error) {
-	byFile := map[string][]Change{}
+	byFile := map[string][]repair.Change{}
 	for _, e := range edits {
 		for _, c := range e.Changes {
 			byFile[c.Path] = append(byFile[c.Path], c)
@@ -324,7 +428,7 @@ func (f *fixer) apply(edits []Edit) (map[string][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		text, err := rewrite(old, changes)
+		text, err := repair.Rewrite(old, changes)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -334,10 +438,10 @@ func (f *fixer) apply(edits []Edit) (map[string][]byte, error) {
 }
 
 // format formats what gofmt found, and verifies even that.
-func (f *fixer) format(ctx context.Context, findings []conclave.Finding) error {
+func (f *fixer) format(ctx context.Context) error {
 	changed := map[string][]byte{}
 	var mended []conclave.Finding
-	for _, found := range findings {
+	for _, found := range f.last.report.Findings {
 		if found.Tool != toolFormat {
 			continue
 		}
@@ -356,34 +460,40 @@ func (f *fixer) format(ctx context.Context, findings []conclave.Finding) error {
 	if len(changed) == 0 {
 		return nil
 	}
-	t, err := f.try(ctx, changed)
+	known := f.last.report
+	f.last.report.Findings = append(slices.Clone(known.Findings), oldConstraints(changed)...)
+	t, h, err := f.try(ctx, changed)
 	if err != nil {
 		return err
 	}
-	harm := f.harm(t)
-	if f.before.build != "" && t.build == f.before.build {
-		harm = "" // it did not build before, and for the same reason
-	}
-	for _, found := range mended {
-		if harm != "" {
-			f.why[found.Key()] = "formatting did harm: " + harm
-			continue
+	if h.text != "" {
+		f.last.report = known
+		for _, found := range mended {
+			f.why[found.Key()] = "formatting did harm: " + h.text
 		}
+		return nil
+	}
+	f.last.report = t.report
+	for _, found := range mended {
 		f.tried[found.Key()] = found
 		f.files[found.Path] = changed[found.Path]
 	}
 	return nil
 }
 
+// oldConstraints are the findings that gofmt itself brings: it writes the new
+// form of a build constraint above the old one.
+func oldConstraints(files map[string][]byte) []conclave.Finding {
+	var brought []conclave.Finding
+	for name := range files {
+		brought = append(brought, conclave.Finding{Tool: toolModernize, Rule: modernize.PlusBuildAnalyzer.Name, Path: name})
+	}
+	return brought
+}
+
 // finish writes the tree and reports what is mended and what is left.
-func (f *fixer) finish(ctx context.Context) error {
-	final, broken, err := f.analyse(ctx)
-	if err != nil {
-		return err
-	}
-	if broken != "" {
-		return conclave.Errorf(conclave.ErrInternal, "the fixed tree can't be analysed: %s", broken)
-	}
+func (f *fixer) finish() error {
+	final := f.last.report
 	f.report.Unchecked = append(f.report.Unchecked, final.Unchecked...)
 	slices.Sort(f.report.Unchecked)
 	f.report.Unchecked = slices.Compact(f.report.Unchecked)
@@ -395,7 +505,7 @@ func (f *fixer) finish(ctx context.Context) error {
 	}
 	slices.SortFunc(f.report.Applied, byPlace)
 	for _, found := range final.Findings {
-		f.report.Left = append(f.report.Left, LeftFinding{found, f.reason(found)})
+		f.report.Left = append(f.report.Left, conclave.LeftFinding{Finding: found, Why: f.reason(found)})
 	}
 	if err := writeFiles(f.dir, f.files); err != nil {
 		return err
@@ -415,13 +525,15 @@ func (f *fixer) reason(found conclave.Finding) string {
 		return f.why[found.Key()]
 	case tried:
 		return "its fix did not remove it"
+	case found.Rule == "U1000" && !found.Fixable:
+		return "it may be needed where the analyser can't see: on another platform, by reflection or linking, for its size or an import's effect"
 	case !found.Fixable:
 		return "no mechanical fix is known"
 	case found.Tool == toolFormat && !f.classes.Format, found.Tool == toolVuln && !f.classes.Dependencies,
 		found.Tool != toolFormat && found.Tool != toolVuln && !f.classes.Findings:
 		return "not asked for"
-	case f.before.build != "":
-		return "the tree does not build, so a fix can't be verified"
+	case f.last.build != "" && found.Tool == toolVuln:
+		return "the tree does not build, so an upgrade can't be verified"
 	}
 	return fmt.Sprintf("not reached in %d rounds", maxRounds)
 }
@@ -446,7 +558,8 @@ func writeFiles(dir string, files map[string][]byte) error {
 }
 
 // upgrade raises vulnerable dependencies one by one.
-func (f *fixer) upgrade(ctx context.Context, r workerReport) error {
+func (f *fixer) upgrade(ctx context.Context) error {
+	r := f.last.report
 	keysOf := map[Upgrade][]string{}
 	var order []Upgrade
 	for _, u := range newest(r.Edits) {
@@ -477,7 +590,7 @@ func (f *fixer) raise(ctx context.Context, u Upgrade) (why string, err error) {
 	switch {
 	case !ok:
 		return "no module proxy can be reached from the sandbox (set GOPROXY to a file:// directory)", nil
-	case f.before.build != "":
+	case f.last.build != "":
 		return "the tree does not build, so an upgrade can't be verified", nil
 	}
 	x, err := f.open(nil)
@@ -488,8 +601,11 @@ func (f *fixer) raise(ctx context.Context, u Upgrade) (why string, err error) {
 	x.close()
 	if err == nil && why == "" {
 		var t trial
-		if t, err = f.try(ctx, changed); err == nil {
-			why = f.harm(t)
+		var h harm
+		if t, h, err = f.try(ctx, changed); err == nil {
+			if why = h.text; why == "" {
+				f.last.report = t.report
+			}
 		}
 	}
 	if err != nil || why != "" {

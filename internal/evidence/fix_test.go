@@ -196,13 +196,13 @@ func TestFixLeavesATreeAloneThatDoesNotBuild(t *testing.T) {
 	}
 }
 
-func leftRule(r FixReport, rule string) (LeftFinding, bool) {
+func leftRule(r FixReport, rule string) (conclave.LeftFinding, bool) {
 	for _, l := range r.Left {
 		if l.Rule == rule {
 			return l, true
 		}
 	}
-	return LeftFinding{}, false
+	return conclave.LeftFinding{}, false
 }
 
 func TestWriteFilesStaysInTheTree(t *testing.T) {

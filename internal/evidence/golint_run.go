@@ -23,6 +23,7 @@ import (
 	"honnef.co/go/tools/lintcmd/runner"
 
 	"conclave"
+	"conclave/internal/repair"
 )
 
 // brokenCategory marks the diagnostic that stands for an analyser's own failure.
@@ -36,7 +37,7 @@ func lintModule(ctx context.Context, root string, m module, cacheDir string, rea
 	for _, r := range rules {
 		suite = append(suite, guarded(r.analyzer))
 	}
-	suite = append(suite, guarded(gosecRepairs()))
+	suite = append(suite, guarded(repair.Offers()))
 	run, err := newRunner(cacheDir)
 	if err != nil {
 		return nil, nil, err
@@ -118,7 +119,7 @@ func guarded(a *analysis.Analyzer) *analysis.Analyzer {
 	safe.Run = func(pass *analysis.Pass) (result any, err error) {
 		pass.ReadFile = os.ReadFile
 		report := pass.Report
-		if a.Name != toolGosec && a.Name != repairsName {
+		if a.Name != toolGosec && a.Name != repair.Name {
 			pass.Report = func(d analysis.Diagnostic) {
 				d.Category = a.Name // some analysers have categories of their own
 				report(d)
@@ -149,6 +150,7 @@ type lintCollector struct {
 	suppress  []suppression       // what comments in the code suppress
 	used      map[unusedKey]bool  // objects that a variant uses
 	unusedAt  map[unusedKey]draft // objects that a variant does not use
+	goFiles   map[string]bool     // that the analysers saw
 	unchecked []string
 }
 
@@ -190,10 +192,12 @@ func (c *lintCollector) add(r runner.Result) error {
 	}
 	if c.variants == nil {
 		c.variants, c.held = map[string]int{}, map[draftKey]int{}
+		c.goFiles = map[string]bool{}
 		c.used, c.unusedAt = map[unusedKey]bool{}, map[unusedKey]draft{}
 	}
 	for _, f := range r.Package.GoFiles {
 		c.variants[c.rel(f)]++
+		c.goFiles[c.rel(f)] = true
 	}
 	for _, d := range data.Directives {
 		c.directive(d)
@@ -290,7 +294,7 @@ func (c *lintCollector) diagnostic(d runner.Diagnostic, r runner.Result, made ma
 		c.unchecked = append(c.unchecked, "analyser "+d.Message+" ("+r.Package.PkgPath+")")
 		return
 	}
-	if strings.HasPrefix(d.Category, repairPrefix) {
+	if strings.HasPrefix(d.Category, repair.Prefix) {
 		c.repairs = append(c.repairs, d)
 		return
 	}
@@ -354,8 +358,8 @@ func (c *lintCollector) gosecDraft(m []string, d runner.Diagnostic) draft {
 
 // changes translates a suggested fix. It returns nil when the fix reaches out
 // of the tree or has positions that a line directive moved.
-func (c *lintCollector) changes(fix runner.SuggestedFix) []Change {
-	var out []Change
+func (c *lintCollector) changes(fix runner.SuggestedFix) []repair.Change {
+	var out []repair.Change
 	for _, e := range fix.TextEdits {
 		end := e.End
 		if end.Filename == "" {
@@ -365,29 +369,52 @@ func (c *lintCollector) changes(fix runner.SuggestedFix) []Change {
 		if !filepath.IsLocal(name) || end.Filename != e.Position.Filename || end.Offset < e.Position.Offset {
 			return nil
 		}
-		out = append(out, Change{Path: name, Start: e.Position.Offset, End: end.Offset, New: string(e.NewText)})
+		if needed, ok := strings.CutPrefix(string(e.NewText), "import "); ok {
+			out = append(out, repair.Change{Path: name, Import: needed})
+			continue
+		}
+		out = append(out, repair.Change{Path: name, Start: e.Position.Offset, End: end.Offset, New: string(e.NewText)})
 	}
 	return out
 }
 
 // collect returns the findings after all packages were added.
 func (c *lintCollector) collect() []draft {
-	for key, d := range c.unusedAt {
-		if !c.used[key] {
-			c.drafts = append(c.drafts, d)
-		}
-	}
+	c.addUnused()
 	var kept []draft
 	for _, d := range c.drafts {
 		key := draftKey{d.Rule, d.Path, d.Message, d.Line, d.Column}
 		if c.rules[d.Rule].allOrNone && d.Rule != "U1000" && c.held[key] < c.variants[d.Path] {
 			continue
 		}
-		if !c.suppressed(d.Finding) {
-			kept = append(kept, c.withRepair(d))
+		if c.suppressed(d.Finding) {
+			continue
+		}
+		if d, real := c.withRepair(d); real {
+			kept = append(kept, d)
 		}
 	}
 	return kept
+}
+
+// addUnused files what no variant uses, with the changes that delete it.
+func (c *lintCollector) addUnused() {
+	var objects []repair.Object
+	drafts := map[repair.Object]draft{}
+	for key, d := range c.unusedAt {
+		if !c.used[key] && !c.suppressed(d.Finding) && !c.read.file(d.Path).covers(d.Line, d.Tool, d.Rule) {
+			o := repair.Object{Path: key.path, Line: key.line, Name: key.name}
+			objects, drafts[o] = append(objects, o), d
+		}
+	}
+	deletions := repair.Unused(c.root, c.goFiles, objects)
+	for _, o := range objects {
+		d := drafts[o]
+		if d.changes = deletions[o]; d.changes != nil {
+			d.advice = "delete it"
+		}
+		c.drafts = append(c.drafts, d)
+	}
 }
 
 func (c *lintCollector) suppressed(f conclave.Finding) bool {
@@ -402,18 +429,32 @@ func (c *lintCollector) suppressed(f conclave.Finding) bool {
 	})
 }
 
-// withRepair attaches our own repair of the same rule and line to a finding of gosec's.
-func (c *lintCollector) withRepair(d draft) draft {
-	if d.Tool != toolGosec {
-		return d
+// withRepair attaches our own repair of the same rule and place to a finding
+// whose analyser suggests none. It reports false when the finding is void.
+func (c *lintCollector) withRepair(d draft) (draft, bool) {
+	if d.changes != nil {
+		return d, true
 	}
-	for _, r := range c.repairs {
-		if r.Category == repairPrefix+d.Rule && c.rel(r.Position.Filename) == d.Path && r.Position.Line == d.Line {
-			d.advice, d.changes = r.Message, c.changes(r.SuggestedFixes[0])
-			break
+	best := -1
+	for i, r := range c.repairs {
+		if r.Category != repair.Prefix+d.Rule || c.rel(r.Position.Filename) != d.Path || r.Position.Line != d.Line {
+			continue
+		}
+		if exact := r.Position.Column == d.Column; best < 0 || exact {
+			if best = i; exact {
+				break
+			}
 		}
 	}
-	return d
+	if best < 0 {
+		return d, true
+	}
+	r := c.repairs[best]
+	if len(r.SuggestedFixes) == 0 {
+		return d, false
+	}
+	d.advice, d.changes = r.Message, c.changes(r.SuggestedFixes[0])
+	return d, true
 }
 
 func (c *lintCollector) rel(name string) string {

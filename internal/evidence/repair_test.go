@@ -5,27 +5,6 @@ import (
 	"testing"
 )
 
-func TestRewrite(t *testing.T) {
-	const old = "package p\n\nimport \"fmt\"\n\nfunc F() string { return fmt.Sprintf(\"x\") }\n"
-	at := strings.Index(old, "fmt.Sprintf")
-	end := strings.Index(old, " }\n")
-	got, err := rewrite([]byte(old), []Change{{"p.go", at, end, `"x"`}, {"p.go", at, end, `"x"`}})
-	if err != nil || string(got) != "package p\n\nfunc F() string { return \"x\" }\n" {
-		t.Errorf("%v\n%s", err, got)
-	}
-	if _, err := rewrite([]byte(old), []Change{{"p.go", at, end, `"x"`}, {"p.go", at + 1, end, `"y"`}}); err == nil {
-		t.Error("overlapping changes were applied")
-	}
-	if _, err := rewrite([]byte(old), []Change{{"p.go", at, end, `"x`}}); err == nil {
-		t.Error("a change that does not parse was applied")
-	}
-	const ugly = "package p\n\nfunc  F() int { return 1 }\n"
-	got, err = rewrite([]byte(ugly), []Change{{"p.go", strings.Index(ugly, "1"), strings.Index(ugly, "1") + 1, "2"}})
-	if err != nil || string(got) != strings.Replace(ugly, "1", "2", 1) {
-		t.Errorf("a file that was not formatted changed elsewhere: %v\n%s", err, got)
-	}
-}
-
 // Where the name time means something else, a repair would not compile or, worse,
 // would mean something else.
 func TestServerRepairsMindTheNameTime(t *testing.T) {

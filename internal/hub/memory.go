@@ -389,6 +389,9 @@ func (m *Memory) Messages(_ context.Context, f MessageFilter) ([]conclave.Messag
 		return nil, conclave.Errorf(conclave.ErrNotFound, "there is no message %q", f.After)
 	}
 	if f.Limit > 0 && len(out) > f.Limit {
+		if f.Latest {
+			return out[len(out)-f.Limit:], nil
+		}
 		out = out[:f.Limit]
 	}
 	return out, nil

@@ -567,6 +567,8 @@ func (s *suite) messages() {
 		{conclave.ListMessages{Conversation: "talk"}, []string{"msg-t0", "msg-t1", "msg-t2", "msg-t3"}},
 		{conclave.ListMessages{Conversation: "talk", After: "msg-t1"}, []string{"msg-t2", "msg-t3"}},
 		{conclave.ListMessages{Conversation: "talk", After: "msg-t0", Limit: 2}, []string{"msg-t1", "msg-t2"}},
+		{conclave.ListMessages{Conversation: "talk", Latest: true, Limit: 2}, []string{"msg-t2", "msg-t3"}},
+		{conclave.ListMessages{Conversation: "talk", After: "msg-t0", Latest: true}, []string{"msg-t1", "msg-t2", "msg-t3"}},
 		{conclave.ListMessages{Run: "run", Limit: 10}, []string{"msg-t0", "msg-t1", "msg-t2", "msg-t3", "msg-other"}},
 		{conclave.ListMessages{Conversation: "nowhere"}, nil},
 	} {

@@ -3,18 +3,13 @@ package modelrouter
 import (
 	"bytes"
 	_ "embed"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"reflect"
 	"regexp"
 	"slices"
-	"strings"
-
-	"gopkg.in/yaml.v3"
 
 	"conclave"
+	"conclave/internal/strictyaml"
 )
 
 // Wires.
@@ -78,10 +73,8 @@ func DefaultRules() []byte { return bytes.Clone(defaultRules) }
 // one, and for a value that can't be.
 func ParseRules(text []byte) (*Rules, error) {
 	var r Rules
-	d := yaml.NewDecoder(bytes.NewReader(text))
-	d.KnownFields(true)
-	if err := d.Decode(&r); err != nil && !errors.Is(err, io.EOF) {
-		return nil, conclave.Errorf(conclave.ErrInvalid, "routing rules: %s", explainYAML(err))
+	if err := strictyaml.Decode(text, &r); err != nil {
+		return nil, fmt.Errorf("routing rules: %w", err)
 	}
 	if err := r.validate(); err != nil {
 		return nil, err
@@ -134,7 +127,7 @@ func known(where, name string, names []string) error {
 	if slices.Contains(names, name) {
 		return nil
 	}
-	return conclave.Errorf(conclave.ErrInvalid, "routing rules: %s: unknown %q; did you mean %q?", where, name, nearest(name, names))
+	return conclave.Errorf(conclave.ErrInvalid, "routing rules: %s: unknown %q; %s", where, name, conclave.DidYouMean(name, names))
 }
 
 func isTier(model string) bool { return model == Auto || slices.Contains(tierNames(), model) }
@@ -183,58 +176,4 @@ func (r *Rules) cost(model string, u usage) *float64 {
 		float64(u.cacheWrite-u.cacheWrite1h)*rates.CacheWrite + float64(u.cacheWrite1h)*rates.CacheWrite1h
 	sum /= 1e6
 	return &sum
-}
-
-// explainYAML adds the nearest known key to the decoder's complaint, and leaves
-// out the name of the Go type.
-func explainYAML(err error) string {
-	text := strings.TrimPrefix(err.Error(), "yaml: unmarshal errors:\n")
-	text = unknown.ReplaceAllStringFunc(text, func(s string) string {
-		key := unknown.FindStringSubmatch(s)[1]
-		return fmt.Sprintf("unknown key %q; did you mean %q?", key, nearest(key, yamlKeys(reflect.TypeFor[Rules]())))
-	})
-	return strings.Join(strings.Fields(text), " ")
-}
-
-// yamlKeys lists the keys of a struct and of all below it.
-func yamlKeys(t reflect.Type) []string {
-	switch t.Kind() {
-	case reflect.Map, reflect.Pointer:
-		return yamlKeys(t.Elem())
-	case reflect.Struct:
-		var keys []string
-		for f := range t.Fields() {
-			if name, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); name != "" {
-				keys = append(keys, name)
-			}
-			keys = append(keys, yamlKeys(f.Type)...)
-		}
-		return keys
-	}
-	return nil
-}
-
-// nearest returns the name with the least edit distance (Levenshtein).
-func nearest(s string, names []string) string {
-	return slices.MinFunc(names, func(a, b string) int { return distance(s, a) - distance(s, b) })
-}
-
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

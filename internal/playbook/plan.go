@@ -140,7 +140,7 @@ func planRepair(spec Spec) []Step {
 		s := Step{Key: string(class), Writes: []string{"**"}}
 		switch class {
 		case RepairFindings:
-			s.Title, s.Description = "Apply what analysers suggest", "Fixes that come with a finding, applied as they are; findings without one are listed."
+			s.Title, s.Description = "Apply what analysers suggest", "Fixes that come with a finding or that one rewriting makes for certain, each tried first; findings without one are listed."
 			s.Acceptance = []string{"No finding that had a fix is left", "The build and the tests pass as before"}
 		case RepairFormat:
 			s.Title, s.Description = "Format the code", "The formatter of each language, and nothing by hand."

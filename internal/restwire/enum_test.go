@@ -70,14 +70,3 @@ func TestEnumsAreComplete(t *testing.T) {
 		t.Errorf("%s is known, but not declared", typ)
 	}
 }
-
-func TestNearest(t *testing.T) {
-	known := []string{"status", "limit", "before", "idempotency_key"}
-	for word, want := range map[string]string{
-		"stauts": "status", "Limit": "limit", "befor": "before", "idempotencykey": "idempotency_key", "zz": "", "": "", "limits": "limit",
-	} {
-		if got := nearest(word, known); got != want {
-			t.Errorf("%q: got %q, want %q", word, got, want)
-		}
-	}
-}

@@ -330,14 +330,7 @@ func (x *Inputs) unknownFields(s *huma.Schema, value any, at string) []FieldErro
 }
 
 func unknown(name string, properties map[string]*huma.Schema) string {
-	known := slices.Sorted(maps.Keys(properties))
-	if near := nearest(name, known); near != "" {
-		return fmt.Sprintf("unknown field; did you mean %q?", near)
-	}
-	if len(known) == 0 {
-		return "unknown field; none is known here"
-	}
-	return "unknown field; known are " + strings.Join(known, ", ")
+	return "unknown field; " + conclave.DidYouMean(name, slices.Sorted(maps.Keys(properties)))
 }
 
 func join(parent, name string) string {

@@ -436,10 +436,17 @@ func (s hubStore) Messages(ctx context.Context, f hub.MessageFilter) ([]conclave
 		if limit == 0 {
 			limit = 1000
 		}
+		order := ""
+		if f.Latest {
+			order = " DESC"
+		}
 		var err error
 		list, err = listDocs[conclave.Message](tx, `SELECT doc FROM messages WHERE tenant = $1 AND position > $2 AND ($3 = '' OR task = $3)
-			AND ($4 = '' OR conversation = $4) AND ($5 = '' OR run = $5) ORDER BY position LIMIT $6`,
+			AND ($4 = '' OR conversation = $4) AND ($5 = '' OR run = $5) ORDER BY position`+order+` LIMIT $6`,
 			string(f.Tenant), after, string(f.Task), string(f.Conversation), string(f.Run), limit)
+		if f.Latest {
+			slices.Reverse(list)
+		}
 		return err
 	})
 	return list, err

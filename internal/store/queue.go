@@ -43,6 +43,23 @@ type queue struct {
 	handlers map[string]Handler
 	workers  map[string]int
 	inserter *river.Client[*sql.Tx]
+
+	mu      sync.Mutex
+	working map[hint]int // what handlers work on now, whatever the epoch
+}
+
+// work notes that a handler works on a row, until done is called.
+func (q *queue) work(h hint) (done func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.working[h]++
+	return func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if q.working[h]--; q.working[h] == 0 {
+			delete(q.working, h)
+		}
+	}
 }
 
 func (db *DB) driver() riverdriver.Driver[*sql.Tx] {
@@ -53,7 +70,7 @@ func (db *DB) driver() riverdriver.Driver[*sql.Tx] {
 }
 
 func newQueue(db *DB) *queue {
-	q := &queue{db: db, handlers: map[string]Handler{}, workers: map[string]int{}}
+	q := &queue{db: db, handlers: map[string]Handler{}, workers: map[string]int{}, working: map[hint]int{}}
 	var err error
 	if q.inserter, err = river.NewClient(db.driver(), q.config()); err != nil {
 		panic(err) // the configuration is ours and constant
@@ -95,7 +112,10 @@ func (q *queue) insert(tx *Tx, kind, id string, epoch int64, due time.Time) erro
 // Handle says who works on a kind of work in this process, and on how many rows
 // at once. It must be called before Run.
 func (db *DB) Handle(kind string, workers int, h Handler) {
-	db.queue.handlers[kind] = h
+	db.queue.handlers[kind] = func(ctx context.Context, id string, epoch int64) error {
+		defer db.queue.work(hint{Work: kind, ID: id})()
+		return h(ctx, id, epoch)
+	}
 	db.queue.workers[kind] = workers
 }
 

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"conclave"
@@ -121,23 +123,27 @@ func (tx *Tx) revoke(kind, id string) error {
 	return err
 }
 
-// heartbeat says that this process still works on its claims.
+// heartbeat says that this process still works on its claims: on those that a
+// handler has in hand. A claim whose handler could not write its end, because
+// the disk was full, say, goes stale and is put back by the sweep.
 func (db *DB) heartbeat(ctx context.Context) error {
-	var running int
-	err := db.View(ctx, func(tx *Tx) error {
-		_, err := tx.scan([]any{&running}, `SELECT count(*) FROM work WHERE owner = $1 AND state = 'running'`, db.owner)
-		return err
-	})
-	if err != nil || running == 0 {
-		return err
+	db.queue.mu.Lock()
+	working := slices.Collect(maps.Keys(db.queue.working))
+	db.queue.mu.Unlock()
+	if len(working) == 0 {
+		return nil
 	}
 	return db.Update(ctx, func(tx *Tx) error {
 		now, err := tx.Now()
 		if err != nil {
 			return err
 		}
-		_, err = tx.exec(`UPDATE work SET heartbeat = $1 WHERE owner = $2 AND state = 'running'`, now.UnixMicro(), db.owner)
-		return err
+		for _, h := range working {
+			if _, err := tx.exec(`UPDATE work SET heartbeat = $1 WHERE kind = $2 AND id = $3 AND owner = $4 AND state = 'running'`, now.UnixMicro(), h.Work, h.ID, db.owner); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

@@ -90,9 +90,15 @@ func build(ctx context.Context, w *work) (Transition, error) {
 	if err != nil {
 		return Transition{}, err
 	}
+	if reply.NeedsModel != "" && p.Archetype == "repair" && w.Run.Head != "" {
+		reply.Nothing, reply.NeedsModel = reply.NeedsModel, "" // an earlier step of the repair is merged: that is delivered
+	}
+	if reply.Nothing != "" {
+		return done(buildOut{Lease: lease, Agent: task.Agent, Reply: reply}), nil
+	}
 	if reply.NeedsModel != "" {
 		return done(buildOut{Lease: lease, Agent: task.Agent, Reply: reply},
-			newStep(kindDeliver, "deliver.needs-model", "Write the report", deliverInput{Vote: in.Vote, NeedsModel: []string{reply.NeedsModel}}, w.step.Key)), nil
+			newStep(kindDeliver, "deliver.needs-model", "Write the report", deliverInput{Vote: in.Vote, Why: reply.NeedsModel}, w.step.Key)), nil
 	}
 	commit, err := w.s.o.Worktrees.Commit(ctx, conclave.CommitWorktree{Key: w.key("commit"), ID: lease.ID, Author: task.Agent,
 		Message: commitMessage(facts.CommitStyle, p.Archetype, ps, in, reply, w.Run)})
@@ -186,6 +192,9 @@ func verify(ctx context.Context, w *work) (Transition, error) {
 	b, err := output[buildOut](w, roundKey("build", in.Step, in.Round))
 	if err != nil {
 		return Transition{}, err
+	}
+	if b.Reply.Nothing != "" {
+		return done(verifyOut{Round: in.Round, Accepted: true}), nil
 	}
 	p, ps, err := w.planStep(ctx, in.Vote, in.Step)
 	if err != nil {
@@ -402,6 +411,14 @@ func merge(ctx context.Context, w *work) (Transition, error) {
 		return Transition{}, err
 	}
 	round := fmt.Sprintf("/%d", in.Round)
+	if b.Reply.Nothing != "" {
+		if _, err := w.s.o.Worktrees.Release(ctx, conclave.NameWorktree{Key: w.key("release" + round), ID: b.Lease.ID}); err != nil {
+			return Transition{}, fmt.Errorf("release the worktree of %s: %w", ps.Key, err)
+		}
+		t := done(mergeOut{})
+		t.Reason = "nothing to merge: " + b.Reply.Nothing
+		return t, nil
+	}
 	m, err := w.s.o.Worktrees.Merge(ctx, conclave.MergeWorktree{Key: w.key("merge" + round), ID: b.Lease.ID, Head: b.Commit.Hash,
 		Message: "Merge " + lowerFirst(ps.Title), Build: intake.Facts.Build, Test: intake.Facts.Test, KnownFailing: baselineFails(intake.Facts)})
 	if err != nil {

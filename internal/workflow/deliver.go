@@ -16,6 +16,42 @@ import (
 type deliverInput struct {
 	Vote       string   `json:"vote,omitempty"`
 	NeedsModel []string `json:"needs_model,omitempty"` // parts of the task that nothing here can do
+	Why        string   `json:"why,omitempty"`         // why a step of the plan can't be done here
+}
+
+const addModel = ". Add a model: set ANTHROPIC_API_KEY, or OPENAI_BASE_URL and CONCLAVE_MODEL, and run it again"
+
+// left returns what the run's last repair left to somebody's judgement.
+func (w *work) left() []conclave.LeftFinding {
+	var left []conclave.LeftFinding
+	for _, b := range w.builds() {
+		left = b.Reply.Left
+	}
+	return left
+}
+
+// nothing says why the run changed nothing, when a step said so.
+func (w *work) nothing() string {
+	for _, b := range w.builds() {
+		if b.Reply.Nothing != "" {
+			return b.Reply.Nothing
+		}
+	}
+	return ""
+}
+
+// builds returns what the run's builds did, in order.
+func (w *work) builds() []buildOut {
+	var list []buildOut
+	for _, step := range w.Steps {
+		if step.Kind != kindBuild || step.State != conclave.StepDone {
+			continue
+		}
+		if b, err := output[buildOut](w, step.Key); err == nil {
+			list = append(list, b)
+		}
+	}
+	return list
 }
 
 type deliverOut struct {
@@ -34,9 +70,16 @@ func deliver(ctx context.Context, w *work) (Transition, error) {
 	switch {
 	case len(in.NeedsModel) > 0:
 		status = conclave.RunNeedsModel
-		reason = "no playbook covers: " + strings.Join(quoted(in.NeedsModel), "; ") + ". Add a model: set ANTHROPIC_API_KEY, or OPENAI_BASE_URL and CONCLAVE_MODEL, and run it again"
+		reason = "no playbook covers: " + strings.Join(quoted(in.NeedsModel), "; ") + addModel
+	case in.Why != "":
+		status, reason = conclave.RunNeedsModel, in.Why+addModel
 	case w.Run.Head != "":
 		reason = "branch " + w.Run.Branch + " is ready to merge"
+		if n := len(w.left()); n > 0 {
+			reason += fmt.Sprintf("; the report names what needs judgement: %s", count(n, "finding"))
+		}
+	case w.nothing() != "":
+		reason = "nothing to change: " + w.nothing()
 	}
 	usage, err := w.s.o.Models.Usage(ctx, conclave.GetUsage{Run: w.Run.ID})
 	if err != nil {

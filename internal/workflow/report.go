@@ -22,6 +22,7 @@ type ReportDoc struct {
 	Findings  []conclave.ReviewFinding `json:"findings"`
 	Evidence  []conclave.Evidence      `json:"evidence"`
 	Messages  []conclave.Message       `json:"messages"`
+	Left      []conclave.LeftFinding   `json:"left,omitempty"` // what a repair left to somebody's judgement
 }
 
 // writeReport writes the three forms of the report. Writing it again gives the
@@ -111,10 +112,13 @@ func (w *work) gather(ctx context.Context) (ReportDoc, error) {
 			if err != nil {
 				return doc, err
 			}
-			doc.Evidence = append(doc.Evidence, v.Evidence)
+			if len(v.Evidence.Checks) > 0 { // a step that changed nothing measured nothing
+				doc.Evidence = append(doc.Evidence, v.Evidence)
+			}
 			doc.Findings = append(doc.Findings, v.Findings...)
 		}
 	}
+	doc.Left = w.left()
 	doc.Messages, err = w.s.o.Hub.Messages(ctx, conclave.ListMessages{Run: w.Run.ID, Limit: 1000})
 	return doc, err
 }
@@ -175,6 +179,13 @@ func markdown(doc ReportDoc) string {
 		}
 		if len(e.Gone) > 0 {
 			p("- %s of the commit it started from gone", count(len(e.Gone), "finding"))
+		}
+	}
+	if len(doc.Left) > 0 {
+		p("\n## Left to judgement\n")
+		p("| where | rule | what | why it was not mended |\n|---|---|---|---|")
+		for _, f := range doc.Left {
+			p("| `%s:%d` | %s %s | %s | %s |", f.Path, f.Line, f.Tool, f.Rule, cell(f.Message), cell(f.Why))
 		}
 	}
 	if len(doc.Findings) > 0 {

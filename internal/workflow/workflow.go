@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"conclave"
 	"conclave/internal/evidence"
@@ -108,10 +109,12 @@ func Defaults() Config {
 // Validate returns ErrInvalid for what can't be.
 func (c Config) Validate() error {
 	switch {
-	case c.Threshold <= 0 || c.Threshold > 1:
+	case !(c.Threshold > 0 && c.Threshold <= 1): // so that it refuses NaN, too
 		return conclave.Errorf(conclave.ErrInvalid, "consensus threshold is %v; it must be above 0 and at most 1", c.Threshold)
 	case c.MaxTime <= 0:
 		return conclave.Errorf(conclave.ErrInvalid, "the longest time of a collaboration is %v; it must be above 0", c.MaxTime)
+	case c.Escalate <= 0:
+		return conclave.Errorf(conclave.ErrInvalid, "the time without consensus after which a vote goes up is %v; it must be above 0", c.Escalate)
 	case c.MaxRuns < 0:
 		return conclave.Errorf(conclave.ErrInvalid, "concurrent collaborations are %d; they must be 0 (any number) or more", c.MaxRuns)
 	case c.MendRounds < 0 || c.MendRounds > 10:
@@ -158,8 +161,8 @@ func (s *Service) Start(ctx context.Context, in conclave.StartRun) (conclave.Run
 	if len(task) > maxTask {
 		return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "the task has %d bytes; at most %d", len(task), maxTask)
 	}
-	if strings.ContainsRune(task, 0) {
-		return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "the task contains a NUL byte")
+	if i := strings.IndexFunc(task, func(r rune) bool { return unicode.IsControl(r) && !unicode.IsSpace(r) }); i >= 0 {
+		return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "the task contains the control character %q at byte %d; write plain text", task[i:i+1], i+1)
 	}
 	if in.Workflow == "" {
 		in.Workflow = "collaborative"
@@ -180,10 +183,13 @@ func (s *Service) Start(ctx context.Context, in conclave.StartRun) (conclave.Run
 	if err != nil {
 		return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "repository %q: %w", in.Repo, err)
 	}
-	if _, err := os.Stat(path); err != nil {
-		return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "repository %s: %w", path, err)
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "there is no folder %s; name the folder of a git repository", path)
 	}
 	repo, err := git.Open(ctx, path)
+	if errors.Is(err, conclave.ErrNotFound) {
+		return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "%s; name the folder of one, or make one there with: git init", err)
+	}
 	if err != nil {
 		return conclave.Run{}, err
 	}

@@ -1,4 +1,4 @@
-package evidence
+package repair
 
 import (
 	"bytes"
@@ -14,27 +14,38 @@ import (
 	"golang.org/x/tools/go/types/typeutil"
 )
 
-// repairPrefix marks the diagnostics of gosecRepairs: the rule follows.
-const repairPrefix = "repair "
+// Prefix marks the category of an offer: the rule that it mends follows.
+const Prefix = "repair "
 
-const repairsName = "gosecrepairs"
+// Name is the name of the analyser of [Offers].
+const Name = "repairs"
 
-// gosecRepairs returns the analyser that offers repairs for findings of gosec's
-// which one rewriting mends for certain. A repair counts only where gosec made
-// the finding.
+// Offers returns the analyser that offers repairs for findings which one
+// rewriting mends for certain. An offer counts only where the rule made its
+// finding. An offered edit that begins with "import " names a package that the
+// file then needs.
 //
 //   - G301, G302, G306: a permission given as a number without execute bits
 //     loses what the rule forbids.
 //   - G112, G114: an HTTP server gets a time limit for a request's header.
-func gosecRepairs() *analysis.Analyzer {
+//   - SA1019: what the standard library replaced one to one.
+//   - S1006 and others: what staticcheck would simplify, and has no fix for.
+//   - G104: an offer without a fix says that the finding is void, because what
+//     is called never fails.
+func Offers() *analysis.Analyzer {
 	return &analysis.Analyzer{
-		Name: repairsName,
-		Doc:  "offers mechanical repairs for findings of gosec",
+		Name: Name,
+		Doc:  "offers mechanical repairs for findings",
 		Run: func(pass *analysis.Pass) (any, error) {
 			for _, file := range pass.Files {
 				r := repairer{pass: pass, file: file}
+				r.deprecated()
 				ast.Inspect(file, func(n ast.Node) bool {
+					r.simplify(n)
 					switch n := n.(type) {
+					case *ast.ExprStmt:
+						r.seed(n)
+						r.infallible(n)
 					case *ast.CallExpr:
 						r.permission(n)
 						r.serve(n)
@@ -47,6 +58,35 @@ func gosecRepairs() *analysis.Analyzer {
 			return nil, nil
 		},
 	}
+}
+
+// infallible voids findings of unhandled errors where there never is one: the
+// documentation of these types says so.
+func (r repairer) infallible(s *ast.ExprStmt) {
+	call, ok := s.X.(*ast.CallExpr)
+	if !ok {
+		return
+	}
+	sure := false
+	switch name := r.callee(call); name {
+	case "(*bytes.Buffer).Write", "(*bytes.Buffer).WriteByte", "(*bytes.Buffer).WriteRune", "(*bytes.Buffer).WriteString",
+		"(*strings.Builder).Write", "(*strings.Builder).WriteByte", "(*strings.Builder).WriteRune", "(*strings.Builder).WriteString":
+		sure = true
+	case "io.WriteString":
+		t := r.pass.TypesInfo.TypeOf(call.Args[0])
+		sure = t != nil && slices.Contains([]string{"*bytes.Buffer", "*strings.Builder", "hash.Hash"}, t.String())
+	}
+	if sure {
+		r.pass.Report(analysis.Diagnostic{Pos: s.Pos(), Category: Prefix + "G104", Message: "it never fails"})
+	}
+}
+
+// callee is the full name of the function that is called statically, or nothing.
+func (r repairer) callee(call *ast.CallExpr) string {
+	if fn, ok := typeutil.Callee(r.pass.TypesInfo, call).(*types.Func); ok {
+		return fn.FullName()
+	}
+	return ""
 }
 
 type repairer struct {
@@ -120,7 +160,7 @@ func (r repairer) serve(call *ast.CallExpr) {
 	if fields != "" {
 		fields += ", "
 	}
-	clock, imports, ok := r.useTime(call.Pos())
+	clock, imports, ok := r.use("time", call.Pos())
 	if !ok {
 		return
 	}
@@ -138,7 +178,7 @@ func (r repairer) literal(lit *ast.CompositeLit) {
 	if named.Obj().Pkg().Path() != "net/http" || named.Obj().Name() != "Server" || hasField(lit, "ReadHeaderTimeout", "ReadTimeout") {
 		return
 	}
-	if clock, imports, ok := r.useTime(lit.Pos()); ok {
+	if clock, imports, ok := r.use("time", lit.Pos()); ok {
 		r.offer("G112", lit.Pos(), "set a header timeout", append(imports, addField(lit, "ReadHeaderTimeout: 10 * "+clock+".Second")))
 	}
 }
@@ -162,47 +202,33 @@ func addField(lit *ast.CompositeLit, field string) analysis.TextEdit {
 	return analysis.TextEdit{Pos: lit.Lbrace + 1, End: lit.Lbrace + 1, NewText: []byte(field)}
 }
 
-// useTime returns the name by which package time can be used at pos, and the
-// edit that imports it. It reports false when the name means something else there.
-func (r repairer) useTime(pos token.Pos) (string, []analysis.TextEdit, bool) {
-	name, imported := "time", false
+// use returns the name by which a package can be used at pos, and the edit that
+// imports it. It reports false when the name means something else there.
+func (r repairer) use(path string, pos token.Pos) (string, []analysis.TextEdit, bool) {
+	name, imported := path[strings.LastIndexByte(path, '/')+1:], false
 	for _, spec := range r.file.Imports {
-		if spec.Path.Value == `"time"` {
+		if importPath(spec) == path && (spec.Name == nil || spec.Name.Name != "_" && spec.Name.Name != ".") {
 			if imported = true; spec.Name != nil {
 				name = spec.Name.Name
 			}
 		}
 	}
 	scope := r.pass.Pkg.Scope().Innermost(pos)
-	if scope == nil || name == "_" || name == "." {
+	if scope == nil {
 		return "", nil, false
 	}
 	_, object := scope.LookupParent(name, pos)
 	if imported {
 		p, ok := object.(*types.PkgName)
-		return name, nil, ok && p.Imported().Path() == "time"
+		return name, nil, ok && p.Imported().Path() == path
 	}
-	if object != nil {
-		return "", nil, false
-	}
-	for _, d := range r.file.Decls {
-		gen, ok := d.(*ast.GenDecl)
-		if !ok || gen.Tok != token.IMPORT || len(gen.Specs) == 0 {
-			continue
-		}
-		edit := analysis.TextEdit{Pos: gen.End(), End: gen.End(), NewText: []byte("\nimport \"time\"")}
-		if gen.Lparen.IsValid() { // gofmt sorts it within its block
-			last := gen.Specs[len(gen.Specs)-1]
-			edit = analysis.TextEdit{Pos: last.Pos(), End: last.Pos(), NewText: []byte("\"time\"\n")}
-		}
-		return name, []analysis.TextEdit{edit}, true
-	}
-	return "", nil, false // without an import there is no net/http either
+	at := r.file.Name.End()
+	return name, []analysis.TextEdit{{Pos: at, End: at, NewText: []byte("import " + path)}}, object == nil
 }
 
 func (r repairer) offer(rule string, pos token.Pos, message string, edits []analysis.TextEdit) {
 	r.pass.Report(analysis.Diagnostic{
-		Pos: pos, Category: repairPrefix + rule, Message: message,
+		Pos: pos, Category: Prefix + rule, Message: message,
 		SuggestedFixes: []analysis.SuggestedFix{{Message: message, TextEdits: edits}},
 	})
 }

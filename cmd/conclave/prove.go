@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"conclave"
+	"conclave/internal/app"
+	"conclave/internal/identity"
+	"conclave/internal/prove"
+
+	"github.com/spf13/cobra"
+)
+
+func (c *cli) proveCommand() *cobra.Command {
+	var own, markdown bool
+	cmd := &cobra.Command{Use: "prove [WHAT...]", Short: "Call everything through each of its faces, and check what it did by another path",
+		Long: "Call every operation through REST, MCP and A2A, and check its effect by another path than its reply: SQL, git, files, what a peer received.\n" +
+			"The services that run are proved, which adds agents, votes and runs called prove-… to them; without any, or with --own, services of its own, which are gone afterwards. " +
+			"WHAT names operations; all without it. It ends with 1 when something failed.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			stage, err := c.proving(cmd.Context(), own)
+			if err != nil {
+				return err
+			}
+			o := stage.options
+			o.Only = args
+			v := newProveView(c)
+			if !c.asJSON && !markdown {
+				o.Progress = v.result
+			}
+			results, err := prove.Prove(cmd.Context(), o)
+			if err = errors.Join(err, stage.close()); err != nil {
+				return err
+			}
+			passed, failed, skipped := prove.Count(results)
+			if failed > 0 {
+				c.exit = exitFailed
+			}
+			switch {
+			case c.asJSON:
+				return c.printJSON(map[string]any{"results": results})
+			case markdown:
+				return prove.Markdown(c.stdout, results)
+			}
+			fmt.Fprintf(c.stdout, "%d passed, %d failed, %d skipped\n", passed, failed, skipped)
+			return nil
+		}}
+	cmd.Flags().BoolVar(&own, "own", false, "start services of its own even when some run")
+	cmd.Flags().BoolVar(&markdown, "markdown", false, "print a Markdown table")
+	return c.jsonFlag(cmd)
+}
+
+// proveView prints each result as it comes.
+type proveView struct{ c *cli }
+
+func newProveView(c *cli) proveView { return proveView{c} }
+
+func (v proveView) result(r prove.Result) {
+	fmt.Fprintf(v.c.stdout, "%-8s %-18s %-5s %6d ms  %s\n", r.Result, r.What, r.Face, r.MS, r.CheckedBy)
+	if r.Reason != "" {
+		fmt.Fprintf(v.c.stdout, "         %s\n", r.Reason)
+	}
+}
+
+// proving is what a proof is played on.
+type proving struct {
+	options prove.Options
+	close   func() error
+}
+
+func (c *cli) proving(ctx context.Context, own bool) (*proving, error) {
+	config, err := c.config()
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.connect(ctx)
+	switch {
+	case err == nil && !own:
+		if c.getenv("CONCLAVE_URL") != "" {
+			return nil, errors.Join(conclave.Errorf(conclave.ErrInvalid, "prove looks into the database; run it where the services run, without CONCLAVE_URL"), s.close())
+		}
+		o, err := c.proveOptions(config, s.urls)
+		return &proving{o, s.close}, err
+	case err == nil:
+		if err := s.close(); err != nil {
+			return nil, err
+		}
+	case !errors.Is(err, conclave.ErrUnavailable):
+		return nil, err
+	}
+	return c.provingOwn(ctx)
+}
+
+// provingOwn starts services in a folder of their own, with a provider that
+// counts what it is asked.
+func (c *cli) provingOwn(ctx context.Context) (_ *proving, err error) {
+	home, err := os.MkdirTemp("", "conclave-own-")
+	if err != nil {
+		return nil, conclave.Errorf(conclave.ErrUnavailable, "make a data directory: %w", err)
+	}
+	provider, err := prove.StartProvider()
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(home))
+	}
+	clean := func() error {
+		provider.Close()
+		return os.RemoveAll(home)
+	}
+	outer := c.getenv
+	inner := *c
+	inner.getenv = func(name string) string {
+		switch name {
+		case "CONCLAVE_HOME":
+			return home
+		case "OPENAI_BASE_URL":
+			return provider.URL
+		case "OPENAI_API_KEY":
+			return "prove"
+		case "CONCLAVE_MODEL":
+			return provider.Model
+		case "CONCLAVE_DATABASE_URL", "DATABASE_URL", "ANTHROPIC_API_KEY", "CONCLAVE_BRAIN", "CONCLAVE_TOKEN", "JWT_SECRET":
+			return ""
+		}
+		return outer(name)
+	}
+	s, err := inner.connectOrStart(ctx)
+	if err != nil {
+		return nil, errors.Join(err, clean())
+	}
+	closeAll := func() error { return errors.Join(s.close(), clean()) }
+	config, err := inner.config()
+	if err != nil {
+		return nil, errors.Join(err, closeAll())
+	}
+	o, err := inner.proveOptions(config, s.urls)
+	o.Provider = provider
+	return &proving{o, closeAll}, err
+}
+
+func (c *cli) proveOptions(config app.Config, urls map[conclave.Service]string) (prove.Options, error) {
+	secret := []byte(c.getenv("JWT_SECRET"))
+	if len(secret) == 0 {
+		var err error
+		if secret, err = identity.LoadSecret(config.Home); err != nil {
+			return prove.Options{}, err
+		}
+	}
+	tokens, err := identity.NewTokens(secret)
+	if err != nil {
+		return prove.Options{}, err
+	}
+	client := c.dial(urls, "")
+	defer client.Close()
+	return prove.Options{
+		Tables: app.Tables(client.Client), Addresses: urls, Caller: app.LocalCaller(c.getenv), Database: config.Database,
+		Token: func(who conclave.Caller) (string, error) { return tokens.Mint(who, 10*time.Minute) },
+	}, nil
+}

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Starts, follows, restarts and scales the services: in containers where Docker
+# Compose answers, else in one process in the background.
+set -euo pipefail
+top=$(cd "$(dirname "$0")/.." && pwd)
+cd "$top"
+home=${CONCLAVE_HOME:-${XDG_DATA_HOME:-$HOME/.local/share}/conclave}
+docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1 && compose=yes || compose=no
+prod=(-f docker-compose.yml -f docker-compose.prod.yml)
+
+here() { echo "Docker Compose does not answer: $1"; }
+
+case ${1:?say dev, logs, restart, prod, scale or dashboards} in
+dev)
+  if [ $compose = yes ]; then exec docker compose up -d --build; fi
+  here "the services run in one process on this machine"
+  exec scripts/start.sh
+  ;;
+logs)
+  if [ $compose = yes ] && [ -n "$(docker compose ps -q 2>/dev/null)" ]; then exec docker compose logs -f; fi
+  [ -f "$home/serve.log" ] || { echo "nothing was started here ($home); start it with: make dev" >&2; exit 1; }
+  exec tail -n 50 ${FOLLOW--F} "$home/serve.log"
+  ;;
+restart)
+  if [ $compose = yes ] && [ -n "$(docker compose ps -q 2>/dev/null)" ]; then exec docker compose up -d --force-recreate; fi
+  if [ -f "$home/serve.pid" ]; then scripts/stop.sh; fi
+  exec scripts/start.sh
+  ;;
+prod)
+  if [ $compose = yes ]; then exec docker compose "${prod[@]}" up -d --build; fi
+  here "the services run in one process on this machine, with SQLite"
+  exec scripts/start.sh
+  ;;
+scale)
+  if [ $compose = yes ]; then
+    exec docker compose "${prod[@]}" up -d --no-recreate --scale agent-pool=3 --scale domain-experts=5 --scale code-reviewers=8
+  fi
+  export AGENT_POOL_SIZE=${AGENT_POOL_SIZE:-50}
+  here "the process on this machine starts again with $AGENT_POOL_SIZE agents"
+  if [ -f "$home/serve.pid" ]; then scripts/stop.sh; fi
+  exec scripts/start.sh
+  ;;
+dashboards)
+  bin/conclave status >/dev/null || { echo "the services do not run; start them with: make dev" >&2; exit 1; }
+  echo "page     $(bin/conclave watch --open)"
+  if [ $compose = yes ]; then
+    echo "grafana  http://localhost:3000  (user admin, password GRAFANA_PASSWORD)"
+  else
+    here "there is no Grafana; deploy/grafana/dashboards holds what it would show"
+  fi
+  ;;
+*)
+  echo "no such thing: $1" >&2
+  exit 2
+  ;;
+esac
