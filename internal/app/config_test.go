@@ -68,6 +68,9 @@ func TestConfigRefuses(t *testing.T) {
 		"value":            {"collaboration_rules.yml", "collaboration:\n  mend_rounds: 99\n", nil, "collaboration_rules.yml: mend rounds are 99"},
 		"time":             {"collaboration_rules.yml", "collaboration:\n  escalation_triggers:\n    - no_consensus_after: -5\n", nil, "must be above 0"},
 		"variable":         {env: map[string]string{"CONCLAVE_MODELS": "x"}, says: `did you mean "CONCLAVE_MODEL"?`},
+		"bus":              {env: map[string]string{"CONCLAVE_BUS": "rabbit://here"}, says: `CONCLAVE_BUS: the bus can't be "rabbit"`},
+		"topic of the bus": {env: map[string]string{"CONCLAVE_BUS": "kafka://here:1"}, says: "kafka://HOST:PORT[,HOST:PORT]/TOPIC"},
+		"consul":           {env: map[string]string{"CONSUL_HTTP_ADDR": "http://me:hunter2@here"}, says: "CONSUL_HTTP_TOKEN"},
 		"silence":          {env: map[string]string{"CONCLAVE_MODEL_IDLE": "90"}, says: "such as 90s"},
 		"silence of none":  {env: map[string]string{"CONCLAVE_MODEL_IDLE": "0s"}, says: "above 0"},
 	} {
@@ -84,7 +87,7 @@ func TestConfigRefuses(t *testing.T) {
 				env[name] = value
 			}
 			_, err := load(t, env)
-			if !errors.Is(err, conclave.ErrInvalid) || !strings.Contains(err.Error(), tt.says) {
+			if !errors.Is(err, conclave.ErrInvalid) || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("error %v, want one that says %s", err, tt.says)
 			}
 		})

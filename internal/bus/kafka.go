@@ -31,7 +31,7 @@ func newKafka(rest, name string) (engine, error) {
 	const example = "kafka://HOST:PORT[,HOST:PORT]/TOPIC"
 	hosts, topic, ok := strings.Cut(rest, "/")
 	if strings.Contains(rest, "@") {
-		return nil, conclave.Errorf(conclave.ErrUnsupported, "the bus can't log in to Kafka; it must look like %s", example)
+		return nil, conclave.Errorf(conclave.ErrInvalid, "the bus can't log in to Kafka; it must look like %s", example)
 	}
 	if !ok || topic == "" || strings.ContainsAny(topic, "/?#") {
 		return nil, conclave.Errorf(conclave.ErrInvalid, "the bus's URL must name one topic: %s", example)

@@ -64,7 +64,7 @@ func (b *bench) run(ctx context.Context, program string) (err error) {
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context) error
-	}{{"binary size", b.size}, {"start", b.starts}, {"idle", b.idle}, {"rows", b.durableRows}, {"bus", b.buses}, {"overhead", b.overhead}, {"hundred runs", b.hundred}} {
+	}{{"binary size", b.size}, {"start", b.starts}, {"idle", b.idle}, {"rows", b.durableRows}, {"bus", b.buses}, {"told rows", b.toldRows}, {"overhead", b.overhead}, {"hundred runs", b.hundred}} {
 		if b.only != "" && b.only != part.name {
 			continue
 		}
