@@ -121,6 +121,7 @@ type Usage struct {
 	InputTokens  *int64   `json:"input_tokens"`
 	OutputTokens *int64   `json:"output_tokens"`
 	CostUSD      *float64 `json:"cost_usd"`
+	Pending      int64    `json:"pending,omitempty"` // of the calls, those that have not ended
 }
 
 // Clock tells the time; a nil Clock in Options means time.Now.

@@ -16,6 +16,7 @@ type ModelCall struct {
 	CacheWrite   *int64    `json:"cache_write_tokens"`
 	CostUSD      *float64  `json:"cost_usd"` // nil when that or the model's price is not known
 	Millis       float64   `json:"ms"`
+	Assumed      int64     `json:"assumed_tokens,omitempty"` // what it counts for against a budget while its tokens are not known
 }
 
 // GetUsage chooses whose usage to add up.

@@ -95,8 +95,10 @@ type Approval struct {
 	Title    string     `json:"title"`
 	Detail   string     `json:"detail"` // both sides' best case, or what will be done
 	Subject  string     `json:"subject"`
+	Options  []string   `json:"options,omitempty"` // to choose one from; without any it is yes or no
 	Asked    time.Time  `json:"asked"`
 	Decision Verdict    `json:"decision,omitempty"`
+	Option   string     `json:"option,omitempty"` // that was chosen
 	By       string     `json:"by,omitempty"`
 	Reason   string     `json:"reason,omitempty"`
 	Decided  *time.Time `json:"decided"`
@@ -138,11 +140,29 @@ type ListRuns struct {
 	Page
 }
 
+// ApprovalState is whether an approval has been decided.
+type ApprovalState string
+
+// States of an approval, and all of them.
+const (
+	ApprovalOpen    ApprovalState = "open"
+	ApprovalDecided ApprovalState = "decided"
+	ApprovalAll     ApprovalState = "all"
+)
+
+// ListApprovals chooses approvals, those that are open first, then the newest.
+type ListApprovals struct {
+	State ApprovalState `json:"state,omitempty" doc:"open (the default), decided or all"`
+	Run   RunID         `json:"run,omitempty" doc:"Only those of this run"`
+	Limit int           `json:"limit,omitempty" doc:"How many at the most, 1 to 500; 50 when absent"`
+}
+
 // Approve is a human's word on an approval.
 type Approve struct {
 	Key      string     `json:"idempotency_key,omitempty"`
 	ID       ApprovalID `json:"id" doc:"The approval's id, or a run's id for its delivery"`
 	Decision Verdict    `json:"decision" doc:"approve or reject"`
+	Option   string     `json:"option,omitempty" doc:"Which of its options to take, when it has some"`
 	Reason   string     `json:"reason,omitempty"`
 }
 
@@ -158,9 +178,10 @@ type Workflows interface {
 	List(ctx context.Context, in ListRuns) ([]Run, error)
 	// Cancel ends a run; what runs is stopped, worktrees are salvaged. ErrConflict when it has ended.
 	Cancel(ctx context.Context, in NameRun) (Run, error)
-	// Approvals lists what waits for a human.
-	Approvals(ctx context.Context, in ListRuns) ([]Approval, error)
-	// Approve decides an approval. ErrConflict when it is decided already.
+	// Approvals lists what waits for a human, or was decided by one.
+	Approvals(ctx context.Context, in ListApprovals) ([]Approval, error)
+	// Approve decides an approval. ErrInvalid when it has options and none of them
+	// is taken, ErrConflict when it is decided already.
 	Approve(ctx context.Context, in Approve) (Approval, error)
 }
 
@@ -171,7 +192,7 @@ func WorkflowOperations() []Operation {
 		Op("workflow_status", "GET /runs/{id}", PermitRead, Reads, Workflows.Get, "Returns a run with its steps, plan and decisions, waiting for its end if asked.").AsTool(),
 		Op("workflow_list", "GET /runs", PermitRead, Reads, Workflows.List, "Lists runs, newest first.").AsTool(),
 		Op("workflow_cancel", "POST /runs/{id}/cancel", PermitWork, Changes, Workflows.Cancel, "Ends a run and saves what was not merged.").AsTool(),
-		Op("approval_list", "GET /approvals", PermitRead, Reads, Workflows.Approvals, "Lists what waits for a human.").AsTool(),
-		Op("approval_decide", "POST /approvals/{id}", PermitApprove, Changes, Workflows.Approve, "Approves or rejects what waits for a human.").AsTool(),
+		Op("approval_list", "GET /approvals", PermitRead, Reads, Workflows.Approvals, "Lists what waits for a human; also what was decided, if asked.").AsTool(),
+		Op("approval_decide", "POST /approvals/{id}", PermitApprove, Changes, Workflows.Approve, "Approves or rejects what waits for a human, or takes one of its options.").AsTool(),
 	}
 }

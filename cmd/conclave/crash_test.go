@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -230,7 +231,38 @@ func (p *play) outcome(d conclave.RunDetail) outcome {
 		}
 	}
 	p.countMessages(&o, messages)
+	p.checkEvidence(&o, d.Run.Report.JSON)
 	return o
+}
+
+// checkEvidence checks that what the ballots on a tree rest on is in the report.
+func (p *play) checkEvidence(o *outcome, report string) {
+	p.t.Helper()
+	text, err := os.ReadFile(report)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var doc struct {
+		Decisions []conclave.Decision
+		Evidence  []conclave.Evidence
+	}
+	if err := json.Unmarshal(text, &doc); err != nil {
+		p.t.Fatal(err)
+	}
+	rests := 0
+	for _, d := range doc.Decisions {
+		for _, b := range d.Ballots {
+			for _, hash := range b.Evidence {
+				rests++
+				if !slices.ContainsFunc(doc.Evidence, func(e conclave.Evidence) bool { return e.Hash == hash }) {
+					o.Odd = append(o.Odd, fmt.Sprintf("the ballot of %s on %q rests on evidence %s, which is not in the report", b.Voter, d.Motion.Title, hash))
+				}
+			}
+		}
+	}
+	if rests == 0 {
+		o.Odd = append(o.Odd, "no ballot rests on evidence")
+	}
 }
 
 // countMessages counts what was asked, and checks that each question that was
@@ -398,7 +430,7 @@ func TestCrash(t *testing.T) {
 		middle := func(name string) kill { return kill{point: fmt.Sprint(name, ":", (counts[name]+1)/2)} }
 		kills = []kill{
 			{point: "answer.before:" + strconv.Itoa(counts["answer.before"]-1)}, // the run is kept, and its client not told
-			{point: "ref.before:1"}, {point: "ref.after:1"}, {point: "checkout.after:1"}, {point: "land.after:1"}, {point: "release.after:1"},
+			{point: "verdict.after:1"}, {point: "ref.before:1"}, {point: "ref.after:1"}, {point: "checkout.after:1"}, {point: "land.after:1"}, {point: "release.after:1"},
 			middle("commit.before"), middle("send.after"), middle("receipt.after"), middle("settle.before"), middle("finish.after"),
 		}
 	}

@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"conclave"
+	"conclave/internal/app"
 	"conclave/internal/council"
 	"conclave/internal/identity"
 
@@ -37,7 +40,25 @@ func (c *cli) decideCommand() *cobra.Command {
 	cmd.Flags().DurationVar(&wait, "deadline", 10*time.Minute, "how long voters have")
 	cmd.Flags().StringVar(&conversation, "conversation", "", "the conversation to vote in (default: a new one)")
 	c.jsonFlag(cmd)
-	cmd.AddCommand(c.jsonFlag(&cobra.Command{Use: "verify FILE", Short: "Check a signed decision without a server", Args: cobra.ExactArgs(1),
+	cmd.AddCommand(c.verifyCommand(), &cobra.Command{Use: "key", Short: "Print the key that this installation's council signs with", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			key, err := c.councilKey()
+			if err != nil {
+				return err
+			}
+			if key == "" {
+				return conclave.Errorf(conclave.ErrNotFound, "this installation has no council key yet; conclave serve makes it")
+			}
+			_, err = fmt.Fprintln(c.stdout, key)
+			return err
+		}})
+	return cmd
+}
+
+func (c *cli) verifyCommand() *cobra.Command {
+	var pinned string
+	cmd := &cobra.Command{Use: "verify FILE", Short: "Check a signed decision without a server", Args: cobra.ExactArgs(1),
+		Long: "Checks the signatures of a decision and of its ballots, counts them again, and compares the key that signed it with the one you trust: --key, else that of this installation's council.",
 		RunE: func(_ *cobra.Command, args []string) error {
 			data, err := os.ReadFile(args[0])
 			if err != nil {
@@ -50,13 +71,47 @@ func (c *cli) decideCommand() *cobra.Command {
 			if err := council.Verify(d); err != nil {
 				return err
 			}
-			if c.asJSON {
-				return c.printJSON(map[string]any{"good": true, "title": d.Motion.Title, "outcome": d.Outcome, "option": d.Option, "ballots": len(d.Ballots), "public_key": d.PublicKey})
+			trusted, whose := pinned, "the key that you named"
+			if trusted == "" {
+				whose = "this installation's council"
+				if trusted, err = c.councilKey(); err != nil {
+					return err
+				}
 			}
-			_, err = fmt.Fprintf(c.stdout, "good: %s, %s, with %d signed ballots, signed by %s\n", d.Motion.Title, strings.TrimSpace(string(d.Outcome)+" "+d.Option), len(d.Ballots), d.PublicKey)
+			verdict := "good"
+			switch trusted {
+			case d.PublicKey:
+			case "":
+				verdict, whose = "consistent, but nobody vouches for the key (name the one you trust with --key)", "an unknown council"
+			default:
+				return conclave.Errorf(conclave.ErrDenied, "the decision is consistent, but it is signed with %s and not by %s, %s", d.PublicKey, whose, trusted)
+			}
+			if c.asJSON {
+				return c.printJSON(map[string]any{"verdict": verdict, "title": d.Motion.Title, "outcome": d.Outcome, "option": d.Option, "ballots": len(d.Ballots), "public_key": d.PublicKey})
+			}
+			_, err = fmt.Fprintf(c.stdout, "%s: %s, %s, with %d signed ballots, signed by %s, %s\n", verdict, d.Motion.Title, strings.TrimSpace(string(d.Outcome)+" "+d.Option), len(d.Ballots), whose, d.PublicKey)
 			return err
-		}}))
-	return cmd
+		}}
+	cmd.Flags().StringVar(&pinned, "key", "", "the council's public key that you trust, as conclave decide key prints it there")
+	return c.jsonFlag(cmd)
+}
+
+// councilKey is the public key of this installation's council, or nothing when
+// it has none yet.
+func (c *cli) councilKey() (string, error) {
+	home, err := app.Home(c.getenv)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(home, "keys")
+	if _, err := os.Stat(filepath.Join(dir, "council.key")); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	key, err := identity.LoadOrCreate(dir, "council")
+	if err != nil {
+		return "", err
+	}
+	return key.Public(), nil
 }
 
 func motion(question string, options, voters []string, threshold float64, wait time.Duration) (conclave.Motion, error) {

@@ -5,9 +5,11 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	mathrand "math/rand/v2"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,7 +87,7 @@ func (f *fleet) restart(s conclave.Service) {
 }
 
 // One process for each service on Postgres does what one process on SQLite does,
-// also when the workflow orchestrator or the hub is killed on the way.
+// also when services are killed on the way.
 func TestDeployment(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a process for each service")
@@ -114,36 +116,83 @@ func TestDeployment(t *testing.T) {
 			t.Errorf("one process does otherwise than many:\n%s", strings.Join(diff, "\n"))
 		}
 	})
-	for _, k := range []struct {
-		service conclave.Service
-		point   string
-	}{
-		{conclave.ServiceWorkflow, "finish.before:9"},
-		{conclave.ServiceHub, "deliver.after:9"},
-	} {
-		t.Run(fmt.Sprint(k.service, " killed at ", k.point), func(t *testing.T) {
-			f := startFleet(t, program, map[conclave.Service]map[string]string{k.service: {"CONCLAVE_TEST_KILL": k.point}})
-			f.awaitReady()
-			died := false
-			p := &play{installation: f.installation, repo: crashRepo(t)}
-			p.revive = func() {
-				select {
-				case <-f.servers[k.service].ended:
-					if died {
-						t.Fatalf("%s ended for another reason than the kill:\n%s", k.service, tail(f.servers[k.service].log.String(), 3000))
-					}
-					died = true
-					f.restart(k.service)
-				default:
-				}
-			}
-			got := p.perform()
-			if !died {
-				t.Errorf("%s was never killed", k.service)
-			}
-			if diff := got.diff(want); len(diff) > 0 {
-				t.Errorf("with %s killed, the run ends otherwise than undisturbed:\n%s", k.service, strings.Join(diff, "\n"))
+	// Each service is killed where it matters, several in one run; under
+	// CONCLAVE_TEST_CRASH=all also each in a run of its own.
+	points := map[conclave.Service]string{
+		conclave.ServiceWorkflow: "finish.before:9",
+		conclave.ServiceHub:      "deliver.after:9",
+		conclave.ServicePlans:    "answer.before:1",
+		conclave.ServiceWorktree: "ref.after:1",
+		conclave.ServiceCouncil:  "answer.before:2",
+		conclave.ServiceModels:   "",
+		conclave.ServiceMonitor:  "", // once the run has begun
+		conclave.ServiceGateway:  "",
+		conclave.ServicePool:     "receipt.before:2",
+		conclave.ServiceExperts:  "",
+		conclave.ServiceReview:   "receipt.after:1",
+		conclave.ServiceQA:       "receipt.before:1",
+		conclave.ServiceSecurity: "receipt.after:2",
+	}
+	groups := map[string][]conclave.Service{
+		"the workflow": {conclave.ServiceWorkflow},
+		"the hub":      {conclave.ServiceHub},
+		"the other services": {conclave.ServicePlans, conclave.ServiceWorktree, conclave.ServiceCouncil, conclave.ServiceModels, conclave.ServiceMonitor, conclave.ServiceGateway,
+			conclave.ServicePool, conclave.ServiceExperts, conclave.ServiceReview, conclave.ServiceQA, conclave.ServiceSecurity},
+	}
+	if crashAll() {
+		for _, s := range conclave.AllServices() {
+			groups[string(s)] = []conclave.Service{s}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		t.Run(name+" killed", func(t *testing.T) {
+			if diff := playFleetKilled(t, program, groups[name], points).diff(want); len(diff) > 0 {
+				t.Errorf("with %v killed, the run ends otherwise than undisturbed:\n%s", groups[name], strings.Join(diff, "\n"))
 			}
 		})
 	}
+}
+
+// playFleetKilled plays with one process for each service, of which some are
+// killed once and started again.
+func playFleetKilled(t *testing.T, program string, killed []conclave.Service, points map[conclave.Service]string) outcome {
+	t.Helper()
+	env := map[conclave.Service]map[string]string{}
+	for _, s := range killed {
+		point, ok := points[s]
+		if !ok {
+			t.Fatalf("it is not said where %s is killed", s)
+		}
+		if point != "" {
+			env[s] = map[string]string{"CONCLAVE_TEST_KILL": point}
+		}
+	}
+	f := startFleet(t, program, env)
+	f.awaitReady()
+	died := map[conclave.Service]bool{}
+	p := &play{installation: f.installation, repo: crashRepo(t)}
+	p.revive = func() {
+		for _, s := range killed {
+			server := f.servers[s]
+			if points[s] == "" && !died[s] && p.run != "" { // its first call was answered
+				server.kill()
+			}
+			select {
+			case <-server.ended:
+				if died[s] {
+					t.Fatalf("%s ended for another reason than the kill:\n%s", s, tail(server.log.String(), 3000))
+				}
+				died[s] = true
+				f.restart(s)
+			default:
+			}
+		}
+	}
+	o := p.perform()
+	for _, s := range killed {
+		if !died[s] {
+			o.Odd = append(o.Odd, fmt.Sprintf("%s was never killed", s))
+		}
+	}
+	return o
 }

@@ -288,9 +288,7 @@ func TestModelFails(t *testing.T) {
 				if run.Status != conclave.RunFailed || run.Branch != "" || !strings.Contains(run.Reason, tt.says) {
 					t.Errorf("the run is %s with branch %q: %s", run.Status, run.Branch, run.Reason)
 				}
-				if n := int64(len(endpoint.Calls())); run.Usage.ModelCalls == nil || *run.Usage.ModelCalls != n {
-					t.Errorf("the run says it cost %s; the endpoint was asked %d times", shown(run.Usage), n)
-				}
+				s.ended(run, endpoint)
 				if branches := s.git("branch", "--list", "--format=%(refname:short)"); branches != "main" {
 					t.Errorf("branches: %s", branches)
 				}
@@ -407,7 +405,31 @@ func TestCancelledRunEndsItsModelCall(t *testing.T) {
 	if err := endpoint.AwaitLeavers(ctx, 1); err != nil {
 		t.Fatal(err)
 	}
-	if run := s.runs()[0]; run.Status != conclave.RunCancelled {
+	var run conclave.Run
+	poll(t, func() bool { run = s.runs()[0]; return run.Report.Markdown != "" })
+	if run.Status != conclave.RunCancelled {
 		t.Errorf("the run is %s", run.Status)
+	}
+	s.ended(run, endpoint)
+}
+
+// ended checks that a run which did not come to its end has a report that says
+// why, and that it counts the calls that the endpoint got.
+func (s *site) ended(run conclave.Run, endpoint *llmtest.Server) {
+	s.t.Helper()
+	text, err := os.ReadFile(run.Report.Markdown)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	reason, _, _ := strings.Cut(strings.TrimSpace(run.Reason), "\n")
+	if !strings.Contains(string(text), fmt.Sprintf("| status | **%s** – %s", run.Status, strings.ReplaceAll(reason, "|", "\\|"))) {
+		s.t.Errorf("the report does not say that the run is %s: %s\n%s", run.Status, reason, text)
+	}
+	n := int64(len(endpoint.Calls()))
+	if run.Usage.ModelCalls == nil || *run.Usage.ModelCalls != n || run.Usage.Pending != 0 {
+		s.t.Errorf("the run says it cost %s; the endpoint was asked %d times", shown(run.Usage), n)
+	}
+	if want := fmt.Sprintf("| cost | %d model calls,", n); !strings.Contains(string(text), want) {
+		s.t.Errorf("the report does not say %q:\n%s", want, text)
 	}
 }

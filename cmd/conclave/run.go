@@ -250,15 +250,15 @@ func (c *cli) runsCommand() *cobra.Command {
 }
 
 func (c *cli) approveCommand() *cobra.Command {
-	var reject bool
-	var reason string
+	var reject, all bool
+	var reason, option string
 	cmd := &cobra.Command{Use: "approve [RUN|APPROVAL]", Short: "Approve or reject what waits for you; without a name, list it", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.withOrStart(cmd.Context(), func(s *session) error {
 				if len(args) == 0 {
-					return c.listApprovals(cmd.Context(), s)
+					return c.listApprovals(cmd.Context(), s, all)
 				}
-				in := conclave.Approve{ID: conclave.ApprovalID(args[0]), Decision: conclave.VerdictApprove, Reason: reason, Key: conclave.NewID("cli")}
+				in := conclave.Approve{ID: conclave.ApprovalID(args[0]), Decision: conclave.VerdictApprove, Option: option, Reason: reason, Key: conclave.NewID("cli")}
 				if reject {
 					in.Decision = conclave.VerdictReject
 				}
@@ -280,6 +280,8 @@ func (c *cli) approveCommand() *cobra.Command {
 		}}
 	cmd.Flags().BoolVar(&reject, "reject", false, "reject it")
 	cmd.Flags().StringVar(&reason, "reason", "", "why")
+	cmd.Flags().StringVar(&option, "option", "", "which of its options to take, when the agents could not agree on one")
+	cmd.Flags().BoolVar(&all, "all", false, "list also what was decided")
 	return c.jsonFlag(cmd)
 }
 
@@ -296,17 +298,25 @@ func (c *cli) landed(ctx context.Context, s *session, a conclave.Approval) error
 	return err
 }
 
-func (c *cli) listApprovals(ctx context.Context, s *session) error {
-	list, err := s.Workflows().Approvals(ctx, conclave.ListRuns{})
+func (c *cli) listApprovals(ctx context.Context, s *session, all bool) error {
+	in := conclave.ListApprovals{}
+	if all {
+		in.State = conclave.ApprovalAll
+	}
+	list, err := s.Workflows().Approvals(ctx, in)
 	if err != nil {
 		return err
 	}
 	if c.asJSON {
 		return c.printJSON(list)
 	}
-	rows := [][]string{{"RUN", "WHAT", "DETAIL"}}
+	rows := [][]string{{"RUN", "WHAT", "OPTIONS", "DECIDED", "DETAIL"}}
 	for _, a := range list {
-		rows = append(rows, []string{string(a.Run), a.Title, short(strings.ReplaceAll(a.Detail, "\n", " "), 90)})
+		decided := string(a.Decision)
+		if a.Option != "" {
+			decided = a.Option
+		}
+		rows = append(rows, []string{string(a.Run), a.Title, dash(strings.Join(a.Options, ", ")), dash(decided), short(strings.ReplaceAll(a.Detail, "\n", " "), 90)})
 	}
 	return table(c.stdout, rows, "nothing waits for you")
 }

@@ -247,7 +247,7 @@ func bind[T any](a *App, s conclave.Service, here func() (T, error), there T) (T
 // bind makes the services in the order of their dependencies.
 func (a *App) bind(ctx context.Context) error {
 	var err error
-	a.remote = restwire.Dial(restwire.DialOptions{Resolve: a.resolve, Token: a.tokenFor})
+	a.remote = restwire.Dial(restwire.DialOptions{Resolve: a.resolve, Token: a.tokenFor, Patience: patience})
 	a.events = a.db.Events()
 	if a.box, err = sandbox.New(sandbox.Options{Logger: a.log, Switch: a.config.Sandbox}); err != nil {
 		return err

@@ -131,7 +131,7 @@ func (a *App) modelBrain(ctx context.Context, in conclave.Assignment, name concl
 	if err != nil {
 		return nil, err
 	}
-	options := llm.Options{BaseURL: base, Key: token, Idle: a.clientIdle(), Logger: a.log}
+	options := llm.Options{BaseURL: base, Key: token, Idle: a.clientIdle(), Transport: &following{resolve: a.routerHost}, Logger: a.log}
 	var client agent.Completer
 	if route.Wire == modelrouter.WireOpenAI {
 		options.BaseURL += "/v1"
@@ -144,6 +144,12 @@ func (a *App) modelBrain(ctx context.Context, in conclave.Assignment, name concl
 	}
 	return agent.NewModelBrain(agent.ModelOptions{Client: client, Model: route.Tier, Runner: a.box, GoCache: filepath.Join(a.config.Home, "cache", "go-build"),
 		CheckPlan: plan.Validate, Logger: a.log})
+}
+
+// routerHost is where the model router listens now.
+func (a *App) routerHost() (string, error) {
+	base, err := a.resolve(conclave.ServiceModels)
+	return strings.TrimPrefix(base, "http://"), err
 }
 
 // claude is the claude binary: behind the router when that has a key, else with

@@ -112,7 +112,7 @@ func TestConfigSources(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Pool.Size != 30 || !reflect.DeepEqual(c.Pool.Distribution, map[conclave.Role]int{conclave.RoleDeveloper: 3}) {
+	if c.Pool.Size != 30 || !reflect.DeepEqual(c.Pool.Distribution, map[conclave.Role]int{conclave.RoleDeveloper: 30}) {
 		t.Errorf("pool %+v", c.Pool)
 	}
 	if r := c.Rules; r.Threshold != 0.6 || r.MaxTime != 90*time.Second || r.MendRounds != 1 || r.Escalate != time.Minute {

@@ -235,9 +235,6 @@ func (s *Service) Resolve(ctx context.Context, in conclave.ResolveMotion) (concl
 	human := conclave.CallerFrom(ctx).Human
 	switch {
 	case st.Motion.Kind == conclave.MotionRank:
-		if in.Option == "" && in.Verdict == conclave.VerdictApprove {
-			in.Option = st.Motion.Options[0]
-		}
 		if !slices.Contains(st.Motion.Options, in.Option) {
 			return d, conclave.Errorf(conclave.ErrInvalid, "option %q; it must be one of %s", in.Option, strings.Join(st.Motion.Options, ", "))
 		}

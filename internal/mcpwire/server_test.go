@@ -115,7 +115,7 @@ func TestInputSchemaSaysWhatIsNeeded(t *testing.T) {
 		}
 		const want = `{"properties":{"decision":{"description":"approve or reject","enum":["approve","reject","abstain"],"type":"string"},` +
 			`"id":{"description":"The approval's id, or a run's id for its delivery","type":"string"},` +
-			`"idempotency_key":{"type":"string"},"reason":{"type":"string"}},"required":["id","decision"],"type":"object"}`
+			`"idempotency_key":{"type":"string"},"option":{"description":"Which of its options to take, when it has some","type":"string"},"reason":{"type":"string"}},"required":["id","decision"],"type":"object"}`
 		if string(got) != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}

@@ -196,8 +196,12 @@ func TestFaultsOfItsOwn(t *testing.T) {
 					t.Errorf("not an error of the %s wire: %s", wire, body)
 				}
 			}
-			if c := f.ledger.all(); len(c) != 0 {
-				t.Errorf("recorded %+v", c)
+			asked := 0
+			if name == "silent" { // it got the request, and may bill it
+				asked = 2
+			}
+			if c := f.ledger.all(); len(c) != asked || f.ledger.pending() != 0 {
+				t.Errorf("recorded %+v, want %d calls", c, asked)
 			}
 		})
 	}

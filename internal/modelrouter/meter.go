@@ -15,6 +15,7 @@ type usage struct {
 	cacheRead    int64
 	cacheWrite   int64
 	cacheWrite1h int64 // of cacheWrite
+	bytes        int64 // of the answer
 }
 
 // Bounds of what the meter keeps: a longer line of a stream has no usage in it,
@@ -34,6 +35,7 @@ type meter struct {
 	length int64 // of the document; -1 when it is not known
 	done   func(usage)
 
+	bytes int64        // that have passed
 	buf   bytes.Buffer // the line that has begun, or the document
 	lost  bool         // buf was too long and is not whole
 	usage usage
@@ -42,6 +44,7 @@ type meter struct {
 
 func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.ReadCloser.Read(p)
+	m.bytes += int64(n)
 	m.see(p[:n])
 	if err != nil {
 		m.end()
@@ -62,6 +65,7 @@ func (m *meter) end() {
 	if !m.stream && !m.lost {
 		m.usage.read(m.wire, m.buf.Bytes())
 	}
+	m.usage.bytes = m.bytes
 	m.done(m.usage)
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -217,22 +218,22 @@ func (r *Router) auto(h http.Header, body []byte) (tier, reason string) {
 	return tier, reason
 }
 
-// budget refuses a call of a run that has spent what it may.
+// bytesPerToken is what a call's request and answer are divided by to tell what
+// it counts for against a budget as long as, or because, nobody tells its tokens.
+// Text has about four, and a budget is better kept too early than too late.
+const bytesPerToken = 3
+
+// budget refuses a call of a run that has spent what it may. A call that is
+// under way, or whose provider did not tell its tokens, counts by its bytes.
 func (r *Router) budget(req *http.Request, x *exchange) *fault {
 	limit, err := strconv.ParseInt(req.Header.Get(llm.HeaderBudget), 10, 64)
 	if err != nil || limit <= 0 || x.run == "" || !x.metered {
 		return nil
 	}
-	u, err := r.store.Usage(conclave.WithCaller(req.Context(), x.caller), conclave.GetUsage{Run: x.run})
+	spent, err := r.store.Spent(conclave.WithCaller(req.Context(), x.caller), x.run)
 	if err != nil {
 		r.log.Error("adding up what a run has spent", "run", x.run, "error", err)
 		return &fault{http.StatusServiceUnavailable, "what the run has spent can't be told now"}
-	}
-	var spent int64
-	for _, n := range []*int64{u.InputTokens, u.OutputTokens} {
-		if n != nil {
-			spent += *n
-		}
 	}
 	if spent >= limit {
 		return &fault{http.StatusTooManyRequests, fmt.Sprintf("run %s has spent %d of its %d tokens", x.run, spent, limit)}
@@ -303,9 +304,13 @@ func (r *Router) try(out *http.Request, x *exchange, candidates []candidate) (*h
 		if err != nil {
 			return nil, err
 		}
-		began := r.now()
+		call, err := r.begin(out.Context(), x)
+		if err != nil {
+			return nil, err
+		}
 		resp, err := r.transport.RoundTrip(req)
 		if err != nil {
+			r.unanswered(out.Context(), x, call, err)
 			if out.Context().Err() != nil {
 				return nil, err
 			}
@@ -319,7 +324,7 @@ func (r *Router) try(out *http.Request, x *exchange, candidates []candidate) (*h
 		}
 		c.answered()
 		if !last && (resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests) {
-			r.record(out.Context(), x, resp.StatusCode, usage{}, began)
+			r.record(out.Context(), x, call, resp.StatusCode, usage{})
 			x.fallback = append(x.fallback, fmt.Sprintf("%s answered %d", c.Name, resp.StatusCode))
 			// Its text is of no use to anyone now.
 			_ = resp.Body.Close()
@@ -332,7 +337,7 @@ func (r *Router) try(out *http.Request, x *exchange, candidates []candidate) (*h
 				resp.Body = newKeepAlive(resp.Body, x.wire, r.keepAlive)
 			}
 			resp.Body = &meter{ReadCloser: resp.Body, wire: x.wire, stream: stream, length: resp.ContentLength,
-				done: func(u usage) { r.record(out.Context(), x, resp.StatusCode, u, began) }}
+				done: func(u usage) { r.record(out.Context(), x, call, resp.StatusCode, u) }}
 		}
 		return resp, nil
 	}
@@ -380,25 +385,71 @@ func (x *exchange) answer(resp *http.Response) {
 	resp.Header.Set(HeaderRoute, fmt.Sprintf("%s (%s)", x.chosen.model, route))
 }
 
-// record writes down what an answer cost, even when its reader has gone.
-func (r *Router) record(ctx context.Context, x *exchange, status int, u usage, began time.Time) {
+// begun is a call on its way, by the name that it has in the accounts.
+type begun struct {
+	key string
+	at  time.Time
+}
+
+// begin writes a call down before it is made: a run's accounts then hold it even
+// when this process dies before the answer.
+func (r *Router) begin(ctx context.Context, x *exchange) (begun, error) {
+	b := begun{key: uuid.NewString(), at: r.now()}
+	if !x.metered {
+		return b, nil
+	}
+	if err := r.store.Begin(conclave.WithCaller(ctx, x.caller), x.call(b)); err != nil {
+		return b, fmt.Errorf("writing down a model call: %w", err)
+	}
+	return b, nil
+}
+
+func (x *exchange) call(b begun) conclave.ModelCall {
+	return conclave.ModelCall{Key: b.key, Run: x.run, Agent: x.agent, Wire: x.wire, Model: x.chosen.model, Assumed: int64(len(x.body)) / bytesPerToken}
+}
+
+// unanswered ends a call that brought no answer. What did not reach the provider
+// was no call; what did may have cost something.
+func (r *Router) unanswered(ctx context.Context, x *exchange, b begun, why error) {
+	if failed, ok := errors.AsType[*net.OpError](why); !ok || failed.Op != "dial" {
+		r.record(ctx, x, b, 0, usage{})
+		return
+	}
 	if !x.metered {
 		return
 	}
-	call := conclave.ModelCall{
-		Key: uuid.NewString(), Run: x.run, Agent: x.agent, Wire: x.wire, Model: x.chosen.model, Status: status,
-		CostUSD: r.rules.cost(x.chosen.model, u), Millis: float64(r.now().Sub(began).Microseconds()) / 1000,
+	ctx, cancel := r.finishing(ctx, x)
+	defer cancel()
+	if err := r.store.Drop(ctx, b.key); err != nil {
+		r.log.Error("taking back a model call that was not made", "run", x.run, "error", err)
 	}
+}
+
+// finishing is a context for the end of a call whose reader may have gone.
+func (r *Router) finishing(ctx context.Context, x *exchange) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(conclave.WithCaller(context.WithoutCancel(ctx), x.caller), 10*time.Second)
+}
+
+// record writes down what an answer cost, even when its reader has gone.
+func (r *Router) record(ctx context.Context, x *exchange, b begun, status int, u usage) {
+	if !x.metered {
+		return
+	}
+	call := x.call(b)
+	call.Status, call.CostUSD, call.Millis = status, r.rules.cost(x.chosen.model, u), float64(r.now().Sub(b.at).Microseconds())/1000
 	if status >= http.StatusBadRequest && !u.measured {
 		// No provider bills an error.
 		u.measured, call.CostUSD = true, new(float64)
 	}
 	if u.measured {
 		call.InputTokens, call.OutputTokens, call.CacheRead, call.CacheWrite = &u.input, &u.output, &u.cacheRead, &u.cacheWrite
+		call.Assumed = 0
+	} else {
+		call.Assumed += u.bytes / bytesPerToken
 	}
 	r.log.Debug("model called", "upstream", x.chosen.Name, "model", call.Model, "status", status,
 		"measured", u.measured, "input", u.input, "output", u.output, "ms", call.Millis)
-	ctx, cancel := context.WithTimeout(conclave.WithCaller(context.WithoutCancel(ctx), x.caller), 10*time.Second)
+	ctx, cancel := r.finishing(ctx, x)
 	defer cancel()
 	if err := r.store.Record(ctx, call); err != nil {
 		r.log.Error("recording a model call", "model", call.Model, "run", call.Run, "error", err)

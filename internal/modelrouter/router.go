@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"conclave"
@@ -15,7 +16,14 @@ import (
 
 // Store keeps what model calls cost.
 type Store interface {
+	// Begin keeps a call before it is made, so that it counts whatever happens then.
+	Begin(ctx context.Context, call conclave.ModelCall) error
+	// Record keeps the end of the call with its key.
 	Record(ctx context.Context, call conclave.ModelCall) error
+	// Drop removes a call that began, but did not reach its provider.
+	Drop(ctx context.Context, key string) error
+	// Spent is what the run's calls count for against its budget.
+	Spent(ctx context.Context, run conclave.RunID) (int64, error)
 	Usage(ctx context.Context, in conclave.GetUsage) (conclave.Usage, error)
 }
 
@@ -98,18 +106,25 @@ func New(o Options) (*Router, error) {
 }
 
 // Route tells which model a request would get. ErrUnavailable when no provider
-// that has a model for it is configured.
+// that has a model for it is configured, or each of them failed just now.
 func (r *Router) Route(_ context.Context, in conclave.RouteQuery) (conclave.Route, error) {
 	tier, reason := r.rules.tier(in)
+	var troubles []string
 	for _, wire := range []string{WireAnthropic, WireOpenAI} {
 		for _, c := range r.candidates(wire, "", tier, false) {
-			if c.upstream.trouble(r.now()) == "" {
+			trouble := c.upstream.trouble(r.now())
+			if trouble == "" {
 				return conclave.Route{Tier: tier, Model: c.model, Wire: wire, Reason: reason}, nil
 			}
+			troubles = append(troubles, fmt.Sprintf("%s (%s)", c.Name, trouble))
 		}
 	}
+	if len(troubles) > 0 {
+		return conclave.Route{}, conclave.Errorf(conclave.ErrUnavailable,
+			"no model provider for the %s tier could be reached within the last %v: %s", tier, avoidance, strings.Join(troubles, ", "))
+	}
 	return conclave.Route{}, conclave.Errorf(conclave.ErrUnavailable,
-		"no model provider can be used for the %s tier: set ANTHROPIC_API_KEY, or OPENAI_BASE_URL and CONCLAVE_MODEL", tier)
+		"no model provider is configured for the %s tier: set ANTHROPIC_API_KEY, or OPENAI_BASE_URL and CONCLAVE_MODEL", tier)
 }
 
 // Upstreams lists the providers.

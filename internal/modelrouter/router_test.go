@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +26,7 @@ const (
 // ledger is a store in memory.
 type ledger struct {
 	mu    sync.Mutex
+	open  map[string]conclave.ModelCall
 	calls []conclave.ModelCall
 	who   []conclave.Caller
 }
@@ -34,9 +37,46 @@ func (l *ledger) Record(ctx context.Context, c conclave.ModelCall) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	delete(l.open, c.Key)
 	l.calls = append(l.calls, c)
 	l.who = append(l.who, conclave.CallerFrom(ctx))
 	return nil
+}
+
+func (l *ledger) Begin(_ context.Context, c conclave.ModelCall) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open == nil {
+		l.open = map[string]conclave.ModelCall{}
+	}
+	l.open[c.Key] = c
+	return nil
+}
+
+func (l *ledger) Drop(_ context.Context, key string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.open, key)
+	return nil
+}
+
+func (l *ledger) Spent(_ context.Context, run conclave.RunID) (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var spent int64
+	for _, c := range slices.AppendSeq(slices.Clone(l.calls), maps.Values(l.open)) {
+		if c.Run == run {
+			spent += c.Assumed + count(c.InputTokens) + count(c.OutputTokens)
+		}
+	}
+	return spent, nil
+}
+
+// pending is how many calls have begun and not ended.
+func (l *ledger) pending() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.open)
 }
 
 func (l *ledger) Usage(_ context.Context, in conclave.GetUsage) (conclave.Usage, error) {

@@ -150,7 +150,7 @@ func (f *fixture) List(context.Context, conclave.ListRuns) ([]conclave.Run, erro
 	return out, nil
 }
 
-func (f *fixture) Approvals(context.Context, conclave.ListRuns) ([]conclave.Approval, error) {
+func (f *fixture) Approvals(context.Context, conclave.ListApprovals) ([]conclave.Approval, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var out []conclave.Approval

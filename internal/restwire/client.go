@@ -40,6 +40,11 @@ type DialOptions struct {
 	// asks for; 0 means 30 s. One that changes something takes as long as its
 	// context lets it, because a merge runs tests.
 	ReadTimeout time.Duration
+	// Patience is how long a call with this context waits for a service that is
+	// not there, as while it is restarted; nil means not at all. A call that
+	// changes something and has no idempotency key is repeated only when it can't
+	// have arrived.
+	Patience func(ctx context.Context) time.Duration
 }
 
 // Client calls services through their operations. Its methods return the
@@ -89,8 +94,46 @@ func Dial(o DialOptions) *Client {
 // Close closes connections that are not in use.
 func (c *Client) Close() { c.options.HTTP.CloseIdleConnections() }
 
-// call runs an operation by name and decodes what it returns.
+// call runs an operation by name and decodes what it returns, after waiting for
+// a service that is not there as long as the client's patience lasts.
 func call[O any](ctx context.Context, c *Client, name string, in any) (O, error) {
+	var patience time.Duration
+	if c.options.Patience != nil {
+		patience = c.options.Patience(ctx)
+	}
+	until := time.Now().Add(patience)
+	for wait := firstWait; ; wait = min(2*wait, longestWait) {
+		out, err := callOnce[O](ctx, c, name, in)
+		absent, ok := errors.AsType[*absentError](err)
+		if !ok {
+			return out, err
+		}
+		if !absent.again || time.Now().Add(wait).After(until) {
+			return out, absent.error
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return out, absent.error
+		}
+	}
+}
+
+const (
+	firstWait   = 50 * time.Millisecond
+	longestWait = time.Second
+)
+
+// absentError is what is wrong while a service is not there. again is whether
+// the call may be repeated.
+type absentError struct {
+	error
+	again bool
+}
+
+func (e *absentError) Unwrap() error { return e.error }
+
+func callOnce[O any](ctx context.Context, c *Client, name string, in any) (O, error) {
 	var out O
 	op, ok := c.operations[name]
 	if !ok {
@@ -100,23 +143,31 @@ func call[O any](ctx context.Context, c *Client, name string, in any) (O, error)
 	if err != nil {
 		return out, fmt.Errorf("calling %s: %w", name, err)
 	}
+	repeatable := op.Effect == conclave.Reads || text(args[keyField]) != ""
 	if op.Effect == conclave.Reads {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.options.ReadTimeout+waitOf(args))
 		defer cancel()
 	}
-	req, err := c.request(ctx, op, args)
+	base, err := c.address(op.service)
+	if err != nil {
+		if conclave.KindOf(err) == conclave.ErrUnavailable {
+			err = &absentError{err, true}
+		}
+		return out, err
+	}
+	req, err := c.request(ctx, base, op, args)
 	if err != nil {
 		return out, fmt.Errorf("calling %s: %w", name, err)
 	}
-	resp, err := c.send(req, op)
+	resp, err := c.send(req, op, repeatable)
 	if err != nil {
 		return out, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxResponseBytes+1))
 	if err != nil {
-		return out, c.broken(req, op, err)
+		return out, c.broken(req, op, err, repeatable)
 	}
 	if len(body) > maxResponseBytes {
 		return out, conclave.Errorf(conclave.ErrLimited, "the answer of %s is larger than %d bytes", name, maxResponseBytes)
@@ -150,11 +201,7 @@ func waitOf(args map[string]json.RawMessage) time.Duration {
 }
 
 // request makes the request of an operation, without sending it.
-func (c *Client) request(ctx context.Context, op bound, args map[string]json.RawMessage) (*http.Request, error) {
-	base, err := c.address(op.service)
-	if err != nil {
-		return nil, err
-	}
+func (c *Client) request(ctx context.Context, base string, op bound, args map[string]json.RawMessage) (*http.Request, error) {
 	path := op.Path()
 	for _, name := range pathFields(path) {
 		value := text(args[name])
@@ -233,11 +280,12 @@ func queryOf(args map[string]json.RawMessage) url.Values {
 	return query
 }
 
-// send sends a request and returns an answer that is no error.
-func (c *Client) send(req *http.Request, op bound) (*http.Response, error) {
+// send sends a request and returns an answer that is no error. It is an
+// absentError when the service is not there.
+func (c *Client) send(req *http.Request, op bound, repeatable bool) (*http.Response, error) {
 	resp, err := c.options.HTTP.Do(req)
 	if err != nil {
-		return nil, c.broken(req, op, err)
+		return nil, c.broken(req, op, err, repeatable)
 	}
 	if resp.StatusCode/100 == 2 {
 		return resp, nil
@@ -245,9 +293,13 @@ func (c *Client) send(req *http.Request, op bound) (*http.Response, error) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBodyBytes))
 	if err != nil {
-		return nil, c.broken(req, op, err)
+		return nil, c.broken(req, op, err, repeatable)
 	}
-	return nil, errorOf(resp.StatusCode, resp.Header.Get("Content-Type"), body)
+	err = errorOf(resp.StatusCode, resp.Header.Get("Content-Type"), body)
+	if resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "" { // it stops
+		return nil, &absentError{err, repeatable}
+	}
+	return nil, err
 }
 
 // errorOf reads an error from an answer. Where the problem names fields, the
@@ -265,16 +317,20 @@ func errorOf(status int, contentType string, body []byte) error {
 }
 
 // broken says why there was no answer.
-func (c *Client) broken(req *http.Request, op bound, err error) error {
+func (c *Client) broken(req *http.Request, op bound, err error, repeatable bool) error {
 	where := fmt.Sprintf("%s at %s", op.service, req.URL.Host)
 	if failed, ok := errors.AsType[*url.Error](err); ok {
 		err = failed.Err // its text repeats the whole address
 	}
+	failed, ok := errors.AsType[*net.OpError](err)
+	unsent := ok && failed.Op == "dial" && req.Context().Err() == nil
 	switch {
+	case unsent:
+		repeatable = true
 	case errors.Is(err, context.DeadlineExceeded):
 		return conclave.Errorf(conclave.ErrTimeout, "%s of %s did not answer in time: %w", op.Name, where, err)
 	case errors.Is(err, context.Canceled) && req.Context().Err() != nil:
 		return fmt.Errorf("calling %s of %s: %w", op.Name, where, err)
 	}
-	return conclave.Errorf(conclave.ErrUnavailable, "%s can't be reached: %w", where, err)
+	return &absentError{conclave.Errorf(conclave.ErrUnavailable, "%s can't be reached: %w", where, err), repeatable}
 }

@@ -258,7 +258,7 @@ func TestWorkflows(t *testing.T) {
 		_, err = w.Get(ctx, conclave.GetRun{ID: "none"})
 		wantKind(t, err, conclave.ErrNotFound)
 
-		if got := must(w.Approvals(ctx, conclave.ListRuns{}))(t); len(got) != 3 {
+		if got := must(w.Approvals(ctx, conclave.ListApprovals{}))(t); len(got) != 3 {
 			t.Errorf("approvals %+v", got)
 		}
 		given := must(w.Approve(ctx, conclave.Approve{ID: "a-0", Decision: conclave.VerdictApprove}))(t)

@@ -141,7 +141,7 @@ func (w workflows) Cancel(ctx context.Context, in conclave.NameRun) (conclave.Ru
 	return call[conclave.Run](ctx, w.c, "workflow_cancel", in)
 }
 
-func (w workflows) Approvals(ctx context.Context, in conclave.ListRuns) ([]conclave.Approval, error) {
+func (w workflows) Approvals(ctx context.Context, in conclave.ListApprovals) ([]conclave.Approval, error) {
 	return call[[]conclave.Approval](ctx, w.c, "approval_list", in)
 }
 

@@ -171,7 +171,7 @@ func (e echoWorkflows) Cancel(ctx context.Context, in conclave.NameRun) (conclav
 	return answer[conclave.Run](ctx, e.echo, in)
 }
 
-func (e echoWorkflows) Approvals(ctx context.Context, in conclave.ListRuns) ([]conclave.Approval, error) {
+func (e echoWorkflows) Approvals(ctx context.Context, in conclave.ListApprovals) ([]conclave.Approval, error) {
 	return answer[[]conclave.Approval](ctx, e.echo, in)
 }
 

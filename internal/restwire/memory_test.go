@@ -398,8 +398,8 @@ func (m memWorkflows) Cancel(_ context.Context, in conclave.NameRun) (conclave.R
 	return r, nil
 }
 
-func (m memWorkflows) Approvals(_ context.Context, in conclave.ListRuns) ([]conclave.Approval, error) {
-	return m.approvals.newest(in.Page, func(a conclave.Approval) bool { return a.Decided == nil }), nil
+func (m memWorkflows) Approvals(_ context.Context, in conclave.ListApprovals) ([]conclave.Approval, error) {
+	return m.approvals.newest(conclave.Page{Limit: in.Limit}, func(a conclave.Approval) bool { return a.Decided == nil }), nil
 }
 
 func (m memWorkflows) Approve(ctx context.Context, in conclave.Approve) (conclave.Approval, error) {

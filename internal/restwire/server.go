@@ -184,6 +184,7 @@ func challenge(w http.ResponseWriter, r *http.Request, err error) {
 func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 		err = conclave.Errorf(conclave.ErrUnavailable, "the request was cancelled")
+		w.Header().Set("Retry-After", "1") // whoever still listens is told that this service stops
 	}
 	if conclave.KindOf(err) == conclave.ErrInternal {
 		s.Logger.ErrorContext(r.Context(), "operation failed", "method", r.Method, "path", r.URL.Path,

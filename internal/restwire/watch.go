@@ -89,7 +89,11 @@ func (w *watch) run(ctx context.Context, yield func(conclave.Event, error) bool)
 	if err != nil {
 		return true, err
 	}
-	req, err := w.client.request(ctx, op, args)
+	base, err := w.client.address(op.service)
+	if err != nil {
+		return true, err
+	}
+	req, err := w.client.request(ctx, base, op, args)
 	if err != nil {
 		return true, fmt.Errorf("calling %s: %w", op.Name, err)
 	}
@@ -98,7 +102,7 @@ func (w *watch) run(ctx context.Context, yield func(conclave.Event, error) bool)
 		cancel(conclave.Errorf(conclave.ErrUnavailable, "%s at %s has been silent for %s", op.service, req.URL.Host, silence))
 	})
 	defer alive.Stop()
-	resp, err := w.client.send(req, op)
+	resp, err := w.client.send(req, op, true)
 	if err != nil {
 		return true, why(ctx, err)
 	}

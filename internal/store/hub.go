@@ -164,6 +164,9 @@ func (s hubStore) Accept(ctx context.Context, in hub.Accept) (hub.Task, bool, er
 				return err
 			}
 		}
+		if err := tx.mayGoOn(in.Task.Run); err != nil {
+			return err
+		}
 		now, err := tx.Now()
 		if err != nil {
 			return err
@@ -185,6 +188,16 @@ func (s hubStore) Accept(ctx context.Context, in hub.Accept) (hub.Task, bool, er
 		return s.deliver(tx, t, 0)
 	})
 	return t, created, err
+}
+
+// mayGoOn refuses what is asked for a run that has ended: nobody waits for it.
+func (tx *Tx) mayGoOn(run conclave.RunID) error {
+	var status conclave.RunStatus
+	found, err := tx.scan([]any{&status}, `SELECT status FROM runs WHERE id = $1`, string(run))
+	if err != nil || !found || !status.Ended() {
+		return err
+	}
+	return conclave.Errorf(conclave.ErrConflict, "run %s has ended: %s", run, status)
 }
 
 // find reads one task. On Postgres, in a transaction that writes, its row is locked.

@@ -13,20 +13,23 @@ type ModelCalls struct{ db *DB }
 // ModelCalls returns the model router's store.
 func (db *DB) ModelCalls() ModelCalls { return ModelCalls{db} }
 
-// Record keeps one call, with its event.
+// Begin keeps a call that is about to be made.
+func (s ModelCalls) Begin(ctx context.Context, c conclave.ModelCall) error {
+	return s.db.Update(ctx, func(tx *Tx) error { return tx.putModelCall(ctx, c, 0) })
+}
+
+// Drop removes a call that was not made.
+func (s ModelCalls) Drop(ctx context.Context, key string) error {
+	return s.db.Update(ctx, func(tx *Tx) error {
+		_, err := tx.exec(`DELETE FROM model_calls WHERE key = $1 AND ended = 0`, key)
+		return err
+	})
+}
+
+// Record keeps the end of a call, with its event.
 func (s ModelCalls) Record(ctx context.Context, c conclave.ModelCall) error {
 	return s.db.Update(ctx, func(tx *Tx) error {
-		now, err := tx.Now()
-		if err != nil {
-			return err
-		}
-		doc, err := encode(c)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.exec(`INSERT INTO model_calls (tenant, run, agent, model, status, input_tokens, output_tokens, cost_usd, at, doc)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`, string(tenantOf(ctx)), string(c.Run), string(c.Agent), c.Model, c.Status,
-			c.InputTokens, c.OutputTokens, c.CostUSD, now.UnixMicro(), doc); err != nil {
+		if err := tx.putModelCall(ctx, c, 1); err != nil {
 			return err
 		}
 		text := c.Model + ": the provider did not tell its tokens"
@@ -37,17 +40,50 @@ func (s ModelCalls) Record(ctx context.Context, c conclave.ModelCall) error {
 	})
 }
 
+func (tx *Tx) putModelCall(ctx context.Context, c conclave.ModelCall, ended int) error {
+	now, err := tx.Now()
+	if err != nil {
+		return err
+	}
+	doc, err := encode(c)
+	if err != nil {
+		return err
+	}
+	var key any // none is no key that two calls share
+	if c.Key != "" {
+		key = c.Key
+	}
+	_, err = tx.exec(`INSERT INTO model_calls (tenant, run, agent, model, status, input_tokens, output_tokens, cost_usd, at, doc, key, ended, assumed)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+		ON CONFLICT (key) DO UPDATE SET model = excluded.model, status = excluded.status, input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
+			cost_usd = excluded.cost_usd, at = excluded.at, doc = excluded.doc, ended = excluded.ended, assumed = excluded.assumed`,
+		string(tenantOf(ctx)), string(c.Run), string(c.Agent), c.Model, c.Status, c.InputTokens, c.OutputTokens, c.CostUSD, now.UnixMicro(), doc, key, ended, c.Assumed)
+	return err
+}
+
+// Spent is what a run's calls count for against its budget: the tokens that a
+// provider told, and what is assumed for a call whose tokens are not known.
+func (s ModelCalls) Spent(ctx context.Context, run conclave.RunID) (int64, error) {
+	var spent int64
+	err := s.db.View(ctx, func(tx *Tx) error {
+		_, err := tx.scan([]any{&spent}, `SELECT coalesce(sum(CASE WHEN input_tokens IS NULL OR output_tokens IS NULL THEN assumed ELSE input_tokens + output_tokens END), 0)
+			FROM model_calls WHERE tenant = $1 AND run = $2`, string(tenantOf(ctx)), string(run))
+		return err
+	})
+	return spent, err
+}
+
 // Usage adds up what was spent. A figure is nil when some call did not tell it.
 func (s ModelCalls) Usage(ctx context.Context, in conclave.GetUsage) (conclave.Usage, error) {
-	var calls, input, output, unmeasured, unpriced int64
+	var calls, input, output, unmeasured, unpriced, pending int64
 	var cost float64
 	err := s.db.View(ctx, func(tx *Tx) error {
-		_, err := tx.scan([]any{&calls, &input, &output, &cost, &unmeasured, &unpriced}, `SELECT count(*), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0),
-			coalesce(sum(cost_usd), 0.0), coalesce(sum(CASE WHEN input_tokens IS NULL OR output_tokens IS NULL THEN 1 ELSE 0 END), 0), coalesce(sum(CASE WHEN cost_usd IS NULL THEN 1 ELSE 0 END), 0)
+		_, err := tx.scan([]any{&calls, &input, &output, &cost, &unmeasured, &unpriced, &pending}, `SELECT count(*), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0),
+			coalesce(sum(cost_usd), 0.0), coalesce(sum(CASE WHEN input_tokens IS NULL OR output_tokens IS NULL THEN 1 ELSE 0 END), 0), coalesce(sum(CASE WHEN cost_usd IS NULL THEN 1 ELSE 0 END), 0), coalesce(sum(1 - ended), 0)
 			FROM model_calls WHERE tenant = $1 AND ($2 = '' OR run = $2) AND ($3 = '' OR agent = $3)`, string(tenantOf(ctx)), string(in.Run), string(in.Agent))
 		return err
 	})
-	u := conclave.Usage{ModelCalls: &calls}
+	u := conclave.Usage{ModelCalls: &calls, Pending: pending}
 	if unmeasured == 0 {
 		u.InputTokens, u.OutputTokens = &input, &output
 	}

@@ -1,9 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"conclave"
@@ -253,6 +256,18 @@ func (s runStore) ClaimStep(ctx context.Context, id conclave.StepID, epoch int64
 	return step, st, ok, err
 }
 
+func (s runStore) KeepStep(ctx context.Context, step conclave.Step) error {
+	return s.db.Update(ctx, func(tx *Tx) error {
+		if _, _, err := tx.run(step.Run); err != nil { // first: its row orders the writers
+			return err
+		}
+		if err := tx.hold(WorkStep, string(step.ID), step.Epoch); err != nil {
+			return err
+		}
+		return tx.putStep(step)
+	})
+}
+
 func (s runStore) FinishStep(ctx context.Context, step conclave.Step, t workflow.Transition) error {
 	return s.db.Update(ctx, func(tx *Tx) error {
 		run, tenant, err := tx.run(step.Run) // first: its row orders the writers
@@ -406,14 +421,20 @@ func (s runStore) Cancel(ctx context.Context, in conclave.NameRun, cleanup concl
 	})
 }
 
-func (s runStore) Approvals(ctx context.Context, in conclave.ListRuns) ([]conclave.Approval, error) {
-	limit, err := pageLimit(in.Page)
+func (s runStore) Approvals(ctx context.Context, in conclave.ListApprovals) ([]conclave.Approval, error) {
+	limit, err := pageLimit(conclave.Page{Limit: in.Limit})
 	if err != nil {
 		return nil, err
 	}
+	state := cmp.Or(in.State, conclave.ApprovalOpen)
+	if state != conclave.ApprovalOpen && state != conclave.ApprovalDecided && state != conclave.ApprovalAll {
+		return nil, conclave.Errorf(conclave.ErrInvalid, "state is %q; it must be open, decided or all", in.State)
+	}
 	var list []conclave.Approval
 	err = s.db.View(ctx, func(tx *Tx) (err error) {
-		list, err = listDocs[conclave.Approval](tx, `SELECT doc FROM approvals WHERE tenant = $1 AND decided = 0 ORDER BY asked DESC LIMIT $2`, string(tenantOf(ctx)), limit)
+		list, err = listDocs[conclave.Approval](tx, `SELECT doc FROM approvals WHERE tenant = $1 AND ($2 = '' OR run = $2)
+			AND ($3 = 'all' OR ($3 = 'open') = (decided = 0)) ORDER BY CASE WHEN decided = 0 THEN 0 ELSE 1 END, asked DESC LIMIT $4`,
+			string(tenantOf(ctx)), string(in.Run), string(state), limit)
 		return err
 	})
 	return list, err
@@ -435,6 +456,21 @@ func (tx *Tx) approval(ctx context.Context, id conclave.ApprovalID) (conclave.Ap
 	return a, err
 }
 
+// choose checks that a word on an approval is one of those that it can have.
+func choose(a conclave.Approval, in conclave.Approve) error {
+	switch {
+	case len(a.Options) == 0 && in.Option != "":
+		return conclave.Errorf(conclave.ErrInvalid, "option is %q; %q has no options, only yes and no", in.Option, a.Title)
+	case len(a.Options) == 0:
+		return nil
+	case in.Decision == conclave.VerdictReject:
+		return conclave.Errorf(conclave.ErrInvalid, "%q can't be rejected, one of its options must be taken: %s; to stop the run, cancel it", a.Title, strings.Join(a.Options, ", "))
+	case !slices.Contains(a.Options, in.Option):
+		return conclave.Errorf(conclave.ErrInvalid, "option is %q; it must be one of %s", in.Option, strings.Join(a.Options, ", "))
+	}
+	return nil
+}
+
 func (s runStore) Decide(ctx context.Context, in conclave.Approve) (conclave.Approval, error) {
 	return once(ctx, s.db, "approval_decide", in.Key, in, func(tx *Tx) (conclave.Approval, error) {
 		a, err := tx.approval(ctx, in.ID)
@@ -444,10 +480,14 @@ func (s runStore) Decide(ctx context.Context, in conclave.Approve) (conclave.App
 		if a.Decided != nil {
 			return a, conclave.Errorf(conclave.ErrConflict, "approval %s was decided: %s by %s", a.ID, a.Decision, a.By)
 		}
+		if err := choose(a, in); err != nil {
+			return a, err
+		}
 		now, err := tx.Now()
 		if err != nil {
 			return a, err
 		}
+		a.Option = in.Option
 		a.Decision, a.Reason, a.By, a.Decided = in.Decision, in.Reason, conclave.CallerFrom(ctx).Name(), &now
 		doc, err := encode(a)
 		if err != nil {

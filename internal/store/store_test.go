@@ -229,3 +229,40 @@ func TestWatchSeesEveryEventInOrder(t *testing.T) {
 		t.Fatalf("saw %d of %d events", len(seen), n)
 	})
 }
+
+// A model call counts from its begin, once, and for a budget by what is assumed
+// until its tokens are known.
+func TestModelCallsCountFromTheirBegin(t *testing.T) {
+	onEach(t, func(t *testing.T, db *store.DB) {
+		calls, ctx := db.ModelCalls(), t.Context()
+		check := func(when string, wantCalls, wantPending, wantSpent int64) {
+			t.Helper()
+			u, err := calls.Usage(ctx, conclave.GetUsage{Run: "run-1"})
+			if err != nil || *u.ModelCalls != wantCalls || u.Pending != wantPending {
+				t.Errorf("%s: %d calls, %d pending, %v; want %d and %d", when, *u.ModelCalls, u.Pending, err, wantCalls, wantPending)
+			}
+			if spent, err := calls.Spent(ctx, "run-1"); err != nil || spent != wantSpent {
+				t.Errorf("%s: %d spent, %v; want %d", when, spent, err, wantSpent)
+			}
+		}
+		do := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		first := conclave.ModelCall{Key: "1", Run: "run-1", Model: "m", Assumed: 50}
+		do(calls.Begin(ctx, first))
+		do(calls.Begin(ctx, conclave.ModelCall{Key: "2", Run: "run-1", Model: "m", Assumed: 7}))
+		check("two have begun", 2, 2, 57)
+		in, out := int64(10), int64(3)
+		first.InputTokens, first.OutputTokens, first.Assumed, first.Status = &in, &out, 0, 200
+		do(calls.Record(ctx, first))
+		do(calls.Drop(ctx, "2"))
+		check("one has ended, the other was not made", 1, 0, 13)
+		do(calls.Drop(ctx, "1"))
+		check("what has ended can't be dropped", 1, 0, 13)
+		do(calls.Record(ctx, conclave.ModelCall{Key: "3", Run: "run-1", Model: "m", Assumed: 20}))
+		check("one did not tell its tokens", 2, 0, 33)
+	})
+}

@@ -14,6 +14,7 @@ import (
 
 	"conclave"
 	"conclave/internal/evidence"
+	"conclave/internal/killpoint"
 )
 
 type buildInput struct {
@@ -204,12 +205,9 @@ func verify(ctx context.Context, w *work) (Transition, error) {
 	if err != nil {
 		return Transition{}, err
 	}
-	measured, err := w.s.o.Meter.Measure(ctx, evidence.Tree{Dir: b.Lease.Path, TreeHash: b.Commit.Tree, Build: intake.Facts.Build, Test: intake.Facts.Test})
+	measured, err := w.evidence(ctx, b, intake.Facts)
 	if err != nil {
 		return Transition{}, fmt.Errorf("measure the work on %s: %w", ps.Key, err)
-	}
-	if intake.Facts.Baseline != nil {
-		measured = evidence.Compare(*intake.Facts.Baseline, measured)
 	}
 	about := conclave.Assignment{Kind: conclave.AssignReview, Facts: &intake.Facts, Plan: &p, Step: &ps, Worktree: b.Lease.Path,
 		Diff: shorten(b.Commit.Diff, fewDiffs), Evidence: &measured}
@@ -238,6 +236,7 @@ func verify(ctx context.Context, w *work) (Transition, error) {
 	if wait != nil {
 		return *wait, nil
 	}
+	killpoint.At("verdict.after")
 	out := verifyOut{Evidence: measured, Findings: findings, Absent: absent, Round: in.Round,
 		Decision: decisionOut{Motion: d.Motion.ID, Outcome: d.Outcome, Reason: d.Reason}}
 	if d.Outcome == conclave.OutcomeApproved && measured.Passed() {
@@ -251,6 +250,30 @@ func verify(ctx context.Context, w *work) (Transition, error) {
 		why = "gates failed: " + checksText(measured)
 	}
 	return w.again(in, out, &b.Lease, blocking(findings), why, conclave.RunRejected), nil
+}
+
+// evidence measures the committed tree once. It is kept before anybody sees it:
+// ballots are signed on its hash, and measuring again, after a crash or a wait
+// for a human, would give another one.
+func (w *work) evidence(ctx context.Context, b buildOut, f conclave.Facts) (conclave.Evidence, error) {
+	if len(w.step.Output) > 0 {
+		var kept verifyOut
+		if err := json.Unmarshal(w.step.Output, &kept); err != nil {
+			return conclave.Evidence{}, fmt.Errorf("decode the evidence that was kept: %w", err)
+		}
+		return kept.Evidence, nil
+	}
+	measured, err := w.s.o.Meter.Measure(ctx, evidence.Tree{Dir: b.Lease.Path, TreeHash: b.Commit.Tree, Build: f.Build, Test: f.Test})
+	if err != nil {
+		return measured, err
+	}
+	if f.Baseline != nil {
+		measured = evidence.Compare(*f.Baseline, measured)
+	}
+	if w.step.Output, err = json.Marshal(verifyOut{Evidence: measured}); err != nil {
+		return measured, err
+	}
+	return measured, w.s.o.Store.KeepStep(ctx, w.step)
 }
 
 // again sends a step back to its developer, a bounded number of times.

@@ -3,6 +3,7 @@ package workflow
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -81,16 +82,12 @@ func deliver(ctx context.Context, w *work) (Transition, error) {
 	case w.nothing() != "":
 		reason = "nothing to change: " + w.nothing()
 	}
-	usage, err := w.s.o.Models.Usage(ctx, conclave.GetUsage{Run: w.Run.ID})
+	usage, report, err := w.account(ctx, status, reason)
 	if err != nil {
-		return Transition{}, fmt.Errorf("add up the cost: %w", err)
-	}
-	w.Run.Status, w.Run.Reason, w.Run.Usage = status, reason, usage
-	report, err := w.writeReport(ctx)
-	if err != nil {
-		return Transition{}, fmt.Errorf("write the report: %w", err)
+		return Transition{}, err
 	}
 	t := ended(deliverOut{Report: report, Usage: usage}, status, reason)
+	t.reported = true
 	t.Run = func(r *conclave.Run) { r.Report, r.Usage = report, usage }
 	if status == conclave.RunDone && w.Run.Head != "" {
 		t.Add = append(t.Add, newStep(kindLand, "land", "Merge into your branch, after approval", nil, w.step.Key))
@@ -134,8 +131,17 @@ func land(ctx context.Context, w *work) (Transition, error) {
 	return done(mergeOut{Merge: m}), nil
 }
 
-// cleanup gives back what the run still holds.
+// lastCalls is how long after its end a run's model calls may take to end, before
+// its accounts are closed without them.
+const lastCalls = time.Minute
+
+// cleanup follows every end of a run. It takes back what was asked of agents,
+// gives back the worktrees, and, when the last model call has ended, writes what
+// the run cost in all.
 func cleanup(ctx context.Context, w *work) (Transition, error) {
+	if err := w.takeBack(ctx); err != nil {
+		return Transition{}, err
+	}
 	leases, err := w.s.o.Worktrees.List(ctx, conclave.ListWorktrees{Run: w.Run.ID, Leased: true})
 	if err != nil {
 		return Transition{}, fmt.Errorf("list the run's worktrees: %w", err)
@@ -145,7 +151,48 @@ func cleanup(ctx context.Context, w *work) (Transition, error) {
 			return Transition{}, fmt.Errorf("release %s: %w", l.Path, err)
 		}
 	}
-	return Transition{State: conclave.StepDone, Reason: count(len(leases), "worktree") + " released"}, nil
+	usage, err := w.s.o.Models.Usage(ctx, conclave.GetUsage{Run: w.Run.ID})
+	if err != nil {
+		return Transition{}, fmt.Errorf("add up the cost: %w", err)
+	}
+	if usage.Pending > 0 && time.Since(*w.Run.Ended) < lastCalls {
+		return Transition{State: conclave.StepReady, RetryIn: time.Second, Reason: count(int(usage.Pending), "model call") + " still to end"}, nil
+	}
+	usage, report, err := w.account(ctx, w.Run.Status, w.Run.Reason)
+	if err != nil {
+		return Transition{}, err
+	}
+	return Transition{State: conclave.StepDone, Reason: count(len(leases), "worktree") + " released",
+		Run: func(r *conclave.Run) { r.Usage, r.Report = usage, report }}, nil
+}
+
+// takeBack cancels what agents still do for a run that has ended.
+func (w *work) takeBack(ctx context.Context) error {
+	in := conclave.ListMessages{Run: w.Run.ID, Limit: 1000}
+	seen := map[conclave.TaskID]bool{}
+	for {
+		messages, err := w.s.o.Hub.Messages(ctx, in)
+		if err != nil {
+			return fmt.Errorf("list what was asked of agents: %w", err)
+		}
+		for _, m := range messages {
+			if m.Task == "" || seen[m.Task] {
+				continue
+			}
+			seen[m.Task] = true
+			task, err := w.s.o.Hub.Task(ctx, conclave.GetTask{ID: m.Task})
+			if err == nil && !task.State.Ended() {
+				_, err = w.s.o.Hub.Cancel(ctx, conclave.NameTask{ID: m.Task})
+			}
+			if err != nil && !errors.Is(err, conclave.ErrConflict) && !errors.Is(err, conclave.ErrNotFound) {
+				return fmt.Errorf("take back task %s: %w", m.Task, err)
+			}
+		}
+		if len(messages) < in.Limit {
+			return nil
+		}
+		in.After = messages[len(messages)-1].ID
+	}
 }
 
 // audit reviews the repository as it is.
@@ -189,20 +236,16 @@ func audit(ctx context.Context, w *work) (Transition, error) {
 		return Transition{}, err
 	}
 	w.find(w.step.Key).Output, w.find(w.step.Key).State = data, conclave.StepDone // the report reads it
-	usage, err := w.s.o.Models.Usage(ctx, conclave.GetUsage{Run: w.Run.ID})
-	if err != nil {
-		return Transition{}, err
-	}
 	status, reason := conclave.RunDone, "accepted: "+d.Reason
 	if !out.Accepted {
 		status, reason = conclave.RunRejected, "rejected: "+d.Reason
 	}
-	w.Run.Status, w.Run.Reason, w.Run.Usage = status, reason, usage
-	report, err := w.writeReport(ctx)
+	usage, report, err := w.account(ctx, status, reason)
 	if err != nil {
-		return Transition{}, fmt.Errorf("write the report: %w", err)
+		return Transition{}, err
 	}
 	t := ended(out, status, reason)
+	t.reported = true
 	t.Run = func(r *conclave.Run) { r.Report, r.Usage = report, usage }
 	return t, nil
 }

@@ -14,7 +14,13 @@
 // with idempotency keys made from the step, so that running it a second time
 // after a crash finds what the first time did.
 //
-// A handler that fails for a passing reason (unavailable, timeout) is tried
+// Evidence is kept in the step's output before anybody votes on it, so that the
+// report and the ballots name the same one. Every end of a run has a report; the
+// cleanup that follows takes back what agents still do, waits for the last model
+// calls, and writes the accounts and the report anew.
+//
+// A service that is restarted is waited for by the client that calls it, not
+// here. A handler that fails for a passing reason (unavailable, timeout) is tried
 // again; any other failure ends the run with the reason. When the process stops,
 // handlers are interrupted and write nothing: their steps are put back at the
 // next start.

@@ -3,7 +3,6 @@ package workflow
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -161,23 +160,6 @@ const (
 	fewDiffs = 200 << 10
 )
 
-// patiently repeats a call to a service that is not there for a moment, as while
-// it is restarted: half a minute in all. What was asked of it goes on there, so
-// the step need not begin again. Calls that change something have a key.
-func patiently(ctx context.Context, call func() error) error {
-	for wait := 250 * time.Millisecond; ; wait *= 2 {
-		err := call()
-		if !errors.Is(err, conclave.ErrUnavailable) || wait > 16*time.Second {
-			return err
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return err
-		}
-	}
-}
-
 // ask puts an assignment to an agent through the hub and waits for the reply. It
 // returns the task, and the reply's data decoded into reply. ErrNotFound when
 // nobody has the role; the agent's own kind of error when it failed.
@@ -187,20 +169,17 @@ func (w *work) ask(ctx context.Context, purpose, to, text string, a conclave.Ass
 	if err != nil {
 		return conclave.Task{}, fmt.Errorf("encode the assignment: %w", err)
 	}
-	var task conclave.Task
 	message := conclave.SendMessage{
 		Key: w.key(purpose), Conversation: w.Run.Conversation, Run: w.Run.ID, To: to, Kind: a.Kind, Text: text, Data: data,
 		Call: conclave.CallPath{Human: w.Run.Human, Path: []string{string(conclave.ServiceWorkflow)}, Hops: maxHops},
 	}
-	if err := patiently(ctx, func() (err error) { task, err = w.s.o.Hub.Send(ctx, message); return err }); err != nil {
+	task, err := w.s.o.Hub.Send(ctx, message)
+	if err != nil {
 		return task, fmt.Errorf("ask %s: %w", to, err)
 	}
 	id := task.ID // a failed call returns no task
 	for !task.State.Ended() {
-		if err := patiently(ctx, func() (err error) {
-			task, err = w.s.o.Hub.Task(ctx, conclave.GetTask{ID: id, Wait: int(poll / time.Millisecond)})
-			return err
-		}); err != nil {
+		if task, err = w.s.o.Hub.Task(ctx, conclave.GetTask{ID: id, Wait: int(poll / time.Millisecond)}); err != nil {
 			if ctx.Err() != nil {
 				w.cancelTask(ctx, id)
 			}
@@ -250,15 +229,12 @@ func (w *work) decide(ctx context.Context, purpose string, m conclave.Motion) (d
 	m.Run, m.Conversation, m.Human = w.Run.ID, w.Run.Conversation, w.Run.Human
 	m.Rounds, m.Escalate, m.Settle = 2, w.step.Started.Add(w.s.o.Config.Escalate), !w.s.o.Config.Contest
 	convene := conclave.ConveneMotion{Key: w.key(purpose), Motion: m}
-	if err := patiently(ctx, func() (err error) { m, err = w.s.o.Council.Convene(ctx, convene); return err }); err != nil {
+	if m, err = w.s.o.Council.Convene(ctx, convene); err != nil {
 		return d, false, fmt.Errorf("convene a vote: %w", err)
 	}
 	for {
-		var st conclave.MotionStatus
-		if err := patiently(ctx, func() (err error) {
-			st, err = w.s.o.Council.Get(ctx, conclave.GetMotion{ID: m.ID, Wait: int(poll / time.Millisecond)})
-			return err
-		}); err != nil {
+		st, err := w.s.o.Council.Get(ctx, conclave.GetMotion{ID: m.ID, Wait: int(poll / time.Millisecond)})
+		if err != nil {
 			return d, false, fmt.Errorf("wait for the vote: %w", err)
 		}
 		if st.Decision != nil {
@@ -278,12 +254,12 @@ func (w *work) waitForHuman(ctx context.Context, d conclave.Decision, detail str
 	id := conclave.ApprovalID("appr-" + string(d.Motion.ID))
 	a, err := w.s.o.Store.Approval(ctx, id)
 	if err == nil && a.Decided != nil {
-		_, err := w.s.o.Council.Resolve(ctx, conclave.ResolveMotion{Key: "approval/" + string(id), ID: d.Motion.ID, Verdict: a.Decision, Reason: a.Reason})
+		_, err := w.s.o.Council.Resolve(ctx, conclave.ResolveMotion{Key: "approval/" + string(id), ID: d.Motion.ID, Verdict: a.Decision, Option: a.Option, Reason: a.Reason})
 		return Transition{}, true, err
 	}
 	return Transition{
 		State: conclave.StepWaiting, Reason: "the agents did not agree; a human decides",
-		Ask: &conclave.Approval{ID: id, Kind: "motion", Title: d.Motion.Title, Detail: detail, Subject: string(d.Motion.ID)},
+		Ask: &conclave.Approval{ID: id, Kind: "motion", Title: d.Motion.Title, Detail: detail, Subject: string(d.Motion.ID), Options: d.Motion.Options},
 		Run: func(r *conclave.Run) { r.Status = conclave.RunWaiting },
 	}, false, nil
 }
@@ -306,13 +282,21 @@ func (w *work) vote(ctx context.Context, purpose string, m conclave.Motion) (d c
 	}
 }
 
-// bestCases puts both sides on one page, each voter with their newest word.
+// bestCases puts all sides on one page, each voter with their newest word.
 func bestCases(d conclave.Decision) string {
 	last := map[conclave.AgentName]int{}
 	for _, ballot := range d.Ballots {
 		last[ballot.Voter] = max(last[ballot.Voter], ballot.Round)
 	}
 	var b strings.Builder
+	if d.Motion.Kind == conclave.MotionRank {
+		for _, ballot := range d.Ballots {
+			if ballot.Round == last[ballot.Voter] {
+				fmt.Fprintf(&b, "- %s: %s – %s\n", ballot.Voter, strings.Join(ballot.Ranking, " > "), strings.Join(ballot.Reasons, "; "))
+			}
+		}
+		return b.String()
+	}
 	for _, v := range []conclave.Verdict{conclave.VerdictApprove, conclave.VerdictReject} {
 		fmt.Fprintf(&b, "%s:\n", v)
 		for _, ballot := range d.Ballots {

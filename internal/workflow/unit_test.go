@@ -49,6 +49,14 @@ func TestBestCases(t *testing.T) {
 	if got := bestCases(d); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
+	d = conclave.Decision{Motion: conclave.Motion{Kind: conclave.MotionRank}, Ballots: []conclave.Ballot{
+		{Round: 1, Voter: "qa-1", Ranking: []string{"file", "sql"}, Reasons: []string{"simple"}},
+		{Round: 1, Voter: "architect-1", Ranking: []string{"sql", "file"}, Reasons: []string{"queries"}},
+	}}
+	want = "- qa-1: file > sql – simple\n- architect-1: sql > file – queries\n"
+	if got := bestCases(d); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
 }
 
 func TestMeasure(t *testing.T) {

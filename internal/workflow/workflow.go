@@ -2,6 +2,7 @@ package workflow
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -42,6 +43,7 @@ type Transition struct {
 	// End ends the run; every step that has not ended is cancelled.
 	End       conclave.RunStatus
 	EndReason string
+	reported  bool // the step that ends the run has written its report
 }
 
 // Store keeps runs and their steps.
@@ -59,13 +61,17 @@ type Store interface {
 	ClaimStep(ctx context.Context, id conclave.StepID, epoch int64) (step conclave.Step, st State, ok bool, err error)
 	// FinishStep writes a transition. ErrConflict when step.Epoch is not the newest.
 	FinishStep(ctx context.Context, step conclave.Step, t Transition) error
+	// KeepStep writes down the output that a running step has so far, for whoever
+	// goes on with it. ErrConflict when step.Epoch is not the newest.
+	KeepStep(ctx context.Context, step conclave.Step) error
 	// Cancel ends a run and adds the step that cleans up. ErrConflict when it has ended.
 	Cancel(ctx context.Context, in conclave.NameRun, cleanup conclave.Step) (conclave.Run, error)
-	// Approvals lists what is undecided, newest first.
-	Approvals(ctx context.Context, in conclave.ListRuns) ([]conclave.Approval, error)
+	// Approvals lists approvals, the undecided first, then the newest.
+	Approvals(ctx context.Context, in conclave.ListApprovals) ([]conclave.Approval, error)
 	// Approval returns an approval by its id or its run's. ErrNotFound.
 	Approval(ctx context.Context, id conclave.ApprovalID) (conclave.Approval, error)
-	// Decide writes a human's word and lets what waited for it go on. ErrConflict when decided.
+	// Decide writes a human's word and lets what waited for it go on. ErrInvalid
+	// when it is not one of those to choose from, ErrConflict when decided.
 	Decide(ctx context.Context, in conclave.Approve) (conclave.Approval, error)
 }
 
@@ -275,7 +281,7 @@ func (s *Service) Cancel(ctx context.Context, in conclave.NameRun) (conclave.Run
 }
 
 // Approvals implements conclave.Workflows.
-func (s *Service) Approvals(ctx context.Context, in conclave.ListRuns) ([]conclave.Approval, error) {
+func (s *Service) Approvals(ctx context.Context, in conclave.ListApprovals) ([]conclave.Approval, error) {
 	return s.o.Store.Approvals(ctx, in)
 }
 
@@ -306,7 +312,8 @@ func (s *Service) HandleStep(ctx context.Context, id string, epoch int64) error 
 		s.mu.Unlock()
 	}()
 	log := s.log.With("run", st.Run.ID, "step", step.Key)
-	t, err := s.handle(ctx, &work{s: s, step: step, State: st})
+	w := &work{s: s, step: step, State: st}
+	t, err := s.handle(ctx, w)
 	if ctx.Err() != nil {
 		return nil // stopped or cancelled: whoever runs it next begins again
 	}
@@ -314,11 +321,11 @@ func (s *Service) HandleStep(ctx context.Context, id string, epoch int64) error 
 		log.Warn("step did not succeed", "attempt", step.Attempt, "error", err)
 		t = failure(step, err)
 	}
-	if t.End != "" || step.Kind == kindCleanup { // which also follows a cancelled run
-		s.bill(ctx, st.Run.ID, &t)
+	if t.End != "" && !t.reported {
+		w.closeRun(ctx, &t)
 	}
 	killpoint.At("finish.before")
-	err = s.o.Store.FinishStep(ctx, step, t)
+	err = s.o.Store.FinishStep(ctx, w.step, t)
 	killpoint.At("finish.after")
 	if err != nil {
 		if errors.Is(err, conclave.ErrConflict) {
@@ -330,11 +337,20 @@ func (s *Service) HandleStep(ctx context.Context, id string, epoch int64) error 
 	return nil
 }
 
-// bill writes into a run that ends what it cost, however it ends.
-func (s *Service) bill(ctx context.Context, id conclave.RunID, t *Transition) {
-	usage, err := s.o.Models.Usage(ctx, conclave.GetUsage{Run: id})
+// closeRun writes the report of a run that ends otherwise than by delivering, and
+// what it cost. That it can't is no reason for the run not to end.
+func (w *work) closeRun(ctx context.Context, t *Transition) {
+	if i := slices.IndexFunc(w.Steps, func(s conclave.Step) bool { return s.ID == w.step.ID }); i >= 0 {
+		w.Steps[i].State, w.Steps[i].Reason = t.State, t.Reason
+		if t.Output != nil {
+			if data, err := json.Marshal(t.Output); err == nil {
+				w.Steps[i].Output = data
+			}
+		}
+	}
+	usage, report, err := w.account(ctx, t.End, t.EndReason)
 	if err != nil {
-		s.log.Warn("what the run cost can't be told", "run", id, "error", err)
+		w.s.log.Warn("a run ends without a report", "run", w.Run.ID, "error", err)
 		return
 	}
 	change := t.Run
@@ -342,8 +358,23 @@ func (s *Service) bill(ctx context.Context, id conclave.RunID, t *Transition) {
 		if change != nil {
 			change(r)
 		}
-		r.Usage = usage
+		r.Usage, r.Report = usage, report
 	}
+}
+
+// account adds up what the run cost and writes its report with the status in
+// which it ends.
+func (w *work) account(ctx context.Context, status conclave.RunStatus, reason string) (conclave.Usage, conclave.Report, error) {
+	usage, err := w.s.o.Models.Usage(ctx, conclave.GetUsage{Run: w.Run.ID})
+	if err != nil {
+		return usage, conclave.Report{}, fmt.Errorf("add up the cost: %w", err)
+	}
+	w.Run.Status, w.Run.Reason, w.Run.Usage = status, reason, usage
+	report, err := w.writeReport(ctx)
+	if err != nil {
+		return usage, report, fmt.Errorf("write the report: %w", err)
+	}
+	return usage, report, nil
 }
 
 const maxAttempts = 4

@@ -277,20 +277,48 @@ func (s *Service) Merge(ctx context.Context, in conclave.MergeWorktree) (conclav
 	if ok, err := s.o.Store.Answer(ctx, "worktree_merge", in.Key, &m); err != nil || ok {
 		return m, err
 	}
-	w, repo, _, err := s.open(ctx, in.ID)
+	w, err := s.o.Store.Get(ctx, in.ID)
 	if err != nil {
 		return m, err
 	}
 	if w.Head != in.Head || w.Head == w.Base {
 		return m, conclave.Errorf(conclave.ErrConflict, "the worktree of %s is at %.12s, not at the approved %.12s", w.Step, w.Head, in.Head)
 	}
+	repo, err := git.Open(ctx, w.Repo)
+	if err != nil {
+		return m, err
+	}
 	defer s.lock(repo.Dir)()
+	if w.State != conclave.WorktreeLeased {
+		return s.mergedBefore(ctx, repo, w)
+	}
 	for range 20 { // another process may win the ref; then the merge is made anew on its tip
 		m, err = s.mergeOnce(ctx, repo, w, in)
 		if err == nil || !errors.Is(err, errMoved) {
 			return m, err
 		}
 	}
+	return m, err
+}
+
+// mergedBefore answers who asks for a merge that was made already, under another
+// key: nothing moves, and the branch is where it is.
+func (s *Service) mergedBefore(ctx context.Context, repo *git.Repo, w conclave.Worktree) (conclave.Merge, error) {
+	m := conclave.Merge{Lease: w.ID, Ref: Branch(w.Run), Checks: []conclave.Check{}}
+	tip, err := repo.Ref(ctx, m.Ref)
+	if err != nil && !errors.Is(err, conclave.ErrNotFound) {
+		return m, err
+	}
+	if err == nil {
+		if m.Merged, err = repo.IsAncestor(ctx, w.Head, tip); err != nil {
+			return m, err
+		}
+	}
+	if !m.Merged {
+		return m, conclave.Errorf(conclave.ErrConflict, "the worktree of %s is %s, and %s does not have its %.12s", w.Step, w.State, m.Ref, w.Head)
+	}
+	m.Old, m.New = tip, tip
+	m.Tree, err = repo.TreeOf(ctx, tip)
 	return m, err
 }
 
@@ -553,14 +581,14 @@ func (s *Service) Deliver(ctx context.Context, in conclave.Deliver) (conclave.Me
 			}
 		}
 	}
-	head, err := repo.Head(ctx)
+	checkedOut, err := whereCheckedOut(ctx, repo, ref)
 	if err != nil {
 		return m, err
 	}
 	killpoint.At("land.before")
-	if head.Branch() == in.Into && !repo.IsBare() {
-		if err := repo.FastForward(ctx, m.New); err != nil {
-			return m, fmt.Errorf("move %s: %w", in.Into, err)
+	if checkedOut != nil {
+		if err := checkedOut.FastForward(ctx, m.New); err != nil {
+			return m, fmt.Errorf("move %s, which is checked out at %s: %w", in.Into, checkedOut.Dir, err)
 		}
 	} else if err := repo.UpdateRef(ctx, ref, m.New, m.Old, "conclave: deliver "+string(in.Run)); err != nil {
 		return m, fmt.Errorf("move %s: %w", in.Into, err)
@@ -568,6 +596,27 @@ func (s *Service) Deliver(ctx context.Context, in conclave.Deliver) (conclave.Me
 	killpoint.At("land.after")
 	m.Merged = true
 	return s.o.Store.Delivered(ctx, in, m)
+}
+
+// whereCheckedOut returns the working tree whose files follow a branch, or nil.
+// Moving the branch under it would make the user's files look changed.
+func whereCheckedOut(ctx context.Context, repo *git.Repo, ref string) (*git.Repo, error) {
+	trees, err := repo.WorktreeList(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the working trees: %w", err)
+	}
+	for i, t := range trees {
+		switch {
+		case t.Ref != ref || t.Bare || t.Prunable:
+			continue
+		case t.Path == repo.Dir:
+			return repo, nil
+		case i == 0: // the main one
+			return git.Open(ctx, t.Path)
+		}
+		return repo.Linked(t.Path)
+	}
+	return nil, nil
 }
 
 // join merges a run's head with a branch that has moved since the run began.

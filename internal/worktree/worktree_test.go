@@ -324,6 +324,29 @@ func TestMergeRefuses(t *testing.T) {
 	})
 }
 
+// A merge that was made is not made again, whatever the key.
+func TestMergeTwice(t *testing.T) {
+	b := newBench(t)
+	c := b.built("a", "a.txt", "two\n")
+	first := b.merged(c)
+	again := merging(c)
+	again.Key = "another"
+	for _, when := range []string{"merged", "released"} {
+		if m, err := b.Merge(t.Context(), again); err != nil || !m.Merged || m.New != first.New || m.Tree != first.Tree || b.branch() != first.New {
+			t.Errorf("%s: %+v, %v; the branch is at %s, was at %s", when, m, err, b.branch(), first.New)
+		}
+		if _, err := b.Release(t.Context(), conclave.NameWorktree{ID: c.Lease}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := b.built("b", "b.txt", "two\n")
+	if _, err := b.Release(t.Context(), conclave.NameWorktree{ID: other.Lease}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.Merge(t.Context(), merging(other))
+	b.is(err, conclave.ErrConflict)
+}
+
 func TestMergeAfterAnotherWasFirst(t *testing.T) {
 	b := newBench(t)
 	c := b.built("a", "a.txt", "two\n")
@@ -523,6 +546,33 @@ func TestDeliver(t *testing.T) {
 		b, in := start(t)
 		b.git("switch", "-q", "-c", "mine")
 		if m, err := b.Deliver(t.Context(), in); err != nil || !m.Merged || b.git("rev-parse", "main") != in.Head || read(b, "a.txt") != "one\n" || b.git("status", "--porcelain") != "" {
+			t.Errorf("delivery %+v, %v", m, err)
+		}
+	})
+	t.Run("checked out in another working tree", func(t *testing.T) {
+		b, in := start(t)
+		b.git("switch", "-q", "-c", "mine")
+		other := filepath.Join(t.TempDir(), "other")
+		b.git("worktree", "add", "-q", other, "main")
+		tip := b.git("rev-parse", "main")
+		b.write(other, "a.txt", "not committed\n")
+		_, err := b.Deliver(t.Context(), in)
+		b.is(err, conclave.ErrConflict)
+		if b.git("rev-parse", "main") != tip || !strings.Contains(err.Error(), other) {
+			t.Errorf("main is at %s after %v", b.git("rev-parse", "main"), err)
+		}
+		b.git("-C", other, "checkout", "-q", "a.txt")
+		m, err := b.Deliver(t.Context(), in)
+		text, readErr := os.ReadFile(filepath.Join(other, "a.txt"))
+		if err != nil || readErr != nil || !m.Merged || b.git("rev-parse", "main") != in.Head || string(text) != "two\n" || b.git("-C", other, "status", "--porcelain") != "" {
+			t.Errorf("delivery %+v, %v; the file is %q, %v", m, err, text, readErr)
+		}
+	})
+	t.Run("asked in a linked working tree", func(t *testing.T) {
+		b, in := start(t)
+		in.Repo = filepath.Join(t.TempDir(), "other")
+		b.git("worktree", "add", "-q", "-b", "mine", in.Repo)
+		if m, err := b.Deliver(t.Context(), in); err != nil || !m.Merged || b.git("rev-parse", "main") != in.Head || read(b, "a.txt") != "two\n" || b.git("status", "--porcelain") != "" {
 			t.Errorf("delivery %+v, %v", m, err)
 		}
 	})

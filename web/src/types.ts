@@ -16,6 +16,7 @@ export interface Usage {
   input_tokens: number | null;
   output_tokens: number | null;
   cost_usd: number | null;
+  pending?: number;
 }
 
 export interface Report {
@@ -69,8 +70,10 @@ export interface Approval {
   title: string;
   detail: string;
   subject: string;
+  options?: string[];
   asked: string;
   decision?: Verdict;
+  option?: string;
   by?: string;
   reason?: string;
   decided: string | null;
@@ -332,5 +335,6 @@ export interface Approve {
   idempotency_key?: string;
   id: string;
   decision: Verdict;
+  option?: string;
   reason?: string;
 }

@@ -1,4 +1,4 @@
-import { Alert, Button, Group, Modal, Textarea } from '@mantine/core';
+import { Alert, Button, Group, Modal, Radio, Textarea } from '@mantine/core';
 import { IconHandStop } from '@tabler/icons-react';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState, type ReactNode } from 'react';
@@ -8,7 +8,7 @@ import { State } from './state';
 import { Ago } from './time';
 
 export function useApprovals() {
-  return useQuery({ queryKey: ['approvals'], queryFn: () => list<Approval>('/approvals') });
+  return useQuery({ queryKey: ['approvals'], queryFn: () => list<Approval>('/approvals?state=all') });
 }
 
 export function useSession() {
@@ -34,7 +34,7 @@ export function ApprovalCard({ approval, runLink }: { approval: Approval; runLin
         </p>
         {approval.decision && (
           <p className="chips small">
-            <State state={approval.decision} label={approval.decision === 'approve' ? 'approved' : 'rejected'} />
+            <State state={approval.decision} label={approval.option ?? (approval.decision === 'approve' ? 'approved' : 'rejected')} />
             <span className="dim">
               by {approval.by}
               {approval.decided && (
@@ -50,11 +50,13 @@ export function ApprovalCard({ approval, runLink }: { approval: Approval; runLin
       {!approval.decision && (
         <Group gap="xs" className="approval-buttons">
           <Button color="teal" onClick={() => ask('approve')} disabled={!may} title={may ? undefined : 'Your token lacks the permission "approve"'}>
-            Approve
+            {approval.options?.length ? 'Choose' : 'Approve'}
           </Button>
-          <Button color="red" variant="outline" onClick={() => ask('reject')} disabled={!may} title={may ? undefined : 'Your token lacks the permission "approve"'}>
-            Reject
-          </Button>
+          {!approval.options?.length && (
+            <Button color="red" variant="outline" onClick={() => ask('reject')} disabled={!may} title={may ? undefined : 'Your token lacks the permission "approve"'}>
+              Reject
+            </Button>
+          )}
         </Group>
       )}
       <Confirm approval={approval} decision={asking} close={() => ask(undefined)} />
@@ -65,6 +67,8 @@ export function ApprovalCard({ approval, runLink }: { approval: Approval; runLin
 function Confirm({ approval, decision, close }: { approval: Approval; decision: 'approve' | 'reject' | undefined; close: () => void }) {
   const cache = useQueryClient();
   const [reason, setReason] = useState('');
+  const [option, setOption] = useState('');
+  const options = approval.options ?? [];
   const send = useMutation({
     mutationFn: (input: Approve) => decide(input),
     onSuccess: () => {
@@ -78,10 +82,10 @@ function Confirm({ approval, decision, close }: { approval: Approval; decision: 
   const submit = () => {
     if (!decision) return;
     // The same decision keeps its key, so that a second click can't count twice.
-    send.mutate({ idempotency_key: `page:${approval.id}:${decision}`, id: approval.id, decision, ...(reason.trim() ? { reason: reason.trim() } : {}) });
+    send.mutate({ idempotency_key: `page:${approval.id}:${decision}:${option}`, id: approval.id, decision, ...(option ? { option } : {}), ...(reason.trim() ? { reason: reason.trim() } : {}) });
   };
   return (
-    <Modal opened={decision !== undefined} onClose={close} title={yes ? 'Approve this?' : 'Reject this?'} centered lockScroll={false} closeButtonProps={{ 'aria-label': 'Close' }}>
+    <Modal opened={decision !== undefined} onClose={close} title={options.length ? 'Which one?' : yes ? 'Approve this?' : 'Reject this?'} centered lockScroll={false} closeButtonProps={{ 'aria-label': 'Close' }}>
       <form
         className="stack"
         onSubmit={(e) => {
@@ -91,6 +95,13 @@ function Confirm({ approval, decision, close }: { approval: Approval; decision: 
       >
         <strong>{approval.title}</strong>
         <p className="approval-detail">{approval.detail}</p>
+        {options.length > 0 && (
+          <Radio.Group label="Option" value={option} onChange={setOption} required>
+            {options.map((o) => (
+              <Radio key={o} value={o} label={o} />
+            ))}
+          </Radio.Group>
+        )}
         <Textarea label="Reason" description="Kept with the decision; may be empty" value={reason} onChange={(e) => setReason(e.currentTarget.value)} autosize minRows={2} maxLength={2000} data-autofocus />
         {send.error && (
           <Alert color="red" title="Not decided">
@@ -101,8 +112,8 @@ function Confirm({ approval, decision, close }: { approval: Approval; decision: 
           <Button variant="default" onClick={close}>
             Go back
           </Button>
-          <Button type="submit" color={yes ? 'teal' : 'red'} loading={send.isPending}>
-            {yes ? 'Yes, approve' : 'Yes, reject'}
+          <Button type="submit" color={yes ? 'teal' : 'red'} loading={send.isPending} disabled={options.length > 0 && !option}>
+            {options.length ? 'Take it' : yes ? 'Yes, approve' : 'Yes, reject'}
           </Button>
         </Group>
       </form>
