@@ -29,7 +29,8 @@ dir=${1:?say in which folder its data is}
 port=${2:?say on which port it listens}
 mkdir -p "$dir"
 if [ ! -e "$dir/server.properties" ]; then
-  control=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  # Free, and below the ports of outgoing connections, which would take it while Kafka is stopped.
+  while control=$((10000 + RANDOM % 20000)); (exec 3<>"/dev/tcp/127.0.0.1/$control") 2>/dev/null; do :; done
   cat >"$dir/server.properties" <<PROPERTIES
 process.roles=broker,controller
 node.id=1

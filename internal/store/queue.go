@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -12,7 +11,6 @@ import (
 	"conclave"
 	"conclave/internal/bus"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
@@ -134,6 +132,7 @@ func (db *DB) Run(ctx context.Context, ready func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if db.postgres {
+		wg.Go(func() { db.tell(telling) })
 		wg.Go(func() { db.listen(ctx) })
 	}
 	if len(q.handlers) == 0 {
@@ -222,9 +221,6 @@ func (q *queue) wake(ctx context.Context, client *river.Client[*sql.Tx], name st
 
 var farFuture = time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// channel is the Postgres channel on which processes tell each other of commits.
-const channel = "conclave"
-
 // queueSubject is what the workers of a queue watch.
 func queueSubject(name string) string { return "queue/" + name }
 
@@ -244,64 +240,4 @@ func (tx *Tx) notes() []bus.Note {
 		notes = append(notes, bus.Note{About: []string{queueSubject(q)}})
 	}
 	return notes
-}
-
-// notify sends what the transaction touches to the other processes, with its
-// commit, when no bus carries it after that. It is not sent besides, because
-// Postgres lets only one transaction that notifies commit at a time.
-func (tx *Tx) notify() error {
-	notes := tx.notes()
-	if !tx.db.postgres || len(notes) == 0 || tx.db.bus.Carries() {
-		return nil
-	}
-	payload, err := json.Marshal(notes)
-	if err != nil {
-		return err
-	}
-	if len(payload) > 7900 { // the limit of a payload is 8000 bytes
-		payload = []byte(`[{}]`) // "look at everything"
-	}
-	_, err = tx.exec(`SELECT pg_notify($1, $2)`, channel, string(payload))
-	return err
-}
-
-// listen passes on what other processes committed. It reconnects for ever;
-// while it is away, watchers poll.
-func (db *DB) listen(ctx context.Context) {
-	for wait := 50 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 5*time.Second) {
-		err := db.listenOnce(ctx, func() { wait = 50 * time.Millisecond })
-		if ctx.Err() != nil {
-			return
-		}
-		db.log.Warn("listening to the database was interrupted", "error", err)
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-		}
-	}
-}
-
-func (db *DB) listenOnce(ctx context.Context, connected func()) error {
-	conn, err := pgx.Connect(ctx, db.dsn)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
-		return err
-	}
-	connected()
-	db.bus.RingAll()
-	for {
-		msg, err := conn.WaitForNotification(ctx)
-		if err != nil {
-			return err
-		}
-		var notes []bus.Note
-		if err := json.Unmarshal([]byte(msg.Payload), &notes); err != nil {
-			db.bus.RingAll() // a process of another version said something
-			continue
-		}
-		db.bus.Ring(notes...)
-	}
 }

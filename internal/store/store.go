@@ -49,6 +49,7 @@ type DB struct {
 	alone    bool
 	log      *slog.Logger
 	bus      *bus.Bus
+	untold   untold // Postgres only: while no bus carries
 	queue    *queue
 
 	writes chan *write   // SQLite only: to the goroutine that groups commits
@@ -62,7 +63,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	db := &DB{owner: o.Owner, alone: o.Alone, log: o.Logger, dsn: o.URL, bus: o.Bus}
+	db := &DB{owner: o.Owner, alone: o.Alone, log: o.Logger, dsn: o.URL, bus: o.Bus, untold: untold{bell: make(chan struct{}, 1)}}
 	if db.bus == nil {
 		b, err := bus.New(bus.Options{})
 		if err != nil {
@@ -278,9 +279,6 @@ func (db *DB) updateOnce(ctx context.Context, f func(*Tx) error) error {
 	if err := f(tx); err != nil {
 		return errors.Join(err, ignoreDone(t.Rollback()))
 	}
-	if err := tx.notify(); err != nil {
-		return errors.Join(err, ignoreDone(t.Rollback()))
-	}
 	killpoint.At("commit.before")
 	if err := t.Commit(); err != nil {
 		return unavailable(err)
@@ -310,6 +308,3 @@ func serialisation(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01" || pg.Code == "23505")
 }
-
-// published tells whoever waits what a commit changed.
-func (db *DB) published(tx *Tx) { db.bus.Publish(tx.notes()...) }
