@@ -28,17 +28,18 @@ fetch
 dir=${1:?say in which folder its data is}
 port=${2:?say on which port it listens}
 mkdir -p "$dir"
-if [ ! -e "$dir/server.properties" ]; then
+cd "$dir" # a folder's name may have a comma, which would make two of it
+if [ ! -e server.properties ]; then
   # Free, and below the ports of outgoing connections, which would take it while Kafka is stopped.
   while control=$((10000 + RANDOM % 20000)); (exec 3<>"/dev/tcp/127.0.0.1/$control") 2>/dev/null; do :; done
-  cat >"$dir/server.properties" <<PROPERTIES
+  cat >server.properties <<PROPERTIES
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$control
 listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$control
 advertised.listeners=PLAINTEXT://127.0.0.1:$port
 controller.listener.names=CONTROLLER
-log.dirs=$dir/data
+log.dirs=data
 num.partitions=1
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
@@ -46,7 +47,7 @@ transaction.state.log.min.isr=1
 auto.create.topics.enable=false
 controlled.shutdown.enable=false
 PROPERTIES
-  java -Xshare:auto -cp "$cache/jars/*" kafka.tools.StorageTool format --cluster-id 4L6g3nShT-eMCtK--X86sw --config "$dir/server.properties" >"$dir/format.log" 2>&1 ||
-    { tail -n 20 "$dir/format.log" >&2; rm -f "$dir/server.properties"; exit 1; }
+  java -Xshare:auto -cp "$cache/jars/*" kafka.tools.StorageTool format --cluster-id 4L6g3nShT-eMCtK--X86sw --config server.properties >format.log 2>&1 ||
+    { tail -n 20 format.log >&2; rm -f server.properties; exit 1; }
 fi
-exec java -Xms64m -Xmx384m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto -cp "$cache/jars/*" kafka.Kafka "$dir/server.properties"
+exec java -Xms64m -Xmx384m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto -cp "$cache/jars/*" kafka.Kafka server.properties
