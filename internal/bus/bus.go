@@ -176,6 +176,10 @@ func (b *Bus) listen(ctx context.Context) {
 		b.hangUp = hangUp
 		b.mu.Unlock()
 		err := b.engine.listen(one, func() {
+			if err := b.greet(ctx); err != nil {
+				hangUp(err)
+				return
+			}
 			wait = firstWait
 			b.found()
 		}, b.hear)
@@ -194,8 +198,16 @@ func (b *Bus) listen(ctx context.Context) {
 	}
 }
 
-// found is called when the server answers. Everybody looks, here and elsewhere:
-// notes may have been dropped.
+// greet tells everybody else to look, for notes may have been dropped. It also
+// shows that the server takes messages: one whose memory is full still answers.
+func (b *Bus) greet(ctx context.Context) error {
+	b.mu.Lock()
+	b.missed = false
+	b.mu.Unlock()
+	return b.sendOne(ctx, []Note{{}})
+}
+
+// found is called when the server does what it is there for. Everybody here looks.
 func (b *Bus) found() {
 	b.mu.Lock()
 	before := b.lost
@@ -255,9 +267,10 @@ func (b *Bus) send(ctx context.Context) {
 		if notes := b.take(); len(notes) > 0 {
 			if err := b.sendOne(ctx, notes); err != nil {
 				b.dropped.Add(int64(len(notes)))
+				b.lose(err)
 				b.mu.Lock()
 				b.missed = true
-				b.hangUp(err) // listen says so, and finds the server again
+				b.hangUp(err) // whatever is still heard: listen finds the server again
 				b.mu.Unlock()
 			}
 			continue
