@@ -64,6 +64,9 @@ quick-test-a2a: build ## Check every running service, an exchange between agents
 stop: ## Stop the services that quick-start-a2a started
 	@scripts/stop.sh
 
+prove: build ## Call everything through each of its faces, and check what it did by another path
+	@$(BIN) prove
+
 ##@ Operate
 dev: build ## Start the development environment: in containers where there is Docker, else here in the background
 	@scripts/stack.sh dev

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 
 	"conclave"
@@ -96,7 +97,7 @@ func modelProofs() []proof {
 			if err := s.do(ctx, "upstream_list", conclave.None{}, &list); err != nil {
 				return err
 			}
-			if !slices.ContainsFunc(list, func(u conclave.Upstream) bool { return u.URL == s.Provider.URL }) {
+			if !slices.ContainsFunc(list, func(u conclave.Upstream) bool { return u.URL == strings.TrimSuffix(s.Provider.URL, "/v1") }) {
 				return fmt.Errorf("of %d providers none is at %s", len(list), s.Provider.URL)
 			}
 			return nil

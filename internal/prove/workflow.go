@@ -117,13 +117,17 @@ func (s *scene) plan(ctx context.Context) (run conclave.Run, repo string, err er
 	return run, repo, s.do(ctx, "workflow_start", conclave.StartRun{Key: s.name, Task: s.task(), Repo: repo, Workflow: "consensus-planning", Brain: "offline"}, &run)
 }
 
-// mend starts a run that has something to format, and delivers a branch.
-func (s *scene) mend(ctx context.Context) (run conclave.Run, repo string, err error) {
-	repo, err = s.repository(ctx, map[string]string{
+// flawed makes a repository that has something to format.
+func (s *scene) flawed(ctx context.Context) (repo string, err error) {
+	return s.repository(ctx, map[string]string{
 		"go.mod":  "module example.org/proved\n\ngo 1.24\n",
 		"word.go": "// Package proved has something to format.\npackage proved\n\n// Word returns a word.\nfunc Word()   string {\n  return \"" + s.name + "\"\n}\n",
 	})
-	if err != nil {
+}
+
+// mend starts a run that has something to format, and delivers a branch.
+func (s *scene) mend(ctx context.Context) (run conclave.Run, repo string, err error) {
+	if repo, err = s.flawed(ctx); err != nil {
 		return run, repo, err
 	}
 	return run, repo, s.do(ctx, "workflow_start", conclave.StartRun{Key: s.name, Task: "Fix what the analysers report", Repo: repo, Brain: "offline"}, &run)
