@@ -8,7 +8,6 @@ import (
 	"conclave"
 
 	"github.com/nats-io/nats.go"
-	"github.com/redis/go-redis/v9"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -67,7 +66,7 @@ func (b *Bus) Follow(ctx context.Context, ready func(), hear func(Message)) erro
 	var err error
 	switch e := b.engine.(type) {
 	case *redisEngine:
-		err = e.follow(ctx, func(*redis.Client) { ready() }, say)
+		err = e.follow(ctx, ready, func(id string, text []byte) { say(id, string(text)) })
 	case *kafkaEngine:
 		err = e.follow(ctx, func(*kgo.Client) { ready() }, func(r *kgo.Record) { say(fmt.Sprintf("%s/%d@%d", r.Topic, r.Partition, r.Offset), string(r.Value)) })
 	case *natsEngine:
