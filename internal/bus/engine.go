@@ -12,8 +12,8 @@ import (
 type engine interface {
 	// describe returns the engine's name, and where the server is, without secrets.
 	describe() (name, server string)
-	// publish returns once the server has the message. It fails while nobody
-	// listens in this process.
+	// publish returns once the server has the message, where the server says so.
+	// It fails while nobody listens in this process.
 	publish(ctx context.Context, msg []byte) error
 	// listen calls ready once it hears every message that is published from then
 	// on, and hear with each, in turn. It returns when ctx ends or the server is lost.
