@@ -89,9 +89,13 @@ func (c *cli) busProcesses(ctx context.Context) ([]busProcess, error) {
 	if err != nil {
 		return []busProcess{}, err
 	}
+	client, err := c.http()
+	if err != nil {
+		return nil, err
+	}
 	list := []busProcess{}
 	for _, s := range conclave.AllServices() {
-		st := probe(ctx, s, urls[s])
+		st := probe(ctx, client, s, urls[s])
 		known := slices.ContainsFunc(list, func(p busProcess) bool { return p.Process == st.Process })
 		for _, e := range st.Engines {
 			if e.Figures != nil && !known {

@@ -109,6 +109,8 @@ func (c *cli) command() *cobra.Command {
 		c.doctorCommand(),
 		c.debugCommand(),
 		c.tokenCommand(),
+		c.auditCommand(),
+		c.scanCommand(),
 		c.backupCommand(),
 		c.restoreCommand(),
 		c.proveCommand(),

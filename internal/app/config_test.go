@@ -61,18 +61,20 @@ func TestConfigRefuses(t *testing.T) {
 		env        map[string]string
 		says       string
 	}{
-		"key of the pool":  {"agent_pool.yml", "agent_pool:\n  sise: 3\n", nil, `"sise"; did you mean "size"?`},
-		"key of the rules": {"collaboration_rules.yml", "collaboration:\n  mend_round: 3\n", nil, `did you mean "mend_rounds"?`},
-		"key of a route":   {"routing_rules.yml", "tier: {}\n", nil, `did you mean "tiers"?`},
-		"type":             {"agent_pool.yml", "agent_pool:\n  size: three\n", nil, `line 2: agent_pool.size is "three"; it must be a whole number`},
-		"value":            {"collaboration_rules.yml", "collaboration:\n  mend_rounds: 99\n", nil, "collaboration_rules.yml: mend rounds are 99"},
-		"time":             {"collaboration_rules.yml", "collaboration:\n  escalation_triggers:\n    - no_consensus_after: -5\n", nil, "must be above 0"},
-		"variable":         {env: map[string]string{"CONCLAVE_MODELS": "x"}, says: `did you mean "CONCLAVE_MODEL"?`},
-		"bus":              {env: map[string]string{"CONCLAVE_BUS": "rabbit://here"}, says: `CONCLAVE_BUS: the bus can't be "rabbit"`},
-		"topic of the bus": {env: map[string]string{"CONCLAVE_BUS": "kafka://here:1"}, says: "kafka://HOST:PORT[,HOST:PORT]/TOPIC"},
-		"consul":           {env: map[string]string{"CONSUL_HTTP_ADDR": "http://me:hunter2@here"}, says: "CONSUL_HTTP_TOKEN"},
-		"silence":          {env: map[string]string{"CONCLAVE_MODEL_IDLE": "90"}, says: "such as 90s"},
-		"silence of none":  {env: map[string]string{"CONCLAVE_MODEL_IDLE": "0s"}, says: "above 0"},
+		"key of the pool":     {"agent_pool.yml", "agent_pool:\n  sise: 3\n", nil, `"sise"; did you mean "size"?`},
+		"key of the rules":    {"collaboration_rules.yml", "collaboration:\n  mend_round: 3\n", nil, `did you mean "mend_rounds"?`},
+		"key of a route":      {"routing_rules.yml", "tier: {}\n", nil, `did you mean "tiers"?`},
+		"type":                {"agent_pool.yml", "agent_pool:\n  size: three\n", nil, `line 2: agent_pool.size is "three"; it must be a whole number`},
+		"value":               {"collaboration_rules.yml", "collaboration:\n  mend_rounds: 99\n", nil, "collaboration_rules.yml: mend rounds are 99"},
+		"time":                {"collaboration_rules.yml", "collaboration:\n  escalation_triggers:\n    - no_consensus_after: -5\n", nil, "must be above 0"},
+		"variable":            {env: map[string]string{"CONCLAVE_MODELS": "x"}, says: `did you mean "CONCLAVE_MODEL"?`},
+		"silence":             {env: map[string]string{"CONCLAVE_MODEL_IDLE": "90"}, says: "such as 90s"},
+		"silence of none":     {env: map[string]string{"CONCLAVE_MODEL_IDLE": "0s"}, says: "above 0"},
+		"address with a port": {env: map[string]string{"CONCLAVE_ADVERTISE": "hub:8010"}, says: "without scheme and port"},
+		"address of a page":   {env: map[string]string{"CONCLAVE_ADVERTISE": "http://hub"}, says: "without scheme and port"},
+		"bus":                 {env: map[string]string{"CONCLAVE_BUS": "rabbit://here"}, says: `CONCLAVE_BUS: the bus can't be "rabbit"`},
+		"topic of the bus":    {env: map[string]string{"CONCLAVE_BUS": "kafka://here:1"}, says: "kafka://HOST:PORT[,HOST:PORT]/TOPIC"},
+		"consul":              {env: map[string]string{"CONSUL_HTTP_ADDR": "http://me:hunter2@here"}, says: "CONSUL_HTTP_TOKEN"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			env := map[string]string{}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"conclave/internal/bus"
+	"conclave/internal/identity"
 	"conclave/internal/registry"
 	"conclave/internal/store"
 
@@ -27,12 +28,36 @@ type Engine struct {
 	Figures *bus.Figures `json:"figures,omitempty"`
 }
 
-// installation names this installation where it shares a server with others: its
-// processes are those that share the secret, which the name does not tell.
-func installation(secret []byte) string {
-	mac := hmac.New(sha256.New, secret)
+// installation names this installation where it shares a server with others. Its
+// processes share a secret, which the name does not tell; where tokens are signed
+// with keys, of which each may have its own, the database's address.
+func installation(c Config, getenv func(string) string) (string, error) {
+	of := []byte(getenv("JWT_SECRET"))
+	switch {
+	case len(of) > 0:
+	case c.Security.TokenKey != "":
+		of = []byte(databaseAddress(c))
+	default:
+		var err error
+		if of, err = identity.LoadSecret(c.Home); err != nil {
+			return "", err
+		}
+	}
+	mac := hmac.New(sha256.New, of)
 	mac.Write([]byte("installation"))
-	return "conclave-" + hex.EncodeToString(mac.Sum(nil)[:6])
+	return "conclave-" + hex.EncodeToString(mac.Sum(nil)[:6]), nil
+}
+
+// databaseAddress is a database's file or host and name, without secrets.
+func databaseAddress(c Config) string {
+	if path, lite := strings.CutPrefix(c.Database, "sqlite:"); lite {
+		return path
+	}
+	u, err := url.Parse(c.Database)
+	if err != nil {
+		return "" // which can't be opened, and is not shown: it may hold a password
+	}
+	return u.Host + u.Path
 }
 
 // openEngines opens the database, and makes the bus and the registry.
@@ -76,12 +101,9 @@ func Engines(c Config) ([]Engine, error) {
 
 // describe lists database, bus and registry, in this order.
 func describe(c Config, b *bus.Bus, r *registry.Registry) []Engine {
-	database := Engine{Part: "database", Engine: "sqlite", Server: strings.TrimPrefix(c.Database, "sqlite:")}
-	if !strings.HasPrefix(c.Database, "sqlite:") {
-		database = Engine{Part: "database", Engine: "postgres"}
-		if u, err := url.Parse(c.Database); err == nil { // else the database could not be opened
-			database.Server = u.Host
-		}
+	database := Engine{Part: "database", Engine: "postgres", Server: databaseAddress(c)}
+	if strings.HasPrefix(c.Database, "sqlite:") {
+		database.Engine = "sqlite"
 	}
 	return []Engine{database, {Part: "bus", Engine: b.Engine(), Server: b.Server()}, {Part: "registry", Engine: r.Engine(), Server: r.Server()}}
 }
@@ -121,11 +143,11 @@ func CheckEngines(ctx context.Context, c Config) ([]Engine, error) {
 
 // OpenBus makes the bus of this machine's configuration, to look at what is on it.
 func OpenBus(c Config, getenv func(string) string) (*bus.Bus, error) {
-	secret, err := readSecret(c.Home, getenv)
+	name, err := installation(c, getenv)
 	if err != nil {
 		return nil, err
 	}
-	return bus.New(bus.Options{URL: c.Bus, Name: installation(secret)})
+	return bus.New(bus.Options{URL: c.Bus, Name: name})
 }
 
 // busMetrics exposes what the bus counts.

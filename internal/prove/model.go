@@ -155,7 +155,7 @@ func (s *scene) callModel(ctx context.Context) error {
 	req.Header.Set("Authorization", "Bearer "+token)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-Conclave-Run", s.name)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := s.client().Do(req)
 	if err != nil {
 		return err
 	}

@@ -241,6 +241,27 @@ func targets() []target {
 			out, err := s.works(ctx, []int{0}, "bench")
 			return errors.Join(err, says(out, "| what | limit | measured |"))
 		}},
+		{name: "security-scan", by: "a planted weakness, and its mended twin", run: func(ctx context.Context, s *stage) error {
+			dir := filepath.Join(s.dir, "scan-"+s.name)
+			scan := func(hash, want string, code int) error {
+				err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module sample\n\ngo 1.26\n"), 0o600),
+					os.WriteFile(filepath.Join(dir, "sample.go"), []byte("package sample\n\nimport \"crypto/"+hash+"\"\n\n// New hashes.\nvar New = "+hash+".New\n"), 0o600))
+				if err != nil {
+					return err
+				}
+				out, err := s.works(ctx, []int{code}, "security-scan", "DIR="+dir)
+				return errors.Join(err, says(out, want))
+			}
+			return errors.Join(scan("md5", "gosec G501", 2), scan("sha256", "0 findings", 0))
+		}},
+		{name: "update-deps", by: "go.mod still builds", long: "changes go.mod, and asks the registries", run: func(ctx context.Context, s *stage) error {
+			_, err := s.works(ctx, []int{0}, "update-deps")
+			return err
+		}},
+		{name: "setup", by: "what doctor finds", long: "fetches every dependency", run: func(ctx context.Context, s *stage) error {
+			out, err := s.works(ctx, []int{0}, "setup")
+			return errors.Join(err, says(out, "sandbox"))
+		}},
 		{name: "prove", by: "this", long: "is what runs", run: func(context.Context, *stage) error { return errSkip{"is what runs"} }},
 	}
 }

@@ -94,7 +94,7 @@ func workflowProofs() []proof {
 			if err != nil {
 				return err
 			}
-			if err := until(ctx, "the delivery", func() (bool, error) {
+			if err := s.until(ctx, "the delivery", func() (bool, error) {
 				got, err := s.git(ctx, repo, "rev-parse", "main^{tree}")
 				return got == want, err
 			}); err != nil {
@@ -138,7 +138,7 @@ func (s *scene) delivered(ctx context.Context) (run conclave.Run, repo string, e
 	if run, repo, err = s.mend(ctx); err != nil {
 		return run, repo, err
 	}
-	err = until(ctx, "the delivery of "+string(run.ID), func() (bool, error) {
+	err = until(ctx, limit, "the delivery of "+string(run.ID), func() (bool, error) {
 		var kept conclave.Run
 		if err := s.records.document(ctx, &kept, `SELECT doc FROM runs WHERE id = $1`, string(run.ID)); err != nil {
 			return false, err
@@ -156,7 +156,7 @@ func (s *scene) delivered(ctx context.Context) (run conclave.Run, repo string, e
 }
 
 func (s *scene) status(ctx context.Context, run conclave.RunID, want conclave.RunStatus) error {
-	return until(ctx, "the status "+string(want), func() (bool, error) {
+	return s.until(ctx, "the status "+string(want), func() (bool, error) {
 		status, err := s.records.text(ctx, `SELECT status FROM runs WHERE id = $1`, string(run))
 		return status == string(want), err
 	})
