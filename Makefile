@@ -54,6 +54,24 @@ agent-consensus: build ## ITEM="…" [CONVERSATION_ID=…]: have the agents vote
 monitoring-conversations: build ## Follow what the agents of the running services say
 	@$(BIN) watch
 
+analytics-collaboration: build ## Show how runs went, and who asked whom
+	@$(BIN) analytics collaboration
+
+analytics-consensus-success: build ## Show how votes went
+	@$(BIN) analytics consensus
+
+agent-performance: build ## Show how each agent did
+	@$(BIN) agents performance
+
+monitoring-agent-load: build ## Show what agents and queues have in hand
+	@$(BIN) agents load
+
+optimize-agent-distribution: build ## [APPLY=1]: propose how to spread agents over roles, by their load
+	@$(BIN) tune agents $(if $(filter 1,$(APPLY)),--apply)
+
+tune-consensus-thresholds: build ## [APPLY=1]: propose a consensus threshold, by what votes turned out to be worth
+	@$(BIN) tune consensus $(if $(filter 1,$(APPLY)),--apply)
+
 quick-start-a2a: build ## Start the services in the background, once
 	@scripts/start.sh
 

@@ -13,7 +13,7 @@ import (
 // Which of our packages each package may import. A service never imports another
 // one: they meet in the root's contracts, and internal/app binds them.
 func allowed() map[string][]string {
-	mechanism := []string{"lifecycle", "git", "sandbox", "llm", "consensus", "identity", "evidence", "killpoint", "strictyaml", "bus"}
+	mechanism := []string{"lifecycle", "git", "sandbox", "llm", "consensus", "identity", "evidence", "killpoint", "strictyaml", "telemetry", "bus"}
 	service := append([]string{""}, mechanism...)
 	with := func(list []string, more ...string) []string { return append(slices.Clone(list), more...) }
 	return map[string][]string{
@@ -22,7 +22,9 @@ func allowed() map[string][]string {
 		"internal/killpoint":   {},
 		"internal/bus":         {""},
 		"internal/bustest":     {},
-		"internal/git":         {""},
+		"internal/telemetry":   {""},
+		"internal/insight":     {""},
+		"internal/git":         {"", "telemetry"},
 		"internal/strictyaml":  {""},
 		"internal/sandbox":     {""},
 		"internal/llm":         {""},
@@ -47,7 +49,7 @@ func allowed() map[string][]string {
 		"internal/mcpwire":     {"", "restwire"},
 		"internal/a2awire":     {""},
 		// The store implements what the services declare; none of them knows it.
-		"internal/store": with(service, "hub", "plan", "workflow", "worktree", "council", "registry"),
+		"internal/store": with(service, "hub", "plan", "workflow", "worktree", "council", "insight", "registry"),
 		// It knows the wires and the nouns, not the services that it proves.
 		"internal/prove":  {"", "a2awire", "identity"},
 		"internal/app":    {"*"},

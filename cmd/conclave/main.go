@@ -103,6 +103,8 @@ func (c *cli) command() *cobra.Command {
 		c.messagesCommand(),
 		c.conversationCommand(),
 		c.agentsCommand(),
+		c.analyticsCommand(),
+		c.tuneCommand(),
 		c.worktreesCommand(),
 		c.routeCommand(),
 		c.statusCommand(),

@@ -108,26 +108,42 @@ func (c *cli) pageLink(ctx context.Context, s *session) error {
 func (c *cli) agentsCommand() *cobra.Command {
 	var role string
 	var wide bool
-	cmd := &cobra.Command{Use: "agents", Short: "List agents with role, brain, state and load", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "agents", Short: "List agents with role, brain, state, load and trust", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.with(cmd.Context(), func(s *session) error {
 				agents, err := s.Hub().Agents(cmd.Context(), conclave.ListAgents{Role: conclave.Role(role)})
 				if err != nil {
 					return err
 				}
-				if c.asJSON {
-					return c.printJSON(agents)
+				scores, err := s.Trust().Scores(cmd.Context(), conclave.ListTrust{Total: true})
+				if err != nil {
+					return err
 				}
-				rows := [][]string{{"AGENT", "ROLE", "BRAIN", "STATE", "LOAD", "SERVICE"}}
+				type trusted struct {
+					conclave.Agent
+					Trust *float64 `json:"trust"` // null: nothing that it did was confirmed or refuted yet
+				}
+				list := []trusted{}
+				rows := [][]string{{"AGENT", "ROLE", "BRAIN", "STATE", "LOAD", "TRUST", "SERVICE"}}
 				if wide {
 					rows[0] = append(rows[0], "SEEN", "ADDRESS", "KEY")
 				}
 				for _, a := range agents {
-					row := []string{string(a.Name), string(a.Role), dash(a.Brain), string(a.State), fmt.Sprintf("%d/%d", a.Active, a.Capacity), string(a.Service)}
+					var trust *float64
+					for _, t := range scores {
+						if t.Agent == a.Name {
+							trust = t.Trust
+						}
+					}
+					list = append(list, trusted{a, trust})
+					row := []string{string(a.Name), string(a.Role), dash(a.Brain), string(a.State), fmt.Sprintf("%d/%d", a.Active, a.Capacity), figure(trust, "%.2f"), string(a.Service)}
 					if wide {
 						row = append(row, time.Since(a.Seen).Round(time.Second).String()+" ago", a.URL, short(a.PublicKey, 12))
 					}
 					rows = append(rows, row)
+				}
+				if c.asJSON {
+					return c.printJSON(list)
 				}
 				return table(c.stdout, rows, "no agents")
 			})
@@ -135,6 +151,7 @@ func (c *cli) agentsCommand() *cobra.Command {
 	cmd.Flags().StringVar(&role, "role", "", "only agents of this role")
 	cmd.Flags().BoolVar(&wide, "wide", false, "also when each was last heard of, where it answers, and its key")
 	cmd.AddCommand(c.registerCommand())
+	cmd.AddCommand(c.agentStatsCommands()...)
 	return c.jsonFlag(cmd)
 }
 

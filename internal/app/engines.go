@@ -151,12 +151,12 @@ func OpenBus(c Config, getenv func(string) string) (*bus.Bus, error) {
 }
 
 // busMetrics exposes what the bus counts.
-func (a *App) busMetrics(metrics *prometheus.Registry) {
+func (a *App) busMetrics() (list []prometheus.Collector) {
 	gauge := func(name, help string, value func() float64) {
-		metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "conclave", Subsystem: "bus", Name: name, Help: help, ConstLabels: prometheus.Labels{"engine": a.bus.Engine()}}, value))
+		list = append(list, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "conclave", Subsystem: "bus", Name: name, Help: help, ConstLabels: prometheus.Labels{"engine": a.bus.Engine()}}, value))
 	}
 	counter := func(name, help string, value func(bus.Figures) int64) {
-		metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "conclave", Subsystem: "bus", Name: name, Help: help, ConstLabels: prometheus.Labels{"engine": a.bus.Engine()}},
+		list = append(list, prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "conclave", Subsystem: "bus", Name: name, Help: help, ConstLabels: prometheus.Labels{"engine": a.bus.Engine()}},
 			func() float64 { return float64(value(a.bus.Figures())) }))
 	}
 	gauge("up", "Whether the bus's server is connected; 1 where it needs none.", func() float64 {
@@ -169,4 +169,5 @@ func (a *App) busMetrics(metrics *prometheus.Registry) {
 	counter("published_total", "Notes that this process has left to be told.", func(f bus.Figures) int64 { return f.Published })
 	counter("heard_total", "Notes of other processes that were heard.", func(f bus.Figures) int64 { return f.Heard })
 	counter("dropped_total", "Notes that no server took; whoever misses one polls.", func(f bus.Figures) int64 { return f.Dropped })
+	return list
 }
