@@ -136,7 +136,7 @@ test-agent-performance: ## Load test: 120 agents of one process at once
 	@$(GO) test -count=1 -tags load -run TestManyAgents -v ./cmd/conclave
 
 test-race: ## Run the tests of concurrent packages with the race detector
-	@CGO_ENABLED=1 $(GO) test -race ./internal/lifecycle ./internal/store ./internal/hub ./internal/council ./internal/workflow ./internal/worktree ./internal/agentpool ./internal/a2awire ./internal/restwire
+	@CGO_ENABLED=1 $(GO) test -race ./internal/lifecycle ./internal/bus ./internal/registry ./internal/store ./internal/hub ./internal/council ./internal/workflow ./internal/worktree ./internal/agentpool ./internal/a2awire ./internal/restwire
 
 fmt-check:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not gofmt'ed:"; echo "$$out"; exit 1; fi

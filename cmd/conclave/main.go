@@ -109,6 +109,7 @@ func (c *cli) command() *cobra.Command {
 		c.routeCommand(),
 		c.statusCommand(),
 		c.doctorCommand(),
+		c.debugCommand(),
 		c.tokenCommand(),
 		c.auditCommand(),
 		c.scanCommand(),

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -211,8 +212,10 @@ func (c *cli) routeCommand() *cobra.Command {
 type serviceStatus struct {
 	Service conclave.Service `json:"service"`
 	Address string           `json:"address"`
-	Health  string           `json:"health"` // ready, not ready, no answer
+	Health  string           `json:"health"` // ready, degraded, not ready, no answer
 	Reason  string           `json:"reason,omitempty"`
+	Process string           `json:"process,omitempty"` // which runs it
+	Engines []app.Engine     `json:"engines,omitempty"` // database, bus and registry that it uses
 }
 
 func (c *cli) statusCommand() *cobra.Command {
@@ -235,7 +238,7 @@ func (c *cli) statusCommand() *cobra.Command {
 			for _, s := range conclave.AllServices() {
 				if url, ok := urls[s]; ok {
 					st := probe(cmd.Context(), client, s, url)
-					if st.Health != "ready" {
+					if st.Health != "ready" && st.Health != "degraded" { // which works, only slower
 						c.exit = exitFailed
 					}
 					list = append(list, st)
@@ -252,10 +255,31 @@ func (c *cli) statusCommand() *cobra.Command {
 				}
 				rows = append(rows, []string{string(st.Service), st.Address, health})
 			}
-			return table(c.stdout, rows, "nothing runs")
+			if err := table(c.stdout, rows, "nothing runs"); err != nil {
+				return err
+			}
+			return c.showEngines(list)
 		}}
 	cmd.Flags().BoolVar(&config, "config", false, "show the settings that differ from the defaults, and where they came from")
 	return c.jsonFlag(cmd)
+}
+
+// showEngines prints which database, bus and registry the services use.
+func (c *cli) showEngines(list []serviceStatus) error {
+	rows := [][]string{{"PART", "ENGINE", "SERVER"}}
+	for _, st := range list {
+		for _, e := range st.Engines {
+			row := []string{e.Part, e.Engine, dash(e.Server)}
+			if !slices.ContainsFunc(rows, func(r []string) bool { return slices.Equal(r, row) }) {
+				rows = append(rows, row)
+			}
+		}
+	}
+	if len(rows) == 1 {
+		return nil
+	}
+	fmt.Fprintln(c.stdout)
+	return table(c.stdout, rows, "")
 }
 
 // statusAddresses is where the named services should answer on this machine, and
@@ -298,13 +322,19 @@ func probe(ctx context.Context, client *http.Client, s conclave.Service, url str
 		return st
 	}
 	defer resp.Body.Close()
-	var body struct{ Reason string }
+	var body struct {
+		Status, Reason, Process string
+		Engines                 []app.Engine
+	}
 	if json.NewDecoder(io.LimitReader(resp.Body, 1<<16)).Decode(&body) == nil {
-		st.Reason = body.Reason
+		st.Reason, st.Process, st.Engines = body.Reason, body.Process, body.Engines
 	}
 	st.Health = "not ready"
 	if resp.StatusCode == http.StatusOK {
 		st.Health = "ready"
+		if body.Status == "degraded" {
+			st.Health = body.Status
+		}
 	}
 	return st
 }
@@ -363,7 +393,18 @@ func (c *cli) doctorCommand() *cobra.Command {
 				add(line[0], line[1])
 			}
 			add("data", config.Home)
-			add("database", redacted(config.Database))
+			engines, err := app.CheckEngines(ctx, config)
+			if err != nil {
+				return err
+			}
+			for _, e := range engines {
+				finding := strings.TrimSpace(e.Engine + " " + e.Server)
+				if e.Lost != "" {
+					finding += ": DOES NOT ANSWER: " + e.Lost
+					c.exit = exitFailed
+				}
+				add(e.Part, finding)
+			}
 			if c.asJSON {
 				found := map[string]string{}
 				for _, row := range rows[1:] {
@@ -373,17 +414,6 @@ func (c *cli) doctorCommand() *cobra.Command {
 			}
 			return table(c.stdout, rows, "")
 		}})
-}
-
-// redacted leaves the password out of a database's URL.
-func redacted(url string) string {
-	before, rest, ok := strings.Cut(url, "://")
-	user, host, has := strings.Cut(rest, "@")
-	if !ok || !has {
-		return url
-	}
-	name, _, _ := strings.Cut(user, ":")
-	return before + "://" + name + "@" + host
 }
 
 func (c *cli) mcpCommand() *cobra.Command {

@@ -22,6 +22,7 @@ import (
 	"conclave/internal/a2awire"
 	"conclave/internal/agent"
 	"conclave/internal/agentpool"
+	"conclave/internal/bus"
 	"conclave/internal/council"
 	"conclave/internal/evidence"
 	"conclave/internal/hub"
@@ -30,6 +31,7 @@ import (
 	"conclave/internal/lifecycle"
 	"conclave/internal/modelrouter"
 	"conclave/internal/plan"
+	"conclave/internal/registry"
 	"conclave/internal/restwire"
 	"conclave/internal/sandbox"
 	"conclave/internal/store"
@@ -45,16 +47,19 @@ const Version = "0.1.0"
 
 // App is one process of Conclave.
 type App struct {
-	config  Config
-	getenv  func(string) string
-	log     *slog.Logger
-	between func(conclave.Operation) conclave.Operation
-	db      *store.DB
-	tokens  *identity.Tokens
-	tls     *identity.TLS
-	audit   conclave.Audit
-	caller  conclave.Caller // the local human
-	unlock  func() error
+	config   Config
+	getenv   func(string) string
+	log      *slog.Logger
+	between  func(conclave.Operation) conclave.Operation
+	db       *store.DB
+	bus      *bus.Bus
+	registry *registry.Registry
+	name     string // of this installation, on servers that others use too
+	tokens   *identity.Tokens
+	tls      *identity.TLS
+	audit    conclave.Audit
+	caller   conclave.Caller // the local human
+	unlock   func() error
 
 	transport *http.Transport // to other services
 	refusals  *rate.Limiter   // of refused tokens that are recorded
@@ -134,8 +139,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err := a.listen(); err != nil {
 		return nil, err
 	}
-	a.db, err = store.Open(ctx, store.Options{URL: a.config.Database, Owner: a.owner(), Logger: a.log})
-	if err != nil {
+	if err := a.openEngines(ctx); err != nil {
 		return nil, err
 	}
 	if err := a.bind(ctx); err != nil {
@@ -363,16 +367,7 @@ func (a *App) resolve(s conclave.Service) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // a look-up of its own: no caller's context reaches here
 	defer cancel()
-	list, err := a.db.Addresses(ctx)
-	if err != nil {
-		return "", err
-	}
-	for _, addr := range list {
-		if addr.Service == s {
-			return addr.URL, nil
-		}
-	}
-	return "", conclave.Errorf(conclave.ErrUnavailable, "%s does not run: start it with conclave serve %s", s, s)
+	return a.registry.Resolve(ctx, s)
 }
 
 // tokenFor mints the token with which one service calls another: for whoever
@@ -522,20 +517,23 @@ func (a *App) Run(ctx context.Context, ready func()) error {
 // announce tells the registry where this process's services are, for as long as
 // it runs.
 func (a *App) announce(ctx context.Context, ready func()) error {
+	var own []registry.Address
 	for _, s := range a.config.Services {
-		if err := a.db.Announce(ctx, store.Address{Service: s, URL: a.urls[s], Version: Version}); err != nil {
-			return fmt.Errorf("announce %s: %w", s, err)
-		}
+		own = append(own, registry.Address{Service: s, URL: a.urls[s], Version: Version})
+	}
+	if err := a.registry.Announce(ctx, own); err != nil {
+		return err
 	}
 	if err := writeAddress(a.config.Home, a.urls); err != nil {
 		return err
 	}
 	ready()
+	a.registry.Run(ctx)
 	<-ctx.Done()
 	a.ready.set("stopping")
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	return errors.Join(a.db.Withdraw(last), removeAddress(a.config.Home, a.urls))
+	return errors.Join(a.registry.Withdraw(last), removeAddress(a.config.Home, a.urls))
 }
 
 // Close releases what New took. It may be called twice.

@@ -74,6 +74,9 @@ func TestConfigRefuses(t *testing.T) {
 		"address of a page":   {env: map[string]string{"CONCLAVE_ADVERTISE": "http://hub"}, says: "without scheme and port"},
 		"two kinds of token":  {env: map[string]string{"JWT_SECRET": "0123456789abcdef0123456789abcdef", "CONCLAVE_JWT_KEY": "/k.pem"}, says: "not both"},
 		"keys to check only":  {env: map[string]string{"CONCLAVE_JWT_PUBLIC_KEYS": "/k.pub"}, says: "needs CONCLAVE_JWT_KEY"},
+		"bus":                 {env: map[string]string{"CONCLAVE_BUS": "rabbit://here"}, says: `CONCLAVE_BUS: the bus can't be "rabbit"`},
+		"topic of the bus":    {env: map[string]string{"CONCLAVE_BUS": "kafka://here:1"}, says: "kafka://HOST:PORT[,HOST:PORT]/TOPIC"},
+		"consul":              {env: map[string]string{"CONSUL_HTTP_ADDR": "http://me:hunter2@here"}, says: "CONSUL_HTTP_TOKEN"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			env := map[string]string{}
@@ -88,7 +91,7 @@ func TestConfigRefuses(t *testing.T) {
 				env[name] = value
 			}
 			_, err := load(t, env)
-			if !errors.Is(err, conclave.ErrInvalid) || !strings.Contains(err.Error(), tt.says) {
+			if !errors.Is(err, conclave.ErrInvalid) || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("error %v, want one that says %s", err, tt.says)
 			}
 		})

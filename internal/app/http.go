@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -106,6 +107,7 @@ func (a *App) serve() error {
 		if i == 0 {
 			metrics.RegisterProcess()
 			metrics.Register(a.sandboxed.Collectors()...)
+			metrics.Register(a.busMetrics()...)
 		}
 		mux := http.NewServeMux()
 		mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -165,7 +167,20 @@ func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "not ready", "reason": why})
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+	// A lost bus or Consul makes it slower and loses nothing, so the process goes
+	// on taking work, and says so.
+	engines := a.engines()
+	var lost []string
+	for _, e := range engines {
+		if e.Lost != "" {
+			lost = append(lost, fmt.Sprintf("%s (%s at %s): %s", e.Part, e.Engine, e.Server, e.Lost))
+		}
+	}
+	status := "ready"
+	if len(lost) > 0 {
+		status = "degraded"
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"status": status, "reason": strings.Join(lost, "; "), "process": a.owner(), "engines": engines})
 }
 
 // faces mounts what a service shows: REST, MCP and A2A from its table, and what

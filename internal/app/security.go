@@ -95,6 +95,9 @@ func (a *App) identify() error {
 	if a.tokens, err = Tokens(a.config, a.getenv); err != nil {
 		return err
 	}
+	if a.name, err = installation(a.config, a.getenv); err != nil {
+		return err
+	}
 	if a.tls, err = identity.LoadTLS(a.config.Security.TLS, a.log); err != nil {
 		return err
 	}
