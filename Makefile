@@ -116,6 +116,18 @@ debug-a2a-messages: build ## Show the last messages between agents and what beca
 debug-conversation-flow: build ## [CONVERSATION_ID=…]: show who said what to whom, and how long answers took
 	@$(BIN) conversation "$${CONVERSATION_ID:-}"
 
+debug-redis-keys: build ## Show what the bus keeps in Redis, when Redis is the bus
+	@$(BIN) debug redis-keys
+
+debug-database-stats: build ## Count the rows of the database, and show its size
+	@$(BIN) debug database
+
+dev-redis-monitor: build ## Follow what goes through Redis, when Redis is the bus
+	@$(BIN) debug redis-monitor
+
+dev-kafka-console: build ## Follow what goes through Kafka, when Kafka is the bus
+	@$(BIN) debug kafka-console
+
 ##@ Develop
 test: web-if-node ## Run all tests; those whose server is missing are skipped with the reason
 	@scripts/test.sh
