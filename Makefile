@@ -126,6 +126,9 @@ vet:
 lint:
 	@$(GO) tool staticcheck ./...
 
+seed: ## [EXCEPT=target,…]: run every command of the page that Conclave was started from, in a fresh clone
+	@$(GO) run ./scripts/seed -except "$${EXCEPT:-}"
+
 check: fmt-check vet lint build test test-race agent-demo ## What CI runs
 
 bench: build ## Measure, and print the machine's figures beside the limits
