@@ -53,10 +53,11 @@ func allowed() map[string][]string {
 		"scripts/bench":               {"", "llmtest", "restwire", "store"},
 		"scripts/apidoc":              {},
 		"scripts/seed":                {},
-		"examples/basic_workflow":     {},
+		"examples/basic_workflow":     {"examples/rest"},
+		"examples/rest":               {},
 		"examples/multi_agent_review": {},
-		"examples/consensus_decision": {},
-		"examples/custom_integration": {},
+		"examples/consensus_decision": {"examples/rest"},
+		"examples/custom_integration": {"examples/rest"},
 	}
 }
 
