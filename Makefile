@@ -126,6 +126,9 @@ vet:
 lint:
 	@$(GO) tool staticcheck ./...
 
+api-docs: build ## Write docs/api from what the program says of itself
+	@$(GO) run ./scripts/apidoc $(BIN) docs/api
+
 seed: ## [EXCEPT=target,…]: run every command of the page that Conclave was started from, in a fresh clone
 	@$(GO) run ./scripts/seed -except "$${EXCEPT:-}"
 
