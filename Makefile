@@ -126,6 +126,9 @@ vet:
 lint:
 	@$(GO) tool staticcheck ./...
 
+picture: build ## Take the README's picture of a real run, in headless Chromium
+	@scripts/picture.sh
+
 api-docs: build ## Write docs/api from what the program says of itself
 	@$(GO) run ./scripts/apidoc $(BIN) docs/api
 

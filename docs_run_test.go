@@ -3,8 +3,6 @@ package conclave_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"iter"
 	"os"
@@ -252,23 +250,15 @@ func (r *reader) follow(t *testing.T, blocks []block) {
 	r.bash(t, script.String(), "=== line")
 }
 
-// bash runs a script, whose documented addresses become those of the reader's
-// services, and fails the test with what was printed since the last marker.
+// bash runs a script, in which documented addresses stand for those of the
+// reader's services, and fails the test with what was printed since the last marker.
 func (r *reader) bash(t *testing.T, script, marker string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(r.data(), "services.json"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
+	for _, service := range conclave.AllServices() {
+		script = strings.ReplaceAll(script, fmt.Sprintf("http://127.0.0.1:%d", service.Port()), "$(address "+string(service)+")")
 	}
-	if err == nil {
-		addresses := map[conclave.Service]string{}
-		if err := json.Unmarshal(text, &addresses); err != nil {
-			t.Fatal(err)
-		}
-		for service, address := range addresses {
-			script = strings.ReplaceAll(script, fmt.Sprintf("http://127.0.0.1:%d", service.Port()), address)
-		}
-	}
+	// Asked each time, because a restart takes other ports.
+	script = fmt.Sprintf("address() { sed -n \"s/.*\\\"$1\\\": \\\"\\(.*\\)\\\".*/\\1/p\" %q; }\n", filepath.Join(r.data(), "services.json")) + script
 	// Bounded, because a command that waits for input or for ever is an error too.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 4*time.Minute)
 	defer cancel()
