@@ -54,6 +54,24 @@ agent-consensus: build ## ITEM="…" [CONVERSATION_ID=…]: have the agents vote
 monitoring-conversations: build ## Follow what the agents of the running services say
 	@$(BIN) watch
 
+analytics-collaboration: build ## Show how runs went, and who asked whom
+	@$(BIN) analytics collaboration
+
+analytics-consensus-success: build ## Show how votes went
+	@$(BIN) analytics consensus
+
+agent-performance: build ## Show how each agent did
+	@$(BIN) agents performance
+
+monitoring-agent-load: build ## Show what agents and queues have in hand
+	@$(BIN) agents load
+
+optimize-agent-distribution: build ## [APPLY=1]: propose how to spread agents over roles, by their load
+	@$(BIN) tune agents $(if $(filter 1,$(APPLY)),--apply)
+
+tune-consensus-thresholds: build ## [APPLY=1]: propose a consensus threshold, by what votes turned out to be worth
+	@$(BIN) tune consensus $(if $(filter 1,$(APPLY)),--apply)
+
 quick-start-a2a: build ## Start the services in the background, once
 	@scripts/start.sh
 
@@ -63,6 +81,9 @@ quick-test-a2a: build ## Check every running service, an exchange between agents
 
 stop: ## Stop the services that quick-start-a2a started
 	@scripts/stop.sh
+
+prove: build ## Call everything through each of its faces, and check what it did by another path
+	@$(BIN) prove
 
 ##@ Operate
 dev: build ## Start the development environment: in containers where there is Docker, else here in the background
@@ -121,7 +142,7 @@ fmt-check:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not gofmt'ed:"; echo "$$out"; exit 1; fi
 
 vet:
-	@$(GO) vet ./...
+	@$(GO) vet ./... && $(GO) -C deploy/validate vet ./...
 
 lint:
 	@$(GO) tool staticcheck ./...
@@ -135,7 +156,21 @@ api-docs: build ## Write docs/api from what the program says of itself
 seed: ## [EXCEPT=target,…]: run every command of the page that Conclave was started from, in a fresh clone
 	@$(GO) run ./scripts/seed -except "$${EXCEPT:-}"
 
-check: fmt-check vet lint build test test-race agent-demo ## What CI runs
+check: fmt-check vet lint build test test-race prove agent-demo ## What CI runs
+
+security-scan: build ## [DIR=.]: look for vulnerable dependencies, insecure code and secrets
+	@$(BIN) security-scan "$${DIR:-.}"
+
+update-deps: ## Take newer versions of Go and npm dependencies, then build and vet
+	@$(GO) get -u=patch -t ./... && $(GO) mod tidy && $(GO) build -buildvcs=false ./... && $(GO) vet ./...
+	@if command -v npm >/dev/null; then cd web && npm update --no-audit --no-fund --loglevel=error; else echo "npm is not installed: the page's dependencies stay"; fi
+	@git --no-pager diff --stat -- go.mod go.sum web/package.json web/package-lock.json
+
+setup: ## Fetch what building needs, and tell what is missing on this machine
+	@$(GO) mod download
+	@if command -v npm >/dev/null; then cd web && npm ci --no-audit --no-fund --loglevel=error; fi
+	@$(MAKE) --no-print-directory build
+	@$(BIN) doctor
 
 bench: build ## Measure, and print the machine's figures beside the limits
 	@scripts/bench.sh

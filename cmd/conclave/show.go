@@ -84,7 +84,7 @@ func (c *cli) pageLink(ctx context.Context, s *session) error {
 		return err
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := s.http.Do(req)
 	if err != nil {
 		return conclave.Errorf(conclave.ErrUnavailable, "ask the monitor for a link: %w", err)
 	}
@@ -107,26 +107,42 @@ func (c *cli) pageLink(ctx context.Context, s *session) error {
 func (c *cli) agentsCommand() *cobra.Command {
 	var role string
 	var wide bool
-	cmd := &cobra.Command{Use: "agents", Short: "List agents with role, brain, state and load", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "agents", Short: "List agents with role, brain, state, load and trust", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.with(cmd.Context(), func(s *session) error {
 				agents, err := s.Hub().Agents(cmd.Context(), conclave.ListAgents{Role: conclave.Role(role)})
 				if err != nil {
 					return err
 				}
-				if c.asJSON {
-					return c.printJSON(agents)
+				scores, err := s.Trust().Scores(cmd.Context(), conclave.ListTrust{Total: true})
+				if err != nil {
+					return err
 				}
-				rows := [][]string{{"AGENT", "ROLE", "BRAIN", "STATE", "LOAD", "SERVICE"}}
+				type trusted struct {
+					conclave.Agent
+					Trust *float64 `json:"trust"` // null: nothing that it did was confirmed or refuted yet
+				}
+				list := []trusted{}
+				rows := [][]string{{"AGENT", "ROLE", "BRAIN", "STATE", "LOAD", "TRUST", "SERVICE"}}
 				if wide {
 					rows[0] = append(rows[0], "SEEN", "ADDRESS", "KEY")
 				}
 				for _, a := range agents {
-					row := []string{string(a.Name), string(a.Role), dash(a.Brain), string(a.State), fmt.Sprintf("%d/%d", a.Active, a.Capacity), string(a.Service)}
+					var trust *float64
+					for _, t := range scores {
+						if t.Agent == a.Name {
+							trust = t.Trust
+						}
+					}
+					list = append(list, trusted{a, trust})
+					row := []string{string(a.Name), string(a.Role), dash(a.Brain), string(a.State), fmt.Sprintf("%d/%d", a.Active, a.Capacity), figure(trust, "%.2f"), string(a.Service)}
 					if wide {
 						row = append(row, time.Since(a.Seen).Round(time.Second).String()+" ago", a.URL, short(a.PublicKey, 12))
 					}
 					rows = append(rows, row)
+				}
+				if c.asJSON {
+					return c.printJSON(list)
 				}
 				return table(c.stdout, rows, "no agents")
 			})
@@ -134,6 +150,7 @@ func (c *cli) agentsCommand() *cobra.Command {
 	cmd.Flags().StringVar(&role, "role", "", "only agents of this role")
 	cmd.Flags().BoolVar(&wide, "wide", false, "also when each was last heard of, where it answers, and its key")
 	cmd.AddCommand(c.registerCommand())
+	cmd.AddCommand(c.agentStatsCommands()...)
 	return c.jsonFlag(cmd)
 }
 
@@ -200,23 +217,24 @@ type serviceStatus struct {
 
 func (c *cli) statusCommand() *cobra.Command {
 	var config bool
-	cmd := &cobra.Command{Use: "status", Short: "List services with address and health", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+	cmd := &cobra.Command{Use: "status [SERVICE...]", Short: "List services with address and health",
+		Long: "List services with address and health: those of the data directory, or those named at their documented ports on this machine, as a container's health check wants it. The exit code is 1 when one is not ready.",
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if config {
 				return c.showConfig()
 			}
-			home, err := app.Home(c.getenv)
+			urls, err := c.statusAddresses(args)
 			if err != nil {
 				return err
 			}
-			urls, err := app.ReadAddresses(home)
+			client, err := c.http()
 			if err != nil {
 				return err
 			}
 			list := []serviceStatus{}
 			for _, s := range conclave.AllServices() {
 				if url, ok := urls[s]; ok {
-					st := probe(cmd.Context(), s, url)
+					st := probe(cmd.Context(), client, s, url)
 					if st.Health != "ready" {
 						c.exit = exitFailed
 					}
@@ -240,7 +258,33 @@ func (c *cli) statusCommand() *cobra.Command {
 	return c.jsonFlag(cmd)
 }
 
-func probe(ctx context.Context, s conclave.Service, url string) serviceStatus {
+// statusAddresses is where the named services should answer on this machine, and
+// without names where those of the data directory said that they do.
+func (c *cli) statusAddresses(names []string) (map[conclave.Service]string, error) {
+	if len(names) == 0 {
+		home, err := app.Home(c.getenv)
+		if err != nil {
+			return nil, err
+		}
+		return app.ReadAddresses(home)
+	}
+	config, err := c.config()
+	if err != nil {
+		return nil, err
+	}
+	config.AutoPorts = false
+	urls := map[conclave.Service]string{}
+	for _, name := range names {
+		s, err := app.ParseService(name)
+		if err != nil {
+			return nil, err
+		}
+		urls[s] = config.LocalURL(s)
+	}
+	return urls, nil
+}
+
+func probe(ctx context.Context, client *http.Client, s conclave.Service, url string) serviceStatus {
 	st := serviceStatus{Service: s, Address: url, Health: "no answer"}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -248,8 +292,9 @@ func probe(ctx context.Context, s conclave.Service, url string) serviceStatus {
 	if err != nil {
 		return st
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
+		st.Reason = strings.TrimPrefix(distrust(err), " ")
 		return st
 	}
 	defer resp.Body.Close()
@@ -314,6 +359,9 @@ func (c *cli) doctorCommand() *cobra.Command {
 			for _, line := range app.Brains(ctx, config, c.getenv) {
 				add(line[0], line[1])
 			}
+			for _, line := range app.SecurityFindings(config, c.getenv) {
+				add(line[0], line[1])
+			}
 			add("data", config.Home)
 			add("database", redacted(config.Database))
 			if c.asJSON {
@@ -336,22 +384,6 @@ func redacted(url string) string {
 	}
 	name, _, _ := strings.Cut(user, ":")
 	return before + "://" + name + "@" + host
-}
-
-func (c *cli) tokenCommand() *cobra.Command {
-	return &cobra.Command{Use: "token", Short: "Print the local token", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			home, err := app.Home(c.getenv)
-			if err != nil {
-				return err
-			}
-			token, err := app.ReadToken(home)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(c.stdout, token)
-			return err
-		}}
 }
 
 func (c *cli) mcpCommand() *cobra.Command {

@@ -61,15 +61,19 @@ func TestConfigRefuses(t *testing.T) {
 		env        map[string]string
 		says       string
 	}{
-		"key of the pool":  {"agent_pool.yml", "agent_pool:\n  sise: 3\n", nil, `"sise"; did you mean "size"?`},
-		"key of the rules": {"collaboration_rules.yml", "collaboration:\n  mend_round: 3\n", nil, `did you mean "mend_rounds"?`},
-		"key of a route":   {"routing_rules.yml", "tier: {}\n", nil, `did you mean "tiers"?`},
-		"type":             {"agent_pool.yml", "agent_pool:\n  size: three\n", nil, `line 2: agent_pool.size is "three"; it must be a whole number`},
-		"value":            {"collaboration_rules.yml", "collaboration:\n  mend_rounds: 99\n", nil, "collaboration_rules.yml: mend rounds are 99"},
-		"time":             {"collaboration_rules.yml", "collaboration:\n  escalation_triggers:\n    - no_consensus_after: -5\n", nil, "must be above 0"},
-		"variable":         {env: map[string]string{"CONCLAVE_MODELS": "x"}, says: `did you mean "CONCLAVE_MODEL"?`},
-		"silence":          {env: map[string]string{"CONCLAVE_MODEL_IDLE": "90"}, says: "such as 90s"},
-		"silence of none":  {env: map[string]string{"CONCLAVE_MODEL_IDLE": "0s"}, says: "above 0"},
+		"key of the pool":     {"agent_pool.yml", "agent_pool:\n  sise: 3\n", nil, `"sise"; did you mean "size"?`},
+		"key of the rules":    {"collaboration_rules.yml", "collaboration:\n  mend_round: 3\n", nil, `did you mean "mend_rounds"?`},
+		"key of a route":      {"routing_rules.yml", "tier: {}\n", nil, `did you mean "tiers"?`},
+		"type":                {"agent_pool.yml", "agent_pool:\n  size: three\n", nil, `line 2: agent_pool.size is "three"; it must be a whole number`},
+		"value":               {"collaboration_rules.yml", "collaboration:\n  mend_rounds: 99\n", nil, "collaboration_rules.yml: mend rounds are 99"},
+		"time":                {"collaboration_rules.yml", "collaboration:\n  escalation_triggers:\n    - no_consensus_after: -5\n", nil, "must be above 0"},
+		"variable":            {env: map[string]string{"CONCLAVE_MODELS": "x"}, says: `did you mean "CONCLAVE_MODEL"?`},
+		"silence":             {env: map[string]string{"CONCLAVE_MODEL_IDLE": "90"}, says: "such as 90s"},
+		"silence of none":     {env: map[string]string{"CONCLAVE_MODEL_IDLE": "0s"}, says: "above 0"},
+		"address with a port": {env: map[string]string{"CONCLAVE_ADVERTISE": "hub:8010"}, says: "without scheme and port"},
+		"address of a page":   {env: map[string]string{"CONCLAVE_ADVERTISE": "http://hub"}, says: "without scheme and port"},
+		"two kinds of token":  {env: map[string]string{"JWT_SECRET": "0123456789abcdef0123456789abcdef", "CONCLAVE_JWT_KEY": "/k.pem"}, says: "not both"},
+		"keys to check only":  {env: map[string]string{"CONCLAVE_JWT_PUBLIC_KEYS": "/k.pub"}, says: "needs CONCLAVE_JWT_KEY"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			env := map[string]string{}
@@ -134,6 +138,7 @@ func TestConfigRefusesValues(t *testing.T) {
 	for variable, value := range map[string]string{
 		"CONCLAVE_CONFIG": "/nowhere", "CONCLAVE_LISTEN": "nowhere.invalid", "CONCLAVE_LOG": "loud", "MAX_CONCURRENT_COLLABORATIONS": "-1",
 		"CONCLAVE_PORTS": "random", "CONCLAVE_BRAIN": "mine", "GATEWAY_PORT": "http", "AGENT_POOL_SIZE": "many", "VERIFICATION_CONSENSUS_THRESHOLD": "1.5",
+		"CONCLAVE_RATE_CALLER": "often", "CONCLAVE_RATE_ADDRESS": "3/h", "CONCLAVE_ENCRYPT": "planner,,qa",
 	} {
 		if _, err := load(t, map[string]string{variable: value}); !errors.Is(err, conclave.ErrInvalid) || !strings.Contains(err.Error(), variable+"=") {
 			t.Errorf("%s=%s: %v", variable, value, err)

@@ -10,9 +10,11 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 
 	"conclave"
+	"time"
 )
 
 // Provider is a model provider on loopback that speaks the OpenAI wire, says the
@@ -44,7 +46,7 @@ func StartProvider() (*Provider, error) {
 	p := &Provider{URL: "http://" + l.Addr().String() + "/v1", Model: "proving-1", served: make(chan error, 1)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/chat/completions", p.complete)
-	p.server = &http.Server{Handler: mux}
+	p.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { p.served <- p.server.Serve(l) }()
 	return p, nil
 }
@@ -96,7 +98,7 @@ func modelProofs() []proof {
 			if err := s.do(ctx, "upstream_list", conclave.None{}, &list); err != nil {
 				return err
 			}
-			if !slices.ContainsFunc(list, func(u conclave.Upstream) bool { return u.URL == s.Provider.URL }) {
+			if !slices.ContainsFunc(list, func(u conclave.Upstream) bool { return u.URL == strings.TrimSuffix(s.Provider.URL, "/v1") }) {
 				return fmt.Errorf("of %d providers none is at %s", len(list), s.Provider.URL)
 			}
 			return nil
@@ -154,7 +156,7 @@ func (s *scene) callModel(ctx context.Context) error {
 	req.Header.Set("Authorization", "Bearer "+token)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-Conclave-Run", s.name)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := s.client().Do(req)
 	if err != nil {
 		return err
 	}
