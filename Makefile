@@ -159,6 +159,15 @@ vet:
 lint:
 	@$(GO) tool staticcheck ./...
 
+picture: build ## Take the README's picture of a real run, in headless Chromium
+	@scripts/picture.sh
+
+api-docs: build ## Write docs/api from what the program says of itself
+	@$(GO) run ./scripts/apidoc $(BIN) docs/api
+
+seed: ## [EXCEPT=target,…]: run every command of the page that Conclave was started from, in a fresh clone
+	@$(GO) run ./scripts/seed -except "$${EXCEPT:-}"
+
 check: fmt-check vet lint build test test-race prove agent-demo ## What CI runs
 
 security-scan: build ## [DIR=.]: look for vulnerable dependencies, insecure code and secrets

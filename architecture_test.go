@@ -51,12 +51,19 @@ func allowed() map[string][]string {
 		// The store implements what the services declare; none of them knows it.
 		"internal/store": with(service, "hub", "plan", "workflow", "worktree", "council", "insight", "registry"),
 		// It knows the wires and the nouns, not the services that it proves.
-		"internal/prove":  {"", "a2awire", "identity"},
-		"internal/app":    {"*"},
-		"cmd/conclave":    {"*"},
-		"web":             {},
-		"scripts/summary": {},
-		"scripts/bench":   {"", "bus", "llmtest", "restwire", "store"},
+		"internal/prove":              {"", "a2awire", "identity"},
+		"internal/app":                {"*"},
+		"cmd/conclave":                {"*"},
+		"web":                         {},
+		"scripts/summary":             {},
+		"scripts/bench":               {"", "bus", "llmtest", "restwire", "store"},
+		"scripts/apidoc":              {},
+		"scripts/seed":                {},
+		"examples/basic_workflow":     {"examples/rest"},
+		"examples/rest":               {},
+		"examples/multi_agent_review": {},
+		"examples/consensus_decision": {"examples/rest"},
+		"examples/custom_integration": {"examples/rest"},
 	}
 }
 
