@@ -520,9 +520,9 @@ func (s *Service) askVoter(ctx context.Context, m conclave.Motion, seat, purpose
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintf("Please vote: %s.", m.Title)
+	text := "Please vote: " + sentence(m.Title)
 	if m.Round > 1 {
-		text = fmt.Sprintf("Round %d. Please vote again, now that the others' reasons are known: %s.", m.Round, m.Title)
+		text = fmt.Sprintf("Round %d. Please vote again, now that the others' reasons are known: %s", m.Round, sentence(m.Title))
 	}
 	task, err := s.o.Hub.Send(ctx, conclave.SendMessage{
 		Key: fmt.Sprintf("%s/%d/%s/%s", m.ID, m.Round, purpose, seat), Conversation: m.Conversation, Run: m.Run, To: seat,
@@ -551,6 +551,14 @@ func (s *Service) askVoter(ctx context.Context, m conclave.Motion, seat, purpose
 		return nil
 	}
 	return err
+}
+
+// sentence ends a title with a full stop, unless it has an end of its own.
+func sentence(title string) string {
+	if strings.HasSuffix(title, "?") || strings.HasSuffix(title, ".") || strings.HasSuffix(title, "!") {
+		return title
+	}
+	return title + "."
 }
 
 // senior is the last rung before a human: one agent that did not vote decides.
