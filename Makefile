@@ -64,6 +64,9 @@ quick-test-a2a: build ## Check every running service, an exchange between agents
 stop: ## Stop the services that quick-start-a2a started
 	@scripts/stop.sh
 
+prove: build ## Call everything through each of its faces, and check what it did by another path
+	@$(BIN) prove
+
 ##@ Operate
 dev: build ## Start the development environment: in containers where there is Docker, else here in the background
 	@scripts/stack.sh dev
@@ -121,12 +124,26 @@ fmt-check:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not gofmt'ed:"; echo "$$out"; exit 1; fi
 
 vet:
-	@$(GO) vet ./...
+	@$(GO) vet ./... && $(GO) -C deploy/validate vet ./...
 
 lint:
 	@$(GO) tool staticcheck ./...
 
 check: fmt-check vet lint build test test-race agent-demo ## What CI runs
+
+security-scan: build ## [DIR=.]: look for vulnerable dependencies, insecure code and secrets
+	@$(BIN) security-scan "$${DIR:-.}"
+
+update-deps: ## Take newer versions of Go and npm dependencies, then build and vet
+	@$(GO) get -u=patch -t ./... && $(GO) mod tidy && $(GO) build -buildvcs=false ./... && $(GO) vet ./...
+	@if command -v npm >/dev/null; then cd web && npm update --no-audit --no-fund --loglevel=error; else echo "npm is not installed: the page's dependencies stay"; fi
+	@git --no-pager diff --stat -- go.mod go.sum web/package.json web/package-lock.json
+
+setup: ## Fetch what building needs, and tell what is missing on this machine
+	@$(GO) mod download
+	@if command -v npm >/dev/null; then cd web && npm ci --no-audit --no-fund --loglevel=error; fi
+	@$(MAKE) --no-print-directory build
+	@$(BIN) doctor
 
 bench: build ## Measure, and print the machine's figures beside the limits
 	@scripts/bench.sh

@@ -39,6 +39,7 @@ func allowed() map[string][]string {
 		"internal/agent":       with(service, "playbook"),
 		"internal/agentpool":   with(service, "agent", "a2awire"),
 		"internal/monitor":     service,
+		"internal/gateway":     service,
 		"internal/restwire":    {"", "killpoint"},
 		"internal/mcpwire":     {"", "restwire"},
 		"internal/a2awire":     {""},

@@ -29,6 +29,7 @@ type Operation struct {
 
 	In, Out reflect.Type
 	call    func(ctx context.Context, service, in any) (any, error)
+	refused func(ctx context.Context, o Operation, why error)
 }
 
 // Method returns the HTTP method of the route.
@@ -37,12 +38,32 @@ func (o Operation) Method() string { m, _, _ := strings.Cut(o.Route, " "); retur
 // Path returns the path template of the route.
 func (o Operation) Path() string { _, p, _ := strings.Cut(o.Route, " "); return p }
 
+// Permit returns ErrDenied when the caller lacks the operation's permission.
+func (o Operation) Permit(ctx context.Context) error {
+	c := CallerFrom(ctx)
+	if c.May(o.Permission) {
+		return nil
+	}
+	err := Errorf(ErrDenied, "%s needs the permission %q, which %q does not have", o.Name, o.Permission, c.Name())
+	if o.refused != nil {
+		o.refused(ctx, o, err)
+	}
+	return err
+}
+
+// OnRefusal returns the operation with someone to tell when its caller lacks the
+// permission.
+func (o Operation) OnRefusal(told func(ctx context.Context, o Operation, why error)) Operation {
+	o.refused = told
+	return o
+}
+
 // Call runs the operation on a service. in is a value of type o.In. It checks
 // the caller's permission first, so no face can forget to: ErrDenied when the
 // caller lacks it, ErrInternal when service or in has another type.
 func (o Operation) Call(ctx context.Context, service, in any) (any, error) {
-	if c := CallerFrom(ctx); !c.May(o.Permission) {
-		return nil, Errorf(ErrDenied, "%s needs the permission %q, which %q does not have", o.Name, o.Permission, c.Name())
+	if err := o.Permit(ctx); err != nil {
+		return nil, err
 	}
 	if o.call == nil {
 		return nil, Errorf(ErrUnsupported, "%s streams; it can't be called for one answer", o.Name)
@@ -72,6 +93,13 @@ func Op[S, I, O any](name, route string, p Permission, e Effect, method func(S, 
 
 // AsTool returns the operation marked as an MCP tool.
 func (o Operation) AsTool() Operation { o.Tool = true; return o }
+
+// Instead returns the operation with another function behind it, which is asked
+// after the permission was checked. Tests of what notices a broken operation use it.
+func (o Operation) Instead(f func(ctx context.Context, service, in any) (any, error)) Operation {
+	o.call = f
+	return o
+}
 
 // Page asks for a part of a list, newest first.
 type Page struct {

@@ -108,6 +108,8 @@ func (c *cli) command() *cobra.Command {
 		c.statusCommand(),
 		c.doctorCommand(),
 		c.tokenCommand(),
+		c.auditCommand(),
+		c.scanCommand(),
 		c.backupCommand(),
 		c.restoreCommand(),
 		c.proveCommand(),

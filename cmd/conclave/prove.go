@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,18 +10,17 @@ import (
 
 	"conclave"
 	"conclave/internal/app"
-	"conclave/internal/identity"
 	"conclave/internal/prove"
 
 	"github.com/spf13/cobra"
 )
 
 func (c *cli) proveCommand() *cobra.Command {
-	var own, markdown bool
+	var own, markdown, all bool
 	cmd := &cobra.Command{Use: "prove [WHAT...]", Short: "Call everything through each of its faces, and check what it did by another path",
 		Long: "Call every operation through REST, MCP and A2A, and check its effect by another path than its reply: SQL, git, files, what a peer received.\n" +
 			"The services that run are proved, which adds agents, votes and runs called prove-… to them; without any, or with --own, services of its own, which are gone afterwards. " +
-			"WHAT names operations; all without it. It ends with 1 when something failed.",
+			"Beside a Makefile of Conclave's its targets are proved too. WHAT names operations and targets; all without it. It ends with 1 when something failed.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			stage, err := c.proving(cmd.Context(), own)
 			if err != nil {
@@ -28,6 +28,9 @@ func (c *cli) proveCommand() *cobra.Command {
 			}
 			o := stage.options
 			o.Only = args
+			if o.Targets != nil {
+				o.Targets.All = all
+			}
 			v := newProveView(c)
 			if !c.asJSON && !markdown {
 				o.Progress = v.result
@@ -50,6 +53,7 @@ func (c *cli) proveCommand() *cobra.Command {
 			return nil
 		}}
 	cmd.Flags().BoolVar(&own, "own", false, "start services of its own even when some run")
+	cmd.Flags().BoolVar(&all, "all", false, "also the make targets that take minutes")
 	cmd.Flags().BoolVar(&markdown, "markdown", false, "print a Markdown table")
 	return c.jsonFlag(cmd)
 }
@@ -120,9 +124,11 @@ func (c *cli) provingOwn(ctx context.Context) (_ *proving, err error) {
 			return provider.URL
 		case "OPENAI_API_KEY":
 			return "prove"
+		case "CONCLAVE_BRAIN":
+			return "offline" // the provider is there for the router, and says nothing of use to an agent
 		case "CONCLAVE_MODEL":
 			return provider.Model
-		case "CONCLAVE_DATABASE_URL", "DATABASE_URL", "ANTHROPIC_API_KEY", "CONCLAVE_BRAIN", "CONCLAVE_TOKEN", "JWT_SECRET":
+		case "CONCLAVE_DATABASE_URL", "DATABASE_URL", "ANTHROPIC_API_KEY", "CONCLAVE_TOKEN", "JWT_SECRET":
 			return ""
 		}
 		return outer(name)
@@ -142,21 +148,23 @@ func (c *cli) provingOwn(ctx context.Context) (_ *proving, err error) {
 }
 
 func (c *cli) proveOptions(config app.Config, urls map[conclave.Service]string) (prove.Options, error) {
-	secret := []byte(c.getenv("JWT_SECRET"))
-	if len(secret) == 0 {
-		var err error
-		if secret, err = identity.LoadSecret(config.Home); err != nil {
-			return prove.Options{}, err
-		}
-	}
-	tokens, err := identity.NewTokens(secret)
+	tokens, err := app.Tokens(config, c.getenv)
 	if err != nil {
 		return prove.Options{}, err
 	}
-	client := c.dial(urls, "")
+	over, err := c.http()
+	if err != nil {
+		return prove.Options{}, err
+	}
+	client := dial(over, urls, "")
 	defer client.Close()
+	var targets *prove.Targets
+	if text, err := os.ReadFile("Makefile"); err == nil && bytes.HasPrefix(text, []byte("# Conclave.")) {
+		targets = &prove.Targets{Dir: ".", Home: config.Home}
+	}
 	return prove.Options{
-		Tables: app.Tables(client.Client), Addresses: urls, Caller: app.LocalCaller(c.getenv), Database: config.Database,
+		Targets: targets,
+		Tables:  app.Tables(client.Client), Addresses: urls, Caller: app.LocalCaller(c.getenv), Database: config.Database, Transport: over.Transport,
 		Token: func(who conclave.Caller) (string, error) { return tokens.Mint(who, 10*time.Minute) },
 	}, nil
 }

@@ -84,7 +84,7 @@ func (c *cli) pageLink(ctx context.Context, s *session) error {
 		return err
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := s.http.Do(req)
 	if err != nil {
 		return conclave.Errorf(conclave.ErrUnavailable, "ask the monitor for a link: %w", err)
 	}
@@ -200,23 +200,24 @@ type serviceStatus struct {
 
 func (c *cli) statusCommand() *cobra.Command {
 	var config bool
-	cmd := &cobra.Command{Use: "status", Short: "List services with address and health", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+	cmd := &cobra.Command{Use: "status [SERVICE...]", Short: "List services with address and health",
+		Long: "List services with address and health: those of the data directory, or those named at their documented ports on this machine, as a container's health check wants it. The exit code is 1 when one is not ready.",
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if config {
 				return c.showConfig()
 			}
-			home, err := app.Home(c.getenv)
+			urls, err := c.statusAddresses(args)
 			if err != nil {
 				return err
 			}
-			urls, err := app.ReadAddresses(home)
+			client, err := c.http()
 			if err != nil {
 				return err
 			}
 			list := []serviceStatus{}
 			for _, s := range conclave.AllServices() {
 				if url, ok := urls[s]; ok {
-					st := probe(cmd.Context(), s, url)
+					st := probe(cmd.Context(), client, s, url)
 					if st.Health != "ready" {
 						c.exit = exitFailed
 					}
@@ -240,7 +241,33 @@ func (c *cli) statusCommand() *cobra.Command {
 	return c.jsonFlag(cmd)
 }
 
-func probe(ctx context.Context, s conclave.Service, url string) serviceStatus {
+// statusAddresses is where the named services should answer on this machine, and
+// without names where those of the data directory said that they do.
+func (c *cli) statusAddresses(names []string) (map[conclave.Service]string, error) {
+	if len(names) == 0 {
+		home, err := app.Home(c.getenv)
+		if err != nil {
+			return nil, err
+		}
+		return app.ReadAddresses(home)
+	}
+	config, err := c.config()
+	if err != nil {
+		return nil, err
+	}
+	config.AutoPorts = false
+	urls := map[conclave.Service]string{}
+	for _, name := range names {
+		s, err := app.ParseService(name)
+		if err != nil {
+			return nil, err
+		}
+		urls[s] = config.LocalURL(s)
+	}
+	return urls, nil
+}
+
+func probe(ctx context.Context, client *http.Client, s conclave.Service, url string) serviceStatus {
 	st := serviceStatus{Service: s, Address: url, Health: "no answer"}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -248,8 +275,9 @@ func probe(ctx context.Context, s conclave.Service, url string) serviceStatus {
 	if err != nil {
 		return st
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
+		st.Reason = strings.TrimPrefix(distrust(err), " ")
 		return st
 	}
 	defer resp.Body.Close()
@@ -314,6 +342,9 @@ func (c *cli) doctorCommand() *cobra.Command {
 			for _, line := range app.Brains(ctx, config, c.getenv) {
 				add(line[0], line[1])
 			}
+			for _, line := range app.SecurityFindings(config, c.getenv) {
+				add(line[0], line[1])
+			}
 			add("data", config.Home)
 			add("database", redacted(config.Database))
 			if c.asJSON {
@@ -336,22 +367,6 @@ func redacted(url string) string {
 	}
 	name, _, _ := strings.Cut(user, ":")
 	return before + "://" + name + "@" + host
-}
-
-func (c *cli) tokenCommand() *cobra.Command {
-	return &cobra.Command{Use: "token", Short: "Print the local token", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			home, err := app.Home(c.getenv)
-			if err != nil {
-				return err
-			}
-			token, err := app.ReadToken(home)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(c.stdout, token)
-			return err
-		}}
 }
 
 func (c *cli) mcpCommand() *cobra.Command {

@@ -27,6 +27,10 @@ import (
 // Options says whom a pool hosts.
 type Options struct {
 	Service conclave.Service
+	// Replica counts the pools of a service from 0. Each adds agents, numbered on
+	// from the most that the ones before it may have; those with a name of their own
+	// are the first one's.
+	Replica int
 	Config  Config
 	Specs   []conclave.AgentSpec // the roles that there are; agent.Load gives them
 	// Reload returns the roles as they are now; it is asked at each heartbeat. An
@@ -35,6 +39,11 @@ type Options struct {
 	Hub    conclave.Hub
 	// Key returns an agent's own key.
 	Key func(name conclave.AgentName) (*identity.Key, error)
+	// Secret returns the key with which an agent reads what is meant for it alone.
+	// Nil: agents have none, and read no encrypted messages.
+	Secret func(name conclave.AgentName) (*identity.SecretKey, error)
+	// Encrypt says whose questions to other agents are encrypted. It needs Secret.
+	Encrypt Encryption
 	// Brains returns what thinks for an agent, by assignment.
 	Brains func(spec conclave.AgentSpec, name conclave.AgentName) func(ctx context.Context, a conclave.Assignment) (agent.Brain, error)
 	// Clean makes a build's worktree what was committed in it. Nil: it is left as it is.
@@ -56,6 +65,8 @@ func (o *Options) setDefaults() error {
 		return conclave.Errorf(conclave.ErrInvalid, "a pool needs the service that it is")
 	case o.Hub == nil, o.Key == nil, o.Brains == nil:
 		return conclave.Errorf(conclave.ErrInvalid, "pool %s needs a hub, keys and brains", o.Service)
+	case o.Secret == nil && (o.Encrypt.All || len(o.Encrypt.Roles) > 0):
+		return conclave.Errorf(conclave.ErrInvalid, "pool %s: agents that encrypt need keys", o.Service)
 	case o.Capacity < 0:
 		return conclave.Errorf(conclave.ErrInvalid, "pool %s: capacity %d: want 1 or more", o.Service, o.Capacity)
 	}
@@ -94,6 +105,7 @@ type hosted struct {
 	runner  *a2awire.Runner
 	handler http.Handler
 	shown   conclave.Agent
+	secret  *identity.SecretKey // nil: it reads nothing encrypted
 }
 
 // New makes the agents of the service's roles. ErrInvalid for a configuration
@@ -113,8 +125,8 @@ func New(opts Options) (*Pool, error) {
 }
 
 // wanted names the agents that this service is to have. A role has as many as
-// the distribution says, called ROLE-1, ROLE-2, …; a role of the user's own that
-// the distribution does not name has one. A file whose name is not its role's is
+// the distribution says, called ROLE-1, ROLE-2, … on the first replica; a role of
+// the user's own that the distribution does not name has one. A file whose name is not its role's is
 // one more agent of that role, under its own name.
 func (p *Pool) wanted(specs []conclave.AgentSpec) map[conclave.AgentName]conclave.AgentSpec {
 	all := map[conclave.AgentName]conclave.AgentSpec{}
@@ -123,7 +135,9 @@ func (p *Pool) wanted(specs []conclave.AgentSpec) map[conclave.AgentName]conclav
 			continue
 		}
 		if spec.Name != string(spec.Role) {
-			all[conclave.AgentName(spec.Name)] = spec
+			if p.opts.Replica == 0 {
+				all[conclave.AgentName(spec.Name)] = spec
+			}
 			continue
 		}
 		n, distributed := p.opts.Config.Distribution[spec.Role]
@@ -131,10 +145,15 @@ func (p *Pool) wanted(specs []conclave.AgentSpec) map[conclave.AgentName]conclav
 			n = 1
 		}
 		for i := range n + p.extra[spec.Role] {
-			all[conclave.AgentName(fmt.Sprintf("%s-%d", spec.Role, i+1))] = spec
+			all[p.numbered(spec.Role, i+1)] = spec
 		}
 	}
 	return all
+}
+
+// numbered is the name of this replica's agent of a role.
+func (p *Pool) numbered(role conclave.Role, n int) conclave.AgentName {
+	return conclave.AgentName(fmt.Sprintf("%s-%d", role, p.opts.Replica*p.opts.Config.Size+n))
 }
 
 func (p *Pool) add(spec conclave.AgentSpec, name conclave.AgentName) error {
@@ -158,7 +177,13 @@ func (p *Pool) add(spec conclave.AgentSpec, name conclave.AgentName) error {
 	if p.opts.BrainName != nil {
 		h.shown.Brain = p.opts.BrainName(spec)
 	}
-	card := a2awire.Card{Name: string(name), Description: spec.Description, URL: path}
+	if p.opts.Secret != nil {
+		if h.secret, err = p.opts.Secret(name); err != nil {
+			return err
+		}
+		h.shown.EncryptionKey = h.secret.Public()
+	}
+	card := a2awire.Card{Name: string(name), Description: spec.Description, URL: path, EncryptionKey: h.shown.EncryptionKey}
 	for _, kind := range agent.Skills(spec.Role) {
 		h.shown.Skills = append(h.shown.Skills, string(kind))
 		card.Skills = append(card.Skills, a2awire.AssignmentSkill(kind))
@@ -318,10 +343,11 @@ func (p *Pool) leave(ctx context.Context) error {
 }
 
 func (p *Pool) handle(ctx context.Context, h *hosted, in a2awire.Incoming) (a2awire.Outgoing, error) {
-	answer, err := h.Handle(ctx, agent.Message{
-		ID: in.MessageID, Text: in.Text, Data: in.Data,
-		Ask: func(ctx context.Context, to, question string) (string, error) { return p.ask(ctx, h, in, to, question) },
-	})
+	ask := func(ctx context.Context, to, question string) (string, error) { return p.ask(ctx, h, in, to, question) }
+	if e, ok := encryptedIn(in.Data); ok {
+		return p.handleSecret(ctx, h, in, e, ask)
+	}
+	answer, err := h.Handle(ctx, agent.Message{ID: in.MessageID, Text: in.Text, Data: in.Data, Ask: ask})
 	if err != nil {
 		return a2awire.Outgoing{}, err
 	}
@@ -338,11 +364,18 @@ func (p *Pool) ask(ctx context.Context, h *hosted, in a2awire.Incoming, to, ques
 	ctx = conclave.WithCaller(ctx, conclave.Caller{
 		Tenant: from.Tenant, Human: from.Human, Agent: h.Name(), Permissions: identity.AgentPermissions(),
 	})
-	task, err := p.opts.Hub.Send(ctx, conclave.SendMessage{
+	m := conclave.SendMessage{
 		To: to, Kind: conclave.AssignAsk, Text: question, Conversation: in.ContextID, Run: in.Run,
 		// The hub's own record of this task has the path; it believes no other.
 		Call: conclave.CallPath{Path: []string{"tasks/" + string(in.References[0])}},
-	})
+	}
+	concealed := p.opts.Encrypt.Of(h.Spec().Role)
+	if concealed {
+		if err := p.conceal(ctx, h, &m); err != nil {
+			return "", err
+		}
+	}
+	task, err := p.opts.Hub.Send(ctx, m)
 	if err != nil {
 		return "", fmt.Errorf("asking %s: %w", to, err)
 	}
@@ -356,6 +389,9 @@ func (p *Pool) ask(ctx context.Context, h *hosted, in a2awire.Incoming, to, ques
 	}
 	if task.State != conclave.TaskCompleted {
 		return "", conclave.Errorf(conclave.ErrUnavailable, "%s did not answer: %s", to, task.Error)
+	}
+	if concealed {
+		return h.reveal(task)
 	}
 	return task.Text, nil
 }

@@ -40,6 +40,11 @@ type house struct {
 // start runs a hub and the pools of the services until the test ends.
 func start(t *testing.T, config agentpool.Config, think brain, services ...conclave.Service) *house {
 	t.Helper()
+	return startWith(t, config, think, func(*agentpool.Options) {}, services...)
+}
+
+func startWith(t *testing.T, config agentpool.Config, think brain, change func(*agentpool.Options), services ...conclave.Service) *house {
+	t.Helper()
 	h := &house{store: hub.NewMemory(nil), local: &a2awire.Local{}}
 	var err error
 	h.hub, err = hub.New(hub.Options{Store: h.store, Transport: h.local})
@@ -66,14 +71,16 @@ func start(t *testing.T, config agentpool.Config, think brain, services ...concl
 	run(h.hub.Run)
 	dir := t.TempDir()
 	for _, s := range services {
-		p, err := agentpool.New(agentpool.Options{
+		opts := agentpool.Options{
 			Service: s, Config: config, Specs: specs, Hub: h.hub,
 			Reload: func() ([]conclave.AgentSpec, error) { return *h.files.Load(), nil },
 			Key:    func(name conclave.AgentName) (*identity.Key, error) { return identity.LoadOrCreate(dir, string(name)) },
 			Brains: func(conclave.AgentSpec, conclave.AgentName) func(context.Context, conclave.Assignment) (agent.Brain, error) {
 				return func(context.Context, conclave.Assignment) (agent.Brain, error) { return think, nil }
 			},
-		})
+		}
+		change(&opts)
+		p, err := agentpool.New(opts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -320,6 +327,36 @@ func TestRoleTakenOutHasNoAgent(t *testing.T) {
 			t.Errorf("got %v, want not found, naming the roles that there are", err)
 		}
 	})
+}
+
+// Each replica of a host adds agents of its own.
+func TestReplicasNameOtherAgents(t *testing.T) {
+	specs, err := agent.BuiltinRoles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	specs = append(specs, conclave.AgentSpec{Name: "pedant", Role: conclave.RoleCodeReviewer, Description: "Knows better", Prompt: "Complain"})
+	dir := t.TempDir()
+	var names []string
+	for replica := range 3 {
+		p, err := agentpool.New(agentpool.Options{Service: conclave.ServiceReview, Replica: replica, Config: agentpool.Defaults(), Specs: specs, Hub: new(hub.Hub),
+			Key: func(name conclave.AgentName) (*identity.Key, error) { return identity.LoadOrCreate(dir, string(name)) },
+			Brains: func(conclave.AgentSpec, conclave.AgentName) func(context.Context, conclave.Assignment) (agent.Brain, error) {
+				return func(context.Context, conclave.Assignment) (agent.Brain, error) { return brain(nil), nil }
+			}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range p.Agents() {
+			names = append(names, string(a.Name))
+		}
+		p.Close()
+	}
+	slices.Sort(names)
+	want := "code-reviewer-1 code-reviewer-17 code-reviewer-18 code-reviewer-2 code-reviewer-33 code-reviewer-34 pedant performance-reviewer-1 performance-reviewer-17 performance-reviewer-33"
+	if got := strings.Join(names, " "); got != want {
+		t.Errorf("three replicas host %s, want %s", got, want)
+	}
 }
 
 func TestAgentsComeAndGoWithTheirFiles(t *testing.T) {

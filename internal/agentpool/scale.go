@@ -1,9 +1,6 @@
 package agentpool
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // A role gets another agent when its agents are busier than the target, and
 // loses one when the rest would be well below it for a while.
@@ -28,7 +25,7 @@ func (p *Pool) scale(now time.Time) {
 				continue
 			}
 			active += h.runner.Active()
-			if string(h.Name()) == fmt.Sprintf("%s-%d", role, agents) {
+			if h.Name() == p.numbered(role, agents) {
 				last = h.runner.Active()
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,6 +34,8 @@ import (
 	"conclave/internal/store"
 	"conclave/internal/workflow"
 	"conclave/internal/worktree"
+
+	"golang.org/x/time/rate"
 )
 
 // Version is what this program calls itself on its wires.
@@ -40,13 +43,19 @@ const Version = "0.1.0"
 
 // App is one process of Conclave.
 type App struct {
-	config Config
-	getenv func(string) string
-	log    *slog.Logger
-	db     *store.DB
-	tokens *identity.Tokens
-	caller conclave.Caller // the local human
-	unlock func() error
+	config  Config
+	getenv  func(string) string
+	log     *slog.Logger
+	between func(conclave.Operation) conclave.Operation
+	db      *store.DB
+	tokens  *identity.Tokens
+	tls     *identity.TLS
+	audit   conclave.Audit
+	caller  conclave.Caller // the local human
+	unlock  func() error
+
+	transport *http.Transport // to other services
+	refusals  *rate.Limiter   // of refused tokens that are recorded
 
 	listeners map[conclave.Service]net.Listener
 	urls      map[conclave.Service]string
@@ -77,13 +86,16 @@ type Options struct {
 	Config Config
 	Getenv func(string) string
 	Logger *slog.Logger
+	// Between, when it is there, changes each operation before a face shows it:
+	// a test that proves are noticed puts empty ones there.
+	Between func(conclave.Operation) conclave.Operation
 }
 
 // New opens the database, binds the ports and makes the services, without
 // starting them. Close it also when Run was not called. ErrConflict when another
 // process uses the data directory or a port.
 func New(ctx context.Context, o Options) (_ *App, err error) {
-	a := &App{config: o.Config, getenv: o.Getenv, log: o.Logger, local: &a2awire.Local{}, listeners: map[conclave.Service]net.Listener{},
+	a := &App{config: o.Config, getenv: o.Getenv, log: o.Logger, between: o.Between, local: &a2awire.Local{}, listeners: map[conclave.Service]net.Listener{},
 		urls: map[conclave.Service]string{}, pools: map[conclave.Service]*agentpool.Pool{}}
 	defer func() {
 		if err != nil {
@@ -94,8 +106,8 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 		a.config.Services = conclave.AllServices()
 	}
 	for _, s := range a.config.Services {
-		if s.Port() == 0 {
-			return nil, conclave.Errorf(conclave.ErrInvalid, "no service %q; %s", s, conclave.DidYouMean(string(s), serviceNames()))
+		if _, err := ParseService(string(s)); err != nil {
+			return nil, err
 		}
 	}
 	if err := os.MkdirAll(a.config.Home, 0o700); err != nil {
@@ -125,28 +137,21 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	return a, a.serve()
 }
 
+// ParseService returns the service of a name. ErrInvalid names the nearest one
+// when there is none.
+func ParseService(name string) (conclave.Service, error) {
+	if s := conclave.Service(name); s.Port() != 0 {
+		return s, nil
+	}
+	return "", conclave.Errorf(conclave.ErrInvalid, "no service %q; %s", name, conclave.DidYouMean(name, serviceNames()))
+}
+
 func serviceNames() []string {
 	var names []string
 	for _, s := range conclave.AllServices() {
 		names = append(names, string(s))
 	}
 	return names
-}
-
-// identify reads or makes the secret and the local human's token.
-func (a *App) identify() error {
-	secret := []byte(a.getenv("JWT_SECRET"))
-	var err error
-	if len(secret) == 0 {
-		if secret, err = identity.LoadSecret(a.config.Home); err != nil {
-			return err
-		}
-	}
-	if a.tokens, err = identity.NewTokens(secret); err != nil {
-		return fmt.Errorf("JWT_SECRET or the secret in %s: %w", a.config.Home, err)
-	}
-	a.caller = LocalCaller(a.getenv)
-	return writeToken(a.config.Home, a.tokens, a.caller)
 }
 
 // LocalCaller is the person at this machine.
@@ -196,28 +201,60 @@ func (a *App) owner() string {
 // fails without having touched anything.
 func (a *App) listen() error {
 	for _, s := range a.config.Services {
-		port := s.Port()
-		if s == conclave.ServiceGateway {
-			port = a.config.GatewayPort
-		}
-		if a.config.AutoPorts {
-			port = 0
-		}
+		port := a.config.Port(s)
 		l, err := net.Listen("tcp", net.JoinHostPort(a.config.Listen, strconv.Itoa(port)))
 		if err != nil {
 			return conclave.Errorf(conclave.ErrConflict, "%s can't listen on port %d: %w. Is Conclave running already (conclave status)? CONCLAVE_PORTS=auto takes free ports", s, port, err)
 		}
 		a.listeners[s] = l
 		addr := l.Addr().(*net.TCPAddr)
-		host := addr.IP.String()
-		if addr.IP.IsUnspecified() {
+		host := a.config.Advertise
+		switch {
+		case host != "":
+		case addr.IP.IsUnspecified():
 			if host, err = os.Hostname(); err != nil {
 				host = "127.0.0.1"
 			}
+		default:
+			host = addr.IP.String()
 		}
-		a.urls[s] = "http://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
+		scheme := "http://"
+		if a.tls.Serves() {
+			scheme = "https://"
+		}
+		a.urls[s] = scheme + net.JoinHostPort(host, strconv.Itoa(addr.Port))
+	}
+	if a.tls.Serves() {
+		return TLSProblem(a.tls, a.urls)
 	}
 	return nil
+}
+
+// hosts are the Host names that this process serves: what it was told to, where
+// others find it, and, when it listens beyond loopback, its own addresses, which
+// probes and collectors call.
+func (a *App) hosts() ([]string, error) {
+	hosts := slices.Clone(a.config.Hosts)
+	for s, l := range a.listeners {
+		u, err := url.Parse(a.urls[s])
+		if err != nil {
+			return nil, conclave.Errorf(conclave.ErrInvalid, "address of %s: %w", s, err)
+		}
+		hosts = append(hosts, u.Hostname())
+		if !l.Addr().(*net.TCPAddr).IP.IsUnspecified() {
+			continue
+		}
+		own, err := net.InterfaceAddrs()
+		if err != nil {
+			return nil, conclave.Errorf(conclave.ErrUnavailable, "list this machine's addresses: %w", err)
+		}
+		for _, addr := range own {
+			if n, ok := addr.(*net.IPNet); ok {
+				hosts = append(hosts, n.IP.String())
+			}
+		}
+	}
+	return hosts, nil
 }
 
 // bind makes a contract's value: the service itself when it runs here, else a
@@ -237,8 +274,12 @@ func bind[T any](a *App, s conclave.Service, here func() (T, error), there T) (T
 // bind makes the services in the order of their dependencies.
 func (a *App) bind(ctx context.Context) error {
 	var err error
-	a.remote = restwire.Dial(restwire.DialOptions{Resolve: a.resolve, Token: a.tokenFor, Patience: patience})
+	a.local.Remote = a.transport
+	a.remote = restwire.Dial(restwire.DialOptions{Resolve: a.resolve, Token: a.tokenFor, Patience: patience, HTTP: &http.Client{Transport: a.transport}})
 	a.events = a.db.Events()
+	if err := a.makeAudit(); err != nil {
+		return err
+	}
 	if a.box, err = sandbox.New(sandbox.Options{Logger: a.log, Switch: a.config.Sandbox}); err != nil {
 		return err
 	}
@@ -314,7 +355,13 @@ func (a *App) makeRouter() (conclave.Models, error) {
 		return nil, err
 	}
 	a.router, err = modelrouter.New(modelrouter.Options{Upstreams: upstreams, Rules: a.config.Routing, Store: a.db.ModelCalls(), Idle: a.config.ModelIdle, Logger: a.log,
-		Authenticate: func(_ context.Context, token string) (conclave.Caller, error) { return a.tokens.Verify(token) }})
+		Authenticate: func(ctx context.Context, token string) (conclave.Caller, error) {
+			c, err := a.tokens.Verify(token)
+			if err != nil && token != "" {
+				a.recordForged(ctx, string(conclave.ServiceModels), err)
+			}
+			return c, err
+		}})
 	return a.router, err
 }
 
@@ -358,10 +405,20 @@ func (a *App) makePools(ctx context.Context) error {
 		if !a.here(conclave.ServiceHub) {
 			url = a.urls[s]
 		}
-		pool, err := agentpool.New(agentpool.Options{Service: s, Config: a.config.Pool, Specs: specs, Reload: files.load, Hub: a.hub, URL: url, Logger: a.log,
+		replica, err := a.db.TakeReplica(ctx, string(s))
+		if err != nil {
+			return err
+		}
+		a.closers = append(a.closers, replica.Release)
+		a.services = append(a.services, lifecycle.Service{Name: string(s) + "'s replica number", Run: replica.Hold})
+		pool, err := agentpool.New(agentpool.Options{Service: s, Replica: replica.Number, Config: a.config.Pool, Specs: specs, Reload: files.load, Hub: a.hub, URL: url, Logger: a.log,
 			Key: func(name conclave.AgentName) (*identity.Key, error) {
 				return identity.LoadOrCreate(keys, "agent-"+string(name))
 			},
+			Secret: func(name conclave.AgentName) (*identity.SecretKey, error) {
+				return identity.LoadOrCreateSecret(keys, "agent-"+string(name))
+			},
+			Encrypt:   a.config.Security.Encrypt,
 			Brains:    a.brains,
 			Clean:     a.cleanWorktree,
 			BrainName: func(spec conclave.AgentSpec) string { return a.brainName(ctx, spec) },

@@ -61,15 +61,17 @@ func TestConfigRefuses(t *testing.T) {
 		env        map[string]string
 		says       string
 	}{
-		"key of the pool":  {"agent_pool.yml", "agent_pool:\n  sise: 3\n", nil, `"sise"; did you mean "size"?`},
-		"key of the rules": {"collaboration_rules.yml", "collaboration:\n  mend_round: 3\n", nil, `did you mean "mend_rounds"?`},
-		"key of a route":   {"routing_rules.yml", "tier: {}\n", nil, `did you mean "tiers"?`},
-		"type":             {"agent_pool.yml", "agent_pool:\n  size: three\n", nil, `line 2: agent_pool.size is "three"; it must be a whole number`},
-		"value":            {"collaboration_rules.yml", "collaboration:\n  mend_rounds: 99\n", nil, "collaboration_rules.yml: mend rounds are 99"},
-		"time":             {"collaboration_rules.yml", "collaboration:\n  escalation_triggers:\n    - no_consensus_after: -5\n", nil, "must be above 0"},
-		"variable":         {env: map[string]string{"CONCLAVE_MODELS": "x"}, says: `did you mean "CONCLAVE_MODEL"?`},
-		"silence":          {env: map[string]string{"CONCLAVE_MODEL_IDLE": "90"}, says: "such as 90s"},
-		"silence of none":  {env: map[string]string{"CONCLAVE_MODEL_IDLE": "0s"}, says: "above 0"},
+		"key of the pool":     {"agent_pool.yml", "agent_pool:\n  sise: 3\n", nil, `"sise"; did you mean "size"?`},
+		"key of the rules":    {"collaboration_rules.yml", "collaboration:\n  mend_round: 3\n", nil, `did you mean "mend_rounds"?`},
+		"key of a route":      {"routing_rules.yml", "tier: {}\n", nil, `did you mean "tiers"?`},
+		"type":                {"agent_pool.yml", "agent_pool:\n  size: three\n", nil, `line 2: agent_pool.size is "three"; it must be a whole number`},
+		"value":               {"collaboration_rules.yml", "collaboration:\n  mend_rounds: 99\n", nil, "collaboration_rules.yml: mend rounds are 99"},
+		"time":                {"collaboration_rules.yml", "collaboration:\n  escalation_triggers:\n    - no_consensus_after: -5\n", nil, "must be above 0"},
+		"variable":            {env: map[string]string{"CONCLAVE_MODELS": "x"}, says: `did you mean "CONCLAVE_MODEL"?`},
+		"silence":             {env: map[string]string{"CONCLAVE_MODEL_IDLE": "90"}, says: "such as 90s"},
+		"silence of none":     {env: map[string]string{"CONCLAVE_MODEL_IDLE": "0s"}, says: "above 0"},
+		"address with a port": {env: map[string]string{"CONCLAVE_ADVERTISE": "hub:8010"}, says: "without scheme and port"},
+		"address of a page":   {env: map[string]string{"CONCLAVE_ADVERTISE": "http://hub"}, says: "without scheme and port"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			env := map[string]string{}
@@ -109,7 +111,7 @@ func TestConfigSources(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Pool.Size != 30 || !reflect.DeepEqual(c.Pool.Distribution, map[conclave.Role]int{conclave.RoleDeveloper: 3}) {
+	if c.Pool.Size != 30 || !reflect.DeepEqual(c.Pool.Distribution, map[conclave.Role]int{conclave.RoleDeveloper: 30}) {
 		t.Errorf("pool %+v", c.Pool)
 	}
 	if r := c.Rules; r.Threshold != 0.6 || r.MaxTime != 90*time.Second || r.MendRounds != 1 || r.Escalate != time.Minute {

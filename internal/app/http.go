@@ -6,15 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"sync"
 	"time"
 
 	"conclave"
 	"conclave/internal/a2awire"
+	"conclave/internal/gateway"
 	"conclave/internal/identity"
 	"conclave/internal/mcpwire"
 	"conclave/internal/monitor"
@@ -58,10 +58,18 @@ func (a *App) tables() map[conclave.Service]conclave.Table {
 		{Service: conclave.ServiceWorkflow, Operations: conclave.WorkflowOperations(), Impl: a.workflows},
 		{Service: conclave.ServiceHub, Operations: conclave.HubOperations(), Impl: a.hub},
 		{Service: conclave.ServiceCouncil, Operations: conclave.CouncilOperations(), Impl: a.council},
-		{Service: conclave.ServiceMonitor, Operations: conclave.EventOperations(), Impl: a.events},
+		{Service: conclave.ServiceMonitor, Operations: conclave.EventOperations(), Impl: record{a.events, a.audit}},
 	}
 	tables := map[conclave.Service]conclave.Table{}
 	for _, t := range list {
+		if a.between != nil {
+			for i, op := range t.Operations {
+				t.Operations[i] = a.between(op)
+			}
+		}
+		if a.db != nil {
+			t.Operations = a.guarded(t.Operations)
+		}
 		tables[t.Service] = t
 	}
 	return tables
@@ -69,7 +77,7 @@ func (a *App) tables() map[conclave.Service]conclave.Table {
 
 // Tables are all operations, answered by a client.
 func Tables(c *restwire.Client) []conclave.Table {
-	a := &App{models: c.Models(), plans: c.Plans(), worktrees: c.Worktrees(), workflows: c.Workflows(), hub: c.Hub(), council: c.Council(), events: c.Events()}
+	a := &App{models: c.Models(), plans: c.Plans(), worktrees: c.Worktrees(), workflows: c.Workflows(), hub: c.Hub(), council: c.Council(), events: c.Events(), audit: c.Audit()}
 	return a.allTables()
 }
 
@@ -88,6 +96,10 @@ func (a *App) allTables() []conclave.Table {
 func (a *App) serve() error {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	hosts, err := a.hosts()
+	if err != nil {
+		return err
+	}
 	exposed := promhttp.HandlerFor(metrics, promhttp.HandlerOpts{})
 	for _, s := range a.config.Services {
 		mux := http.NewServeMux()
@@ -100,9 +112,10 @@ func (a *App) serve() error {
 			return fmt.Errorf("make the faces of %s: %w", s, err)
 		}
 		a.servers = append(a.servers, &http.Server{
-			Handler:           identity.GuardLocal(a.config.Hosts...)(mux),
+			Handler:           identity.GuardLocal(hosts...)(mux),
 			ReadHeaderTimeout: 10 * time.Second,
 			IdleTimeout:       2 * time.Minute,
+			ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 		})
 	}
 	return nil
@@ -133,7 +146,7 @@ func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
 // faces mounts what a service shows: REST, MCP and A2A from its table, and what
 // is its alone.
 func (a *App) faces(mux *http.ServeMux, s conclave.Service) error {
-	auth := identity.Authenticate(a.tokens)
+	auth := a.authenticate
 	switch s {
 	case conclave.ServiceGateway:
 		return a.gateway(mux)
@@ -188,7 +201,7 @@ func (a *App) mcp(mux *http.ServeMux, tables []conclave.Table, all bool) error {
 	if err != nil {
 		return err
 	}
-	h, err := mcpwire.NewHandler(mcpwire.HandlerOptions{Server: server, Authenticate: identity.Authenticate(a.tokens), HostsGuarded: true, Logger: a.log})
+	h, err := mcpwire.NewHandler(mcpwire.HandlerOptions{Server: server, Authenticate: a.authenticate, HostsGuarded: true, Logger: a.log})
 	if err != nil {
 		return err
 	}
@@ -202,56 +215,38 @@ func (a *App) mcp(mux *http.ServeMux, tables []conclave.Table, all bool) error {
 
 // gateway is the one entry: /api, /mcp, /a2a and the page.
 func (a *App) gateway(mux *http.ServeMux) error {
-	auth := identity.Authenticate(a.tokens)
-	api, err := restwire.NewHandler(restwire.Options{Version: Version, Tables: a.allTables(), Events: a.events, Authenticate: auth, Prefix: "/api", Logger: a.log})
+	api, err := restwire.NewHandler(restwire.Options{Version: Version, Tables: a.allTables(), Events: a.events, Authenticate: a.authenticate, Prefix: "/api", Logger: a.log})
 	if err != nil {
 		return err
 	}
-	mux.Handle("/api/", api)
-	if err := a.mcp(mux, a.allTables(), false); err != nil {
+	tools := http.NewServeMux()
+	if err := a.mcp(tools, a.allTables(), false); err != nil {
 		return err
 	}
+	var agents http.Handler
 	if a.hubHTTP != nil {
-		mux.Handle("/a2a/", a.authenticated(a.hubHTTP))
-	} else {
-		mux.Handle("/a2a/", a.proxy(conclave.ServiceHub))
+		agents = a.authenticated(a.hubHTTP)
 	}
-	mux.Handle("/", a.proxy(conclave.ServiceMonitor))
+	g, err := gateway.New(gateway.Options{API: api, MCP: tools, A2A: agents, Authenticate: identity.Authenticate(a.tokens), Resolve: a.resolve, Transport: a.transport,
+		MCPPaths: []string{mcpwire.MetadataPath, mcpwire.MetadataPath + "/", mcpwire.RegistrationPath},
+		Caller:   a.config.Security.RateCaller, Address: a.config.Security.RateAddress, Logger: a.log})
+	if err != nil {
+		return err
+	}
+	mux.Handle("/", g)
 	return nil
-}
-
-// proxy passes requests on to a service, wherever it is.
-func (a *App) proxy(s conclave.Service) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		base, err := a.resolve(s)
-		if err != nil {
-			http.Error(w, conclave.Text(err), http.StatusServiceUnavailable)
-			return
-		}
-		target, err := url.Parse(base)
-		if err != nil {
-			http.Error(w, "the registry holds a bad address", http.StatusInternalServerError)
-			return
-		}
-		p := httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(pr *httputil.ProxyRequest) {
-			pr.SetURL(target)
-			pr.SetXForwarded()
-		}}
-		p.ServeHTTP(w, r)
-	})
 }
 
 // authenticated puts the caller of a request into its context. A request without
 // a token stays without a caller, who may see only what is public; a wrong token
 // is refused.
 func (a *App) authenticated(next http.Handler) http.Handler {
-	auth := identity.Authenticate(a.tokens)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") == "" && r.Header.Get("X-Api-Key") == "" {
 			next.ServeHTTP(w, r)
 			return
 		}
-		c, err := auth(r)
+		c, err := a.authenticate(r)
 		if err != nil {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="conclave"`)
 			http.Error(w, conclave.Text(err), http.StatusUnauthorized)
@@ -259,6 +254,14 @@ func (a *App) authenticated(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r.WithContext(conclave.WithCaller(r.Context(), c)))
 	})
+}
+
+func (a *App) serveOn(server *http.Server, l net.Listener) error {
+	if !a.tls.Serves() {
+		return server.Serve(l)
+	}
+	server.TLSConfig = a.tls.Server()
+	return server.ServeTLS(l, "", "")
 }
 
 // runHTTP serves all ports. The ports answer /healthz and /readyz from here on;
@@ -272,7 +275,7 @@ func (a *App) runHTTP(ctx context.Context, ready func()) error {
 	for i, s := range a.config.Services {
 		a.servers[i].BaseContext = func(net.Listener) context.Context { return requests }
 		wg.Go(func() {
-			if err := a.servers[i].Serve(a.listeners[s]); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			if err := a.serveOn(a.servers[i], a.listeners[s]); err != nil && !errors.Is(err, http.ErrServerClosed) {
 				failed <- fmt.Errorf("%s: %w", s, err)
 			}
 		})

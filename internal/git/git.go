@@ -135,13 +135,15 @@ func (c command) run(ctx context.Context) ([]byte, error) {
 	return out.kept.Bytes(), nil
 }
 
-// environment is the parent's without git's own variables, and without what
-// would make git ask.
+// passedOn are the variables that git gets of the parent's: what it needs to
+// find the user's configuration, keys and network, and nothing that is a secret.
+var passedOn = regexp.MustCompile(`^(PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|TEMP|TMP|LANG|XDG_.*|SSH_AUTH_SOCK|GNUPGHOME|SSL_CERT_(FILE|DIR)|(?i:(https?|all|no)_proxy)|SYSTEMROOT)$`)
+
+// environment is what git needs of the parent's, without what would make it ask.
 func environment() []string {
 	var env []string
 	for _, kv := range os.Environ() {
-		name, _, _ := strings.Cut(kv, "=")
-		if !strings.HasPrefix(name, "GIT_") && name != "LC_ALL" && name != "LANGUAGE" && name != "SSH_ASKPASS" {
+		if name, _, _ := strings.Cut(kv, "="); passedOn.MatchString(name) {
 			env = append(env, kv)
 		}
 	}

@@ -293,6 +293,9 @@ func checkAgent(a conclave.Agent) (conclave.Agent, error) {
 	if key, err := base64.StdEncoding.DecodeString(a.PublicKey); a.PublicKey != "" && (err != nil || len(key) != 32) {
 		return a, conclave.Errorf(conclave.ErrInvalid, "public key of agent %s: want an ed25519 key of 32 bytes in base64", a.Name)
 	}
+	if key, err := base64.StdEncoding.DecodeString(a.EncryptionKey); a.EncryptionKey != "" && (err != nil || len(key) != 32) {
+		return a, conclave.Errorf(conclave.ErrInvalid, "encryption key of agent %s: want an X25519 key of 32 bytes in base64", a.Name)
+	}
 	switch a.State {
 	case "":
 		a.State = conclave.AgentLive
@@ -315,7 +318,7 @@ func checkAgent(a conclave.Agent) (conclave.Agent, error) {
 
 func sameAgent(a, b conclave.Agent) bool {
 	return a.Name == b.Name && a.Role == b.Role && a.Description == b.Description && slices.Equal(a.Skills, b.Skills) &&
-		a.Brain == b.Brain && a.Service == b.Service && a.URL == b.URL && a.PublicKey == b.PublicKey &&
+		a.Brain == b.Brain && a.Service == b.Service && a.URL == b.URL && a.PublicKey == b.PublicKey && a.EncryptionKey == b.EncryptionKey &&
 		a.State == b.State && a.Capacity == b.Capacity
 }
 

@@ -137,12 +137,8 @@ func (m *Memory) taskEvent(t *memoryTask, actor, text string) {
 }
 
 func (m *Memory) messageEvent(tenant conclave.TenantID, msg conclave.Message) {
-	msg.Data = nil
-	data, _ := json.Marshal(msg)
-	m.event(conclave.Event{
-		Tenant: tenant, Kind: conclave.EventMessageSent, Actor: msg.From, Run: msg.Run,
-		Conversation: msg.Conversation, Subject: string(msg.Task), Text: msg.From + " to " + msg.To, Data: data,
-	})
+	event, _ := conclave.MessageEvent(tenant, msg) // its data was checked to be JSON
+	m.event(event)
 }
 
 func (m *Memory) view(t *memoryTask) Task {

@@ -27,8 +27,7 @@ type Store interface {
 	// Accept inserts the task as submitted with epoch 1, its request message, and
 	// the job (task, 1) due now. When the tenant has a task with the same From and
 	// Key (and Key is not empty), it changes nothing and returns that task with
-	// created false. Event: message.sent, with the task as subject, and the
-	// message (without its data) as data.
+	// created false. Event: conclave.MessageEvent.
 	Accept(ctx context.Context, in Accept) (t Task, created bool, err error)
 
 	// Wait returns the task: at once when its state is not seen, or d has passed,

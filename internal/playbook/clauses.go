@@ -66,9 +66,15 @@ func (p *reader) statements(task string) []clause {
 		case ".", ";", "!", "?":
 			if depth == 0 {
 				flush()
-				if label == listLabel {
+				if label == listLabel || label != "" && i+1 < len(toks) && !toks[i+1].line {
 					label = ""
 				}
+				continue
+			}
+		case "-", "–", "—":
+			if depth == 0 && len(out) == 0 && i+1 < len(toks) && i > 0 && toks[i-1].end < t.start && t.end < toks[i+1].start && p.isHeadline(current) {
+				flush() // "Playlist API - a playlist has …"
+				label = listLabel
 				continue
 			}
 		case ":":
@@ -148,7 +154,7 @@ func (p *reader) split(task, label string, toks []lexeme, out []clause) []clause
 			}
 			cut(i)
 			start = next
-		case n == 0 && hasVerb && (t.text != "," || next == i+2):
+		case n == 0 && hasVerb && (t.text != "," || next == i+2 || toks[next].text == "have" || toks[next].text == "has"):
 			// "… and has a price": the subject is the one before.
 			subject := subjectLength(toks[start:])
 			if subject <= 0 || subordinators[toks[start].text] {

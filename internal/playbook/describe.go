@@ -13,6 +13,9 @@ func (r Rule) Describe(s Spec) string {
 	path := "/" + kebab(e.Plural)
 	switch r.Kind {
 	case RuleLimit:
+		if r.Unit != "" {
+			return fmt.Sprintf("POST %s: at most %d %s with the same %s in one %s of %s (UTC)%s; the next is refused with 409", path, r.N, e.Plural, r.Field, r.Unit, r.Start, r.Active.describe())
+		}
 		return fmt.Sprintf("POST %s: at most %d %s with the same %s%s; the next is refused with 409", path, r.N, e.Plural, r.Field, r.Active.describe())
 	case RuleCapacity:
 		return fmt.Sprintf("POST %s: as many %s per %s as its %s%s; the next is refused with 409", path, e.Plural, r.Field, r.Other, r.Active.describe())
@@ -20,6 +23,8 @@ func (r Rule) Describe(s Spec) string {
 		return fmt.Sprintf("POST %s: a second one with the same %s is refused with 409", path, strings.Join(r.Fields, " and "))
 	case RuleOverlap:
 		return fmt.Sprintf("POST %s: %s to %s of one %s don't overlap, 409; one may start when another ends", path, r.Start, r.End, r.Field)
+	case RuleSpan:
+		return fmt.Sprintf("POST %s: %s to %s is at %s %d %ss, else 422", path, r.Start, r.End, r.Verb, r.N, r.Unit)
 	case RuleOrder:
 		return fmt.Sprintf("POST %s: %s after %s, else 422", path, r.End, r.Start)
 	case RuleDue:
@@ -48,6 +53,11 @@ func (r Rule) Describe(s Spec) string {
 		return fmt.Sprintf("POST %s is refused with 409 while the %s of its %s is %s", path, r.Other, r.Field, r.Value)
 	case RuleAccess:
 		return fmt.Sprintf("%s needs the role %s: 401 without a token, 403 for others", operation(e, r.Verb), strings.Join(r.Fields, " or "))
+	case RuleOpen:
+		if r.Value == "login" {
+			return operation(e, r.Verb) + " needs a login, of any role: 401 without a token"
+		}
+		return operation(e, r.Verb) + " needs no token"
 	case RuleOwn:
 		var ops []string
 		for _, v := range r.Verbs {

@@ -1,7 +1,6 @@
 package playbook
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -9,7 +8,7 @@ import (
 var (
 	imperative = pattern(`^(?:please )?(?:can you |could you )?(?:build|create|make|write|implement|develop|design|generate|scaffold|set up|add|provide|bootstrap|produce|deliver|i need|i want|we need|we want|i would like|we would like|give|expose|offer|start)(?: me| us)?(?: to (?:build|create|make|write|have))? `)
 	generic    = set([]string{"entities", "entity", "resources", "models", "model", "rules", "requirements", "features", "constraints", "endpoints", "notes", "business rules", "data model", "validation",
-		"security", "storage", "auth", "authentication", "authorization", "domain", "resources and rules", "behaviour", "behavior", "details", "roles", "permissions", "access", "the rules", "task", "goal", "relations", "relationships"})
+		"security", "storage", "auth", "authentication", "authorization", "domain", "resources and rules", "behaviour", "behavior", "details", "roles", "permissions", "access", "the rules", "task", "goal", "rate limit", "rate limits", "rate limiting", "limits", "limit", "relations", "relationships"})
 	determiners = set([]string{"a", "an", "the", "their", "its", "each", "every", "all", "any", "some", "many", "several", "multiple", "various", "different", "my", "our", "his", "her", "own", "and", "also", "of", "registered", "basic", "simple", "following", "these", "two", "three", "four", "both", "plus"})
 	nobody      = set([]string{"it", "they", "api", "service", "system", "app", "application", "there", "server", "we", "you", "i", "this", "that", "response", "request", "each", "everyone", "anyone", "nobody", "one", "backend", "endpoint", "code", "project"})
 	connectors  = set([]string{"for", "to", "that", "which", "with", "where", "of", "in", "using", "on", "backed", "exposing", "supporting", "managing", "storing", "called", "named", "having", "tracking", "handling", "and", ",", "including", "by", "so", "whose", "via", "without", "keeping", "based", "featuring", "providing", "written", "containing"})
@@ -21,15 +20,23 @@ func (p *reader) findEntities() {
 		c := p.clauses[i]
 		label := strings.ToLower(c.label)
 		switch {
-		case c.label != "" && c.label != listLabel && !generic[label] && !p.isHeadline(c.toks) && label != "fields" && p.isNoun(label):
+		case i == 0 && c.label != "" && c.label != listLabel && !generic[label] && listsResources(c.toks):
+			p.spec.Name = label // "Restaurant reservations: tables (number, seats), guests (name)"
+			p.clauses[i].done = subjectLength(c.toks) < 0 && p.nounList(c.toks)
+		case c.label != "" && c.label != listLabel && !generic[label] && (c.fields || !p.isHeadline(c.toks)) && label != "fields" && p.isNoun(label):
 			p.add(singular(label)).Declared = true
 		case generic[label] && (label == "entities" || label == "resources" || label == "models" || label == "data model"):
 			if subjectLength(c.toks) < 0 {
 				p.clauses[i].done = p.nounList(c.toks)
 			}
+		case c.fields: // of a resource that is there
 		case p.isHeadline(c.toks) && (i == 0 || imperative().MatchString(join(c.toks)+" ")):
 			p.clauses[i].done = true
 			p.headline(c)
+		case c.label == listLabel && subjectLength(c.toks) < 0 && len(p.spec.Entities) == 1 && listsFields(c.toks):
+			noun := p.spec.Entities[0].Noun // "an API for books: title, author, isbn"
+			p.spec.Entities[0].Declared = true
+			p.clauses[i].label, p.clauses[i].fields = noun, true
 		case c.label == listLabel && subjectLength(c.toks) < 0:
 			p.clauses[i].done = p.nounList(c.toks) // "a library service: members and books"
 		case i > 0 && announces(c.toks) && p.isNews(c.toks):
@@ -58,6 +65,23 @@ func (p *reader) findEntities() {
 			p.subjects(p.clauses[i].toks)
 		}
 	}
+}
+
+// listsFields reports whether a list after a colon names fields of one
+// resource rather than resources: its first item is a singular.
+func listsFields(toks []lexeme) bool {
+	for len(toks) > 0 && determiners[toks[0].text] {
+		toks = toks[1:]
+	}
+	return len(toks) > 1 && isWord(toks[0].text) && !isPlural(toks[0].text) && (toks[1].text == "," || toks[1].text == "(" || alone[toks[1].text])
+}
+
+// listsResources reports whether resources, in the plural, begin the words.
+func listsResources(toks []lexeme) bool {
+	for len(toks) > 0 && determiners[toks[0].text] {
+		toks = toks[1:]
+	}
+	return len(toks) > 1 && isPlural(toks[0].text) && guessType(toks[0].text) == String && (toks[1].text == "(" || toks[1].text == "have" || toks[1].text == "with" || toks[1].text == "belong")
 }
 
 // announces reports whether a clause without a verb names a resource, alone or
@@ -127,186 +151,6 @@ func (p *reader) isNoun(phrase string) bool {
 
 // loginWords are clauses that speak of users as accounts.
 var loginWords = pattern(`\busers?\b.*\b(?:own|register|sign up|log in|login|other users?)\b`)
-
-// headline reads "Build a secure REST API for …": the words before the
-// connector say what kind of program, those after it what it is about.
-func (p *reader) headline(c clause) {
-	toks := c.toks[imperativeLength(c.toks):]
-	end := 0
-	for end < len(toks) && !connectors[toks[end].text] && toks[end].text != "(" {
-		end++
-	}
-	for end < len(toks) && toks[end].text == "and" && end+1 < len(toks) && known().products[toks[end+1].text] {
-		end += 2
-	}
-	p.productPhrase(c, toks[:end])
-	p.connections(toks[end:])
-}
-
-func (p *reader) productPhrase(c clause, toks []lexeme) {
-	k := known()
-	var domain []lexeme
-	for _, t := range toks {
-		switch {
-		case determiners[t.text], k.products[t.text], k.qualities[t.text], nobody[t.text]:
-		case t.text == "secure" || t.text == "secured" || t.text == "authenticated":
-			p.secure = true
-			p.cover(t.text, "every operation but registration and login needs a bearer token")
-		case k.beyond[t.text], strings.HasSuffix(t.text, "able") && len(t.text) > 6, !isWord(t.text):
-			p.uncovered(p.task[t.start:t.end])
-		default:
-			domain = append(domain, t)
-		}
-	}
-	if len(domain) > 0 && domain[len(domain)-1].text == "management" || len(domain) > 0 && (domain[len(domain)-1].text == "tracking" || domain[len(domain)-1].text == "tracker") {
-		domain = domain[:len(domain)-1]
-		if len(domain) > 0 {
-			p.add(join(domain))
-		}
-	}
-	if len(domain) > 3 {
-		p.uncovered(p.task[domain[0].start:domain[len(domain)-1].end])
-		return
-	}
-	if len(domain) > 0 {
-		p.spec.Name = join(domain)
-		noun := singular(join(domain))
-		// "a todo API" is about todos, unless the rest says what it is about.
-		if _, isKnown := k.nouns[noun]; isKnown && len(p.spec.Entities) == 0 && !strings.ContainsAny(c.raw, "(:") && len(p.clauses) == 1 {
-			p.nouns["?"] = noun
-		}
-	}
-	if len(p.spec.Entities) == 0 && len(domain) > 0 {
-		p.nouns["?"] = singular(join(domain))
-	}
-}
-
-func isWord(s string) bool { return s != "" && (s[0] >= 'a' && s[0] <= 'z') }
-
-// connections reads what follows the kind of program.
-func (p *reader) connections(toks []lexeme) {
-	fallback := p.nouns["?"]
-	delete(p.nouns, "?")
-	p.connect(toks)
-	if _, ok := known().nouns[fallback]; ok && len(p.spec.Entities) == 0 {
-		p.fallback = fallback
-	}
-}
-
-var (
-	lets      = pattern(`^(?:that|which|to|and) (?:lets?|allows?|allowing|enables?|letting) `)
-	managing  = pattern(`^(?:that |which |to |for )?(?:managing|manages?|tracking|tracks?|storing|stores?|handling|handles?|keeping track of|keeps? track of|keeping|keeps|maintains?|maintaining|organi[sz]es?|organi[sz]ing|serving|serves?|exposing|exposes?|supporting|supports?|has|have|provides?|providing|offers?|featuring|containing|contains?|includes?|including|records?|recording|administering|manage|store|track|handle) `)
-	inGo      = pattern(`^(?:written |implemented |built )?(?:in|using|with) (?:idiomatic |plain |pure )?(?:go|golang)(?: \d\S*)?(?: |$)`)
-	inMemory  = pattern(`^(?:in memory|in-memory)(?: storage| only)? `)
-	named     = pattern(`^(?:called|named) \S+(?: |$)`)
-	listStart = pattern(`^(?:for|with|of|to|having|using|and|,|by) `)
-	subject   = pattern(`^(?:where|so that|such that|in which) `)
-	perform   = pattern(`^(?:to |that can |that |which )(?:create|add|list|read|update|delete|crud|get|view|search|edit|remove|register|book|reserve|borrow|rent|order|record|log|schedule)\b`)
-)
-
-func (p *reader) connect(toks []lexeme) {
-	for len(toks) > 0 {
-		text := join(toks) + " "
-		drop := func(re *regexp.Regexp) { toks = toks[len(strings.Fields(re.FindString(text))):] }
-		switch {
-		case toks[0].text == ":" || toks[0].text == ",":
-			toks = toks[1:]
-		case inGo().MatchString(text):
-			drop(inGo())
-		case inMemory().MatchString(text):
-			p.feature(p.task[toks[0].start:toks[len(strings.Fields(inMemory().FindString(text)))-1].end], "in memory")
-			drop(inMemory())
-		case named().MatchString(text):
-			p.spec.Name = toks[1].text
-			drop(named())
-		case lets().MatchString(text):
-			drop(lets())
-			p.permission(toks)
-			return
-		case subject().MatchString(text):
-			drop(subject())
-			p.clauses = append(p.clauses, p.split(p.task, "", toks, nil)...)
-			return
-		case perform().MatchString(text) && !managing().MatchString(text):
-			skip := 1
-			if toks[1].text == "can" {
-				skip = 2
-			}
-			p.append(toks[skip:])
-			return
-		case p.manages(toks):
-			drop(managing())
-			toks = p.list(toks)
-		case listStart().MatchString(text):
-			drop(listStart())
-			if p.manages(toks) || inGo().MatchString(join(toks)+" ") {
-				continue
-			}
-			toks = p.list(toks)
-		default:
-			p.append(toks)
-			return
-		}
-	}
-}
-
-// manages reports whether a verb such as "stores" begins the words, with what
-// is stored after it.
-func (p *reader) manages(toks []lexeme) bool {
-	verb := managing().FindString(join(toks) + " ")
-	return verb != "" && len(strings.Fields(verb)) < len(toks)
-}
-
-// append adds the words as a clause of their own, to be understood later.
-func (p *reader) append(toks []lexeme) {
-	if len(toks) > 0 {
-		p.clauses = append(p.clauses, clause{raw: p.task[toks[0].start:toks[len(toks)-1].end], toks: toks})
-	}
-}
-
-// permission is "users (to) create tasks": it becomes "users can create tasks".
-func (p *reader) permission(toks []lexeme) {
-	for i, t := range toks {
-		if t.text == "to" {
-			toks = slices.Clone(toks)
-			toks[i].text = "can"
-			p.append(toks)
-			return
-		}
-	}
-	if len(toks) > 1 {
-		i := 1
-		if determiners[toks[0].text] {
-			i = 2
-		}
-		can := lexeme{text: "can", start: toks[i-1].end, end: toks[i-1].end}
-		p.append(slices.Concat(toks[:i], []lexeme{can}, toks[i:]))
-	}
-}
-
-// list reads nouns up to the next connector that is not part of the list.
-func (p *reader) list(toks []lexeme) []lexeme {
-	end, depth := 0, 0
-	for ; end < len(toks); end++ {
-		switch t := toks[end].text; t {
-		case "(":
-			depth++
-		case ")":
-			depth--
-		default:
-			if depth > 0 || end == 0 {
-				continue
-			}
-			rest := join(toks[end:]) + " "
-			if inGo().MatchString(rest) || named().MatchString(rest) || lets().MatchString(rest) || subject().MatchString(rest) || t == "using" || t == "via" {
-				p.nounList(toks[:end])
-				return toks[end:]
-			}
-		}
-	}
-	p.nounList(toks)
-	return nil
-}
 
 // nounList reads "products (sku unique, price) and suppliers with a name".
 // What it can't read is reported item by item.
@@ -379,7 +223,7 @@ func (p *reader) startsNoun(toks []lexeme) bool {
 	for n := 1; n <= min(3, len(toks)) && isWord(toks[n-1].text) && toks[n-1].text != "and"; n++ {
 		phrase := join(toks[:n])
 		end := n == len(toks) || toks[n].text == "," || toks[n].text == "and" || toks[n].text == "(" || declaring(toks[n:])
-		if !end || !isPlural(toks[n-1].text) {
+		if !end || !isPlural(toks[n-1].text) || phrase == "roles" {
 			continue
 		}
 		_, isKnown := known().nouns[singular(phrase)]
@@ -488,6 +332,10 @@ func (p *reader) nounItem(item []lexeme, last string) string {
 		return last
 	}
 	p.add(noun)
+	if last != "" && last != noun && isMutual(rest) {
+		p.mutual = append(p.mutual, mutual{a: last, b: noun, clause: raw})
+		return noun
+	}
 	if owner != "" && owner != noun {
 		p.ensureRef(noun, owner)
 		p.cover(raw, "%s_id of a %s", snake(owner), noun)

@@ -1,6 +1,7 @@
 package playbook
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -22,6 +23,12 @@ func (g *genService) PasswordMin() int {
 	}
 	return 8
 }
+
+// MaxFailures is how many failed logins an account may have.
+func (g *genService) MaxFailures() int { return cmp.Or(g.Auth.Failures, 10) }
+
+// LockedMinutes is how long failed logins count.
+func (g *genService) LockedMinutes() int { return cmp.Or(g.Auth.Locked, 15) }
 
 // Port is what the program listens on unless told otherwise.
 func (g *genService) Port() string {
@@ -56,6 +63,11 @@ func (e *genEntity) needOf(op string) string {
 				roles = append(roles, fmt.Sprintf("%s.Role%s", e.Pkg, goName(role)))
 			}
 			return fmt.Sprintf("need{login: true, roles: []string{%s}}", strings.Join(roles, ", "))
+		}
+	}
+	for _, r := range e.service.RulesOf(e.Noun, RuleOpen) {
+		if r.Verb == op {
+			return map[string]string{"": "need{}", "login": "need{login: true}"}[r.Value]
 		}
 	}
 	if auth.Required || len(e.service.RulesOf(e.Noun, RuleOwn)) > 0 {
@@ -174,11 +186,12 @@ func (e *genEntity) accountPolicy(c *code) {
 }
 
 func (e *genEntity) ownPolicy(c *code) {
-	rules := e.service.RulesOf(e.Noun, RuleOwn)
-	if len(rules) == 0 {
+	i := slices.IndexFunc(e.Stored, func(f genField) bool { return f.Owner })
+	if i < 0 {
 		return
 	}
-	f := e.gen(rules[0].Field)
+	rules := e.service.RulesOf(e.Noun, RuleOwn)
+	f := e.Stored[i]
 	owned := map[string]bool{}
 	for _, r := range rules {
 		for _, v := range r.Verbs {
@@ -191,7 +204,9 @@ func (e *genEntity) ownPolicy(c *code) {
 	}
 	row := e.Pkg + "." + e.Name
 	account := e.Pkg + "." + e.service.Account.Name
-	c.add("owner: func(one %s) string { return one.%s },\nowned: map[string]bool{%s},", row, f.Go, strings.Join(ops, ", "))
+	if len(ops) > 0 {
+		c.add("owner: func(one %s) string { return one.%s },\nowned: map[string]bool{%s},", row, f.Go, strings.Join(ops, ", "))
+	}
 	c.add("admit: func(who %s, in *%sInput) error {\nif in.%s == nil {\nid := %s.ID(who.ID)\nin.%s = &id\n}\nif string(*in.%s) != who.ID && who.Role != %s.RoleAdmin {\nreturn errForbidden\n}\nreturn nil\n},", account, row, f.Go, e.Pkg, f.Go, f.Go, e.Pkg)
 	c.add("admitChange: func(_ %s, old %s, in *%sInput) error {\nif in.%s == nil {\nid := %s.ID(old.%s)\nin.%s = &id // a replacement without an owner keeps it\n}\nreturn nil\n},", account, row, row, f.Go, e.Pkg, f.Go, f.Go)
 }
@@ -344,6 +359,9 @@ func (f genField) schema() map[string]any {
 	number("minimum", f.Min)
 	number("exclusiveMinimum", f.Above)
 	number("maximum", f.Max)
+	if f.Pattern != "" {
+		s["pattern"] = f.Pattern
+	}
 	if f.MinLen > 0 {
 		s["minLength"] = f.MinLen
 	}

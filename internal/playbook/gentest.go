@@ -2,6 +2,7 @@ package playbook
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,6 +34,21 @@ func (g *genService) RegisterToken() string {
 		return "c.token"
 	}
 	return `""`
+}
+
+// LoginOperations are the methods and paths that refuse a caller without a token.
+func (g *genService) LoginOperations() []string {
+	var out []string
+	for _, e := range g.Entities {
+		for _, op := range []struct{ verb, method, path string }{
+			{"create", "Post", e.Path}, {"read", "Get", e.Path}, {"read", "Get", e.Path + "/1"}, {"update", "Patch", e.Path + "/1"}, {"delete", "Delete", e.Path + "/1"},
+		} {
+			if e.Account && op.verb != "create" || !e.Account && e.needOf(op.verb) != "need{}" {
+				out = append(out, fmt.Sprintf("http.Method%s, %q", op.method, op.path))
+			}
+		}
+	}
+	return out
 }
 
 // TaskLines are the lines of the task, to be quoted.
@@ -96,6 +112,9 @@ func (f genField) example() string {
 	case UUID:
 		return `"0a1b2c3d-0000-4000-8000-000000000001"`
 	}
+	if expr, ok := sample(f.Field); ok && f.Pattern != "" {
+		return strconv.Quote(sampleText(expr, 1))
+	}
 	return strconv.Quote("some " + strings.ReplaceAll(f.Field.Name, "_", " "))
 }
 
@@ -130,6 +149,9 @@ func (f genField) BootstrapValue() string {
 		return "ptr(\"https://example.com\")"
 	case Phone:
 		return "ptr(\"+10000000000\")"
+	}
+	if expr, ok := sample(f.Field); ok && f.Pattern != "" {
+		return "ptr(" + strconv.Quote(sampleText(expr, 1)) + ")"
 	}
 	return "ptr(\"administrator\")"
 }
@@ -175,7 +197,7 @@ func (e *genEntity) Fixture(mode string) string {
 
 func usesN(members []string) bool {
 	return slices.ContainsFunc(members, func(m string) bool {
-		return strings.Contains(m, ", n)") || strings.Contains(m, "+n") || strings.Contains(m, "(n)") || strings.Contains(m, "int(n)")
+		return strings.Contains(m, ", n)") || strings.Contains(m, "+n") || strings.Contains(m, "(n)") || strings.Contains(m, "int(n)") || strings.Contains(m, ", n%")
 	})
 }
 
@@ -232,10 +254,22 @@ func (e *genEntity) fixtureValue(f genField) string {
 		return f.number(false)
 	case Decimal:
 		return f.number(true)
+	case Date, Timestamp:
+		for _, r := range e.service.RulesOf(e.Noun, RuleSpan) {
+			if r.End == f.Field.Name {
+				layout := map[FieldType]string{Date: "DateOnly", Timestamp: "RFC3339"}[f.Field.Type]
+				return fmt.Sprintf("time.Date(%d, 1, 1+2*int(n), 12, %d, 0, 0, time.UTC).Format(time.%s)", year, spanMinutes(r), layout)
+			}
+		}
+	}
+	switch f.Field.Type {
 	case Date:
 		return fmt.Sprintf("time.Date(%d, 1, 1+2*int(n)+%d, 0, 0, 0, 0, time.UTC).Format(time.DateOnly)", year, day)
 	case Timestamp:
 		return fmt.Sprintf("time.Date(%d, 1, 1+2*int(n)+%d, 12, 0, 0, 0, time.UTC).Format(time.RFC3339)", year, day)
+	}
+	if expr, ok := sample(f.Field); ok && f.Pattern != "" {
+		return expr
 	}
 	if f.MaxLen > 0 && f.MaxLen < 24 || f.MinLen > 8 {
 		return fmt.Sprintf("fmt.Sprintf(\"%%0%dd\", n)", max(f.MinLen, min(max(f.MaxLen, 1), 4)))
@@ -396,6 +430,10 @@ func (e *genEntity) FieldCases() []string {
 		case Reference:
 			row(f, "unknown", `"0"`, false)
 		case String, Text, Password:
+			if f.Pattern != "" {
+				row(f, "not of its form", strconv.Quote(f.otherForm()), false)
+				continue
+			}
 			least, most := f.MinLen, f.MaxLen
 			if f.Field.Type == Password {
 				least, most = e.service.PasswordMin(), 128
@@ -425,6 +463,17 @@ func (e *genEntity) FieldCases() []string {
 	return out
 }
 
+// otherForm is a text that the pattern of the field does not take.
+func (f genField) otherForm() string {
+	re := regexp.MustCompile(f.Pattern)
+	for _, text := range []string{"no such form?", "?", "no", "NO", "-1", "\u2603"} {
+		if !re.MatchString(text) {
+			return text
+		}
+	}
+	return ""
+}
+
 func (e *genEntity) hasMachine(field string) bool {
 	return slices.ContainsFunc(e.service.RulesOf(e.Noun, RuleStates), func(r Rule) bool { return r.Field == field })
 }
@@ -438,6 +487,9 @@ func (g *genService) UniqueTests() string {
 			if f.Unique && f.Field.Type != Reference {
 				value := e.fixtureValue(f)
 				c.add("n %s serial.Add(1)\nc.create(%q, %q, %s)\nc.refuse(http.StatusConflict, %q, %q, %s)", map[bool]string{true: ":=", false: "="}[c.Len() == 0], e.Path, f.Field.Name, value, e.Path, f.Field.Name, value)
+				if f.Fold {
+					c.add("c.refuse(http.StatusConflict, %q, %q, strings.ToUpper(%s))", e.Path, f.Field.Name, value)
+				}
 				if f.Field.Type == String && f.Pointer {
 					c.add("c.create(%q)\nc.create(%q)", e.Path, e.Path)
 				}
@@ -452,7 +504,7 @@ func (g *genService) UniqueTests() string {
 			}
 			p := g.entity(f.Ref)
 			local := "one"
-			if p.Account && len(g.RulesOf(e.Noun, RuleOwn)) > 0 && f.Owner {
+			if f.Owner {
 				continue
 			}
 			fmt.Fprintf(&b, "\nfunc Test%s%s(t *testing.T) {\nc := start(t)\n", e.Name, f.Go)

@@ -93,6 +93,10 @@ func (e *genEntity) ruleTest(c *code, r Rule) {
 		if !e.counts(r.Active) {
 			return
 		}
+		if r.Unit != "" {
+			e.perTimeTest(c, r)
+			return
+		}
 		n, pairs := r.N, ""
 		if r.Kind == RuleCapacity {
 			n, pairs = 2, fmt.Sprintf(", %q, 2", r.Other)
@@ -127,6 +131,10 @@ func (e *genEntity) ruleTest(c *code, r Rule) {
 			c.add("c.create(%q, %s)", e.Path, pair)
 		}
 	case RuleOverlap:
+		minutes := map[bool]int{true: 24 * 60, false: 60}[e.gen(r.Start).Field.Type == Date]
+		if !e.lasts(2 * minutes) {
+			return
+		}
 		e.parent(c, "place", r.Field, "")
 		at := func(hour, length int) string {
 			if e.gen(r.Start).Field.Type == Date {
@@ -142,6 +150,9 @@ func (e *genEntity) ruleTest(c *code, r Rule) {
 			call         string
 			hour, length int
 		}{{"create", 10, 2}, {"refuse", 10, 2}, {"refuse", 11, 2}, {"refuse", 9, 2}, {"refuse", 9, 4}, {"create", 12, 1}, {"create", 9, 1}} {
+			if !e.lasts(step.length * minutes) {
+				continue
+			}
 			if step.call == "refuse" {
 				c.add("c.refuse(http.StatusConflict, %q, %q, place[\"id\"], %s)", e.Path, r.Field, at(step.hour, step.length))
 			} else {
@@ -149,6 +160,8 @@ func (e *genEntity) ruleTest(c *code, r Rule) {
 			}
 		}
 		c.add("c.create(%q, %s) // elsewhere at the same time", e.Path, at(10, 2))
+	case RuleSpan:
+		e.spanTest(c, r)
 	case RuleOrder:
 		if slices.ContainsFunc(g.RulesOf(e.Noun, RuleDue), func(d Rule) bool { return d.Field == r.End }) {
 			return
@@ -161,7 +174,10 @@ func (e *genEntity) ruleTest(c *code, r Rule) {
 		if e.gen(r.Start).Field.Type == Date {
 			early, late, same, before = early[:8]+"02", early[:8]+"03", early[:8]+"02", early[:8]+"01"
 		}
-		c.add("c.refuse(http.StatusUnprocessableEntity, %q, %q, %q, %q, %q)\nc.refuse(http.StatusUnprocessableEntity, %q, %q, %q, %q, %q)\nc.create(%q, %q, %q, %q, %q)", e.Path, r.Start, early, r.End, same, e.Path, r.Start, early, r.End, before, e.Path, r.Start, early, r.End, late)
+		c.add("c.refuse(http.StatusUnprocessableEntity, %q, %q, %q, %q, %q)\nc.refuse(http.StatusUnprocessableEntity, %q, %q, %q, %q, %q)", e.Path, r.Start, early, r.End, same, e.Path, r.Start, early, r.End, before)
+		if e.lasts(0) {
+			c.add("c.create(%q, %q, %q, %q, %q)", e.Path, r.Start, early, r.End, late)
+		}
 	case RuleDue:
 		e.dueTest(c, r)
 	case RuleStates:
@@ -205,6 +221,8 @@ func (e *genEntity) ruleTest(c *code, r Rule) {
 		e.flagTest(c, r)
 	case RuleAccess:
 		e.accessTest(c, r)
+	case RuleOpen:
+		e.openTest(c, r)
 	case RuleOwn:
 		e.ownTest(c, r)
 	case RuleDeleteKeep:
@@ -222,32 +240,6 @@ func (e *genEntity) raceTest(c *code, r Rule, n int, pairs string) {
 	c.add("var bodies []object\nfor range %d {\nbodies = append(bodies, c.valid(%q, %q, racing[\"id\"]))\n}", n+3, e.Path, r.Field)
 	c.add("var wg sync.WaitGroup\nvar accepted atomic.Int64\nfor _, body := range bodies {\nwg.Add(1)\ngo func() {\ndefer wg.Done()\nif status, _, _ := c.do(http.MethodPost, %q, c.token, body); status == http.StatusCreated {\naccepted.Add(1)\n}\n}()\n}\nwg.Wait()", e.Path)
 	c.add("if got := accepted.Load(); got != %d {\nt.Errorf(\"%%d of %%d at once were accepted, want %d\", got, len(bodies))\n}", n, n)
-}
-
-func (e *genEntity) dueTest(c *code, r Rule) {
-	f, start := e.gen(r.Field), e.gen(r.Start)
-	if start.Target != "" {
-		return
-	}
-	at := "2030-01-31T10:00:00Z"
-	if start.Field.Type == Date {
-		at = at[:10]
-	}
-	span := fmt.Sprintf("AddDate(0, 0, %d)", r.N*map[string]int{"week": 7, "day": 1}[r.Unit])
-	if r.Unit == "hour" || r.Unit == "minute" {
-		span = fmt.Sprintf("Add(%d * time.%s)", r.N, map[string]string{"hour": "Hour", "minute": "Minute"}[r.Unit])
-	}
-	layout := "time.RFC3339"
-	if f.Field.Type == Date {
-		layout = "time.DateOnly"
-	}
-	clock := 10
-	if start.Field.Type == Date {
-		clock = 0
-	}
-	c.add("due := time.Date(2030, 1, 31, %d, 0, 0, 0, time.UTC).%s.Format(%s)", clock, span, layout)
-	c.add("one := c.create(%q, %q, %q)\nif one[%q] != due {\nt.Errorf(\"%s is %%v, want %%s\", one[%q], due)\n}", e.Path, r.Start, at, r.Field, r.Field, r.Field)
-	c.add("mine := c.create(%q, %q, %q, %q, \"2000-01-01T00:00:00Z\")\nif mine[%q] != due {\nt.Errorf(\"a client set %s to %%v\", mine[%q])\n}", e.Path, r.Start, at, r.Field, r.Field, r.Field, r.Field)
 }
 
 func (e *genEntity) machineTest(c *code, r Rule) {
@@ -342,43 +334,6 @@ func (e *genEntity) frozenTest(c *code, r Rule) {
 	c.WriteString(t.String())
 }
 
-func (e *genEntity) overdueTest(c *code, r Rule) {
-	var pairs string
-	due := e.gen(r.Other)
-	if due.ReadOnly {
-		for _, d := range e.service.RulesOf(e.Noun, RuleDue) {
-			if d.Field == r.Other {
-				pairs = fmt.Sprintf(", %q, \"2001-01-01\"", d.Start)
-			}
-		}
-	} else {
-		pairs = fmt.Sprintf(", %q, \"2001-01-02\"", r.Other)
-		for _, o := range e.service.RulesOf(e.Noun, RuleOrder) {
-			if o.End == r.Other {
-				pairs += fmt.Sprintf(", %q, \"2001-01-01\"", o.Start)
-			}
-		}
-	}
-	if pairs == "" || !e.counts(r.Active) {
-		return
-	}
-	if r.Kind == RuleOverdue {
-		c.add("late := c.create(%q%s)\nc.create(%q)", e.Path, pairs, e.Path)
-		c.add("if got := c.list(c.token, %q); len(got) != 1 {\nt.Errorf(\"%%d are overdue, want 1\", len(got))\n}", e.Path+"?overdue=true")
-		if free := e.free(r.Active, "late"); free != "" {
-			c.add("%s\nif got := c.list(c.token, %q); len(got) != 0 {\nt.Errorf(\"%%d are overdue, want none\", len(got))\n}", free, e.Path+"?overdue=true")
-		}
-		return
-	}
-	e.parent(c, "holder", r.Field, "")
-	c.add("late := c.create(%q, %q, holder[\"id\"]%s)\nc.refuse(http.StatusConflict, %q, %q, holder[\"id\"])\nc.create(%q) // others may", e.Path, r.Field, pairs, e.Path, r.Field, e.Path)
-	if free := e.free(r.Active, "late"); free != "" {
-		c.add("%s\nc.create(%q, %q, holder[\"id\"])", free, e.Path, r.Field)
-	} else {
-		c.add("_ = late")
-	}
-}
-
 func (e *genEntity) flagTest(c *code, r Rule) {
 	f, good := e.wanted(r)
 	p := e.service.entity(e.gen(r.Field).Ref)
@@ -435,6 +390,11 @@ func (e *genEntity) accessTest(c *code, r Rule) {
 	method, target, body := call(e, r.Verb, "one")
 	if r.Verb == "create" {
 		c.add("one := c.valid(%q)", e.Path)
+		for _, f := range e.Inputs {
+			if f.Owner {
+				c.add("delete(one, %q)", f.Field.Name)
+			}
+		}
 		body = "one"
 	} else {
 		c.add("one := c.create(%q)", e.Path)
@@ -467,6 +427,30 @@ func (e *genEntity) accessTest(c *code, r Rule) {
 		status = "http.StatusOK"
 	}
 	c.add("_, allowed := c.account(%q)\nc.wantAs(allowed, %s, %s, %s, %s)", r.Fields[0], status, method, target, body)
+}
+
+func (e *genEntity) openTest(c *code, r Rule) {
+	method, target, body := call(e, r.Verb, "one")
+	if r.Verb == "create" {
+		c.add("one := c.valid(%q)", e.Path)
+		for _, f := range e.Inputs {
+			if f.Owner {
+				c.add("delete(one, %q)", f.Field.Name)
+			}
+		}
+		body = "one"
+	} else {
+		c.add("one := c.create(%q)", e.Path)
+	}
+	status := map[string]string{"create": "http.StatusCreated", "delete": "http.StatusNoContent"}[r.Verb]
+	if status == "" {
+		status = "http.StatusOK"
+	}
+	if r.Value == "" {
+		c.add("c.wantAs(\"\", %s, %s, %s, %s)", status, method, target, body)
+		return
+	}
+	c.add("c.wantAs(\"\", http.StatusUnauthorized, %s, %s, %s)\n_, someone := c.account(%q)\nc.wantAs(someone, %s, %s, %s, %s)", method, target, body, e.service.Auth.Roles[0], status, method, target, body)
 }
 
 func (e *genEntity) ownTest(c *code, r Rule) {

@@ -55,6 +55,7 @@ type knowledgeBase struct {
 	beyond    map[string]bool
 	abilities map[string]bool
 	notFields map[string]bool
+	usual     map[string]bool // names of fields that resources usually have
 	given     *regexp.Regexp
 }
 
@@ -71,6 +72,7 @@ var known = sync.OnceValue(func() *knowledgeBase {
 func loadKnowledge() (*knowledgeBase, error) {
 	k := &knowledgeBase{nouns: map[string]nounHint{}, plurals: map[string]string{}}
 	var nouns []nounHint
+	var usual []string
 	for name, into := range map[string]any{"fields": &k.fields, "entities": &nouns, "words": &k.words} {
 		data, err := knowledgeFiles.ReadFile("knowledge/" + name + ".yml")
 		if err != nil {
@@ -87,7 +89,9 @@ func loadKnowledge() (*knowledgeBase, error) {
 			return nil, fmt.Errorf("knowledge/entities.yml has %q twice", n.Noun)
 		}
 		k.nouns[n.Noun] = n
+		usual = append(usual, strings.FieldsFunc(n.Fields, func(r rune) bool { return r == ' ' || r == ',' })...)
 	}
+	k.usual = set(usual)
 	for plural, singular := range k.words.Irregular {
 		k.plurals[singular] = plural
 	}

@@ -118,6 +118,26 @@ func (p *reader) active(noun string) (Active, bool) {
 	return Active{}, false
 }
 
+// cancelled keeps rows that were cancelled out of every count.
+func (p *reader) cancelled() {
+	for i := range p.spec.Rules {
+		r := &p.spec.Rules[i]
+		if r.Kind != RuleLimit && r.Kind != RuleCapacity || r.Active.Empty != "" || r.Active.Field != "" {
+			continue
+		}
+		for _, f := range p.entity(r.Entity).Fields {
+			switch {
+			case f.Name == "cancelled_at" && f.Optional:
+				r.Active = Active{Empty: f.Name}
+			case f.Name == "cancelled" && f.Type == Bool:
+				r.Active = Active{Field: f.Name, Not: []string{"true"}}
+			case f.Type == Enum && slices.Contains(f.Values, "cancelled"):
+				r.Active = Active{Field: f.Name, Not: []string{"cancelled"}}
+			}
+		}
+	}
+}
+
 // exclusive: a thing has at most n holders at a time. With a start and an end
 // that clients choose, "at a time" means that intervals don't overlap.
 func (p *reader) exclusive(c *clause, thing, holder string, n int, text string) bool {
@@ -351,6 +371,20 @@ func (p *reader) together(c *clause, noun, a, b string) bool {
 		}
 	}
 	return false
+}
+
+// holds is the noun that rows of child refer to and that has the field.
+func (p *reader) holds(child, parent, field string) string {
+	e := p.entity(child)
+	if e == nil || parent != "" {
+		return parent
+	}
+	for _, f := range e.Fields {
+		if f.Type == Reference && p.entity(f.Ref).field(field) != nil {
+			return f.Ref
+		}
+	}
+	return ""
 }
 
 // capacity: a parent's own field says how many children it takes.

@@ -20,7 +20,10 @@ type reader struct {
 	fallback string
 	signed   bool
 	memory   bool
-	linked   map[string]bool // join resources that were made for a verb
+	linked   map[string]bool // pairs of nouns that are connected many to many
+	mutual   []mutual        // named in the headline
+	// passwordMin is the shortest password, when the task says so.
+	passwordMin int
 }
 
 // Parse reads a task in English. It never fails: what it does not understand
@@ -38,6 +41,7 @@ func parseService(task string, facts Facts) Spec {
 	p.clauses = p.statements(task)
 	p.findEntities()
 	p.fillKnown()
+	p.manyToMany()
 	p.eachOpen(p.structure)
 	p.fillLinks()
 	p.eachOpen(p.constraint)
@@ -67,6 +71,7 @@ func (p *reader) eachOpen(pass func(c *clause, s string) bool) {
 					s = "@" + snake(p.last) + " " + rest
 				}
 			}
+			s = p.joinValues(s)
 			if c.label != "" {
 				if noun, ok := p.nouns[singular(strings.ToLower(c.label))]; ok && !strings.HasPrefix(s, "@") {
 					s = "@" + snake(noun) + " has " + s
@@ -78,6 +83,20 @@ func (p *reader) eachOpen(pass func(c *clause, s string) bool) {
 			p.last = subject
 		}
 	}
+}
+
+// joinValues writes values of two words, such as "in progress", as one.
+func (p *reader) joinValues(s string) string {
+	for _, e := range p.spec.Entities {
+		for _, f := range e.Fields {
+			for _, v := range f.Values {
+				if two := strings.ReplaceAll(v, "_", " "); two != v {
+					s = strings.TrimSpace(strings.ReplaceAll(" "+s+" ", " "+two+" ", " "+v+" "))
+				}
+			}
+		}
+	}
+	return s
 }
 
 // subject is the first entity of a clause.
@@ -221,6 +240,10 @@ func (p *reader) useKnown(noun string) {
 		p.uncovered(p.quote(e))
 		return
 	}
+	if (noun == "booking" || noun == "reservation") && p.takesPlaces() {
+		e.Fields = append(e.Fields, Field{Name: "booked_at", Type: Timestamp, Now: true}) // the class has the times
+		hint.Fields = ""
+	}
 	if hint.Fields != "" {
 		p.fields(noun, tokenize(hint.Fields), hint.Fields)
 	}
@@ -232,6 +255,13 @@ func (p *reader) useKnown(noun string) {
 	if len(names) > 0 {
 		p.assume("The task gives %s no fields: each has %s.", plural(noun), strings.Join(names, ", "))
 	}
+}
+
+// takesPlaces reports whether bookings of the service are places in what has
+// times of its own, and not times of a room.
+func (p *reader) takesPlaces() bool {
+	offered := set([]string{"class", "event", "course", "workshop", "session", "flight", "tour", "show", "screening", "trip", "lesson"})
+	return slices.ContainsFunc(p.spec.Entities, func(e Entity) bool { return offered[e.Noun] }) && !slices.ContainsFunc(p.spec.Entities, func(e Entity) bool { return isPlace(e.Noun) })
 }
 
 // quote is the entity in the words of the task.
@@ -268,7 +298,7 @@ func (p *reader) fillLinks() {
 		}
 		for _, target := range slices.Backward(hint.Links) {
 			t := p.entity(target)
-			if t == nil || e.refTo(target) != nil || t.refTo(e.Noun) != nil {
+			if t == nil || e.refTo(target) != nil || t.refTo(e.Noun) != nil || p.linked[e.Noun+" "+target] {
 				continue
 			}
 			if f := e.field(snake(target)); f != nil && e.Declared {
@@ -277,9 +307,13 @@ func (p *reader) fillLinks() {
 			name := p.ensureRef(e.Noun, target)
 			f := e.field(name)
 			f.Optional = !joins[e.Noun] && !hint.Part
-			p.assume("Each %s refers to %s %s by %s.", e.Noun, article(target), target, name)
+			p.assume("%s", linkAssumption(e.Noun, target, name))
 		}
 	}
+}
+
+func linkAssumption(noun, target, field string) string {
+	return fmt.Sprintf("Each %s refers to %s %s by %s.", noun, article(target), target, field)
 }
 
 // join is the resource that refers to both nouns, or "".
@@ -343,8 +377,13 @@ func (p *reader) finish(facts Facts) {
 		}
 	}
 	p.finishAuth()
+	p.finishOpen()
 	p.finishStates()
 	p.mixed()
+	p.cancelled()
+	p.requireChoice()
+	p.timesOfDay()
+	p.restoreCase()
 	for i := range s.Rules {
 		s.Rules[i].ID = fmt.Sprintf("R%d", i+1)
 	}

@@ -16,7 +16,8 @@ var (
 	statusIs   = pattern(`^@(\w+) (?:is|are|can be|must be|has status)(?: either| one of)? (\w[\w-]*(?: ?(?:,|or) ?(?:or )?\w[\w-]*)* or \w[\w-]*)$`)
 	cascades   = pattern(`^(?:deleting|removing|when|if)? ?@(\w+)(?: is (?:deleted|removed))?,? ?(?:also )?(?:deletes|removes|delete|remove|cascades to|cascade to|cascades|takes with) (?:it |of |to )?@(\w+)$`)
 	cascaded   = pattern(`^(?:@(\w+) (?:is|are|must be|get|gets) (?:also )?(?:deleted|removed) (?:with|together with|along with|when|if) @(\w+)(?: (?:is|are|gets) (?:deleted|removed))?|(?:when|if) @(\w+) (?:is|are|gets) (?:deleted|removed) ,? ?(?:@\w+ )?@(\w+) (?:is|are|must be|get) (?:also )?(?:deleted|removed)(?: too| as well)?)$`)
-	kept       = pattern(`^(?:@(\w+) (?:with|that has|that have|having|which has|which have|who has|who have) (?:existing |any |open |active )?@(\w+) cannot be (?:deleted|removed)|@(\w+) cannot be (?:deleted|removed) (?:if|when|while|as long as) (?:it |they |@\w+ )?(?:still )?(?:has|have) (?:existing )?@(\w+))$`)
+	kept       = pattern(`^(?:@(\w+) (?:with|that has|that have|having|which has|which have|who has|who have) (?:existing |any |open |active )?@(\w+) cannot be (?:deleted|removed)|@(\w+) cannot be (?:deleted|removed) (?:if|when|while|as long as) (?:it |they |@\w+ )?(?:still )?(?:has|have) (?:existing )?@(\w+)|(?:deleting|removing) @(\w+) (?:with|that has|that have|that still has|that still have|which has|who has) (?:existing |any )?@(\w+) (?:is |must be |returns? |gives? |fails with |results? in )?(?:refused|rejected|forbidden|denied|blocked|prevented|prohibited|fails?|cannot be allowed|cannot be possible|error|conflict|#409)(?: (?:with )?(?:#409|conflict|error))?)$`)
+	inUse      = pattern(`^(?:@(\w+) (?:that|which) (?:is|are) (?:still )?(?:in use|used|referenced) cannot be (?:deleted|removed)|(?:deleting|removing) @(\w+) (?:that|which) (?:is|are) (?:still )?(?:in use|used|referenced|being used) (?:is |must be |returns? |gives? |fails with )?(?:refused|rejected|forbidden|denied|blocked|fails?|conflict|#409)(?: (?:with )?(?:#409|conflict|error))?|@(\w+) cannot be (?:deleted|removed) (?:if|when|while|as long as) (?:it is |they are |still )*(?:in use|used|referenced))$`)
 )
 
 // structure reads what resources have and how they refer to each other.
@@ -29,6 +30,10 @@ func (p *reader) structure(c *clause, s string) bool {
 		parent, child := p.entity(m[1]), p.entity(m[2])
 		if parent == nil || child == nil || parent == child || parent.refTo(child.Noun) != nil {
 			return false
+		}
+		if between := p.join(parent.Noun, child.Noun); between != "" {
+			p.cover(c.raw, "each %s names %s %s and %s %s", between, article(parent.Noun), parent.Noun, article(child.Noun), child.Noun)
+			return true
 		}
 		name := p.ensureRef(child.Noun, parent.Noun)
 		p.cover(c.raw, "%s of a %s names its %s; GET /%s/{id}/%s lists them", name, child.Noun, parent.Noun, kebab(parent.Plural), kebab(child.Plural))
@@ -154,12 +159,10 @@ func (p *reader) constraint(c *clause, s string) bool {
 		return p.cascade(c, m[1], m[2])
 	}
 	if m := kept().FindStringSubmatch(s); m != nil {
-		parent, child := p.entity(m[1]+m[3]), p.entity(m[2]+m[4])
-		if parent == nil || child == nil || child.refTo(parent.Noun) == nil || strings.Contains(s, "open @") || strings.Contains(s, "active @") {
-			return false
-		}
-		p.spec.Rules = append(p.spec.Rules, Rule{Kind: RuleDeleteKeep, Clause: c.raw, Entity: child.Noun, Field: child.refTo(parent.Noun).Name, Other: parent.Noun})
-		return true
+		return !strings.Contains(s, "open @") && !strings.Contains(s, "active @") && p.keep(c, m[1]+m[3]+m[5], m[2]+m[4]+m[6])
+	}
+	if m := inUse().FindStringSubmatch(s); m != nil {
+		return p.keep(c, m[1]+m[2]+m[3], "")
 	}
 	if m := negative().FindStringSubmatch(s); m != nil {
 		s = strings.TrimSpace(m[1]+" "+m[2]) + " non-negative"
@@ -223,6 +226,9 @@ func (p *reader) constraint(c *clause, s string) bool {
 		if f.Type == Enum && f.Default == "" && len(f.Values) > 0 {
 			f.Default = f.Values[0]
 		}
+		if f.Pattern != "" && !p.resolveForm(&f) || f.Fold && f.Type != String && f.Type != Text {
+			return false
+		}
 		if !boundsFit(f) || f.Default != "" && !validDefault(f) {
 			return false
 		}
@@ -256,6 +262,32 @@ func (e *Entity) named(name string) int {
 		}
 	}
 	return -1
+}
+
+// keep: what others refer to can't be deleted.
+func (p *reader) keep(c *clause, parent, child string) bool {
+	a := p.entity(parent)
+	if a == nil {
+		return false
+	}
+	b := p.entity(child)
+	if b != nil && b.refTo(a.Noun) == nil {
+		b = p.entity(p.join(a.Noun, b.Noun))
+	}
+	for i := range p.spec.Entities {
+		if e := &p.spec.Entities[i]; child == "" && e != a && e.refTo(a.Noun) != nil {
+			if b != nil {
+				return false // in use by which?
+			}
+			b = e
+		}
+	}
+	if b == nil || b.refTo(a.Noun) == nil {
+		return false
+	}
+	f := b.refTo(a.Noun)
+	f.Cascade = false
+	return p.addRule(Rule{Kind: RuleDeleteKeep, Clause: c.raw, Entity: b.Noun, Field: f.Name, Other: a.Noun})
 }
 
 func (p *reader) cascade(c *clause, parent, child string) bool {

@@ -68,7 +68,7 @@ func (r *reviewer) security() {
 	if a := s.Auth; a != nil {
 		account, _ := s.Entity(a.Account)
 		collection := "/" + kebab(account.Plural)
-		r.ask("domain", "CWE-916", fmt.Sprintf("%s.password is kept as a salted PBKDF2 hash with 600000 rounds, apart from the record", snake(a.Account)), "%s.password is stored: hash it with a salt and a cost, and keep it out of what is shown.", snake(a.Account))
+		r.ask("domain", "CWE-916", fmt.Sprintf("%s.password is kept as a salted PBKDF2 hash with 600000 rounds or more, apart from the record", snake(a.Account)), "%s.password is stored: hash it with a salt and a cost, and keep it out of what is shown.", snake(a.Account))
 		r.ask("api", "CWE-307", "The eleventh failed login for one email within 15 minutes: 429", "POST /login can be tried without end: limit failures per email.")
 		r.ask("api", "CWE-204", "POST /login answers an unknown email like a wrong password", "POST /login must not tell which emails of %s exist.", collection)
 		r.ask("api", "CWE-269", fmt.Sprintf("PATCH %s/{id} with another role by its owner: 403", collection), "%s.role decides what is allowed: nobody may give it to themselves.", snake(a.Account))

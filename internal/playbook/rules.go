@@ -35,8 +35,9 @@ var patterns = sync.OnceValue(func() []rulePattern {
 		// A number of resources for one other.
 		{`@X (?:can|must|is limited to|is) ?(?:only |at most )?HOLD ?(?:only |at most )NUM (ADJ )?@XONCE`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[1], m[4], cardinal(m[2]), m[3]) }},
 		{`@X (?:can )?(?:only )?HOLD (?:only |at most )?NUM (ADJ )?@X( at_once| at most)`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[1], m[4], cardinal(m[2]), m[3]+m[5]) }},
+		{`@X (?:can HOLD|has|have) (?:only )?NUM (ADJ )@X`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[1], m[4], cardinal(m[2]), m[3]) }},
 		{`@X can only HOLD NUM (ADJ )?@XONCE`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[1], m[4], cardinal(m[2]), m[3]) }},
-		{`@X (?:has|have) at most NUM (ADJ )?@XONCE`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[1], m[4], cardinal(m[2]), m[3]) }},
+		{`@X (?:has|have|accepts?|takes?|allows?|fits|holds?|contains?|admits?) at most NUM (ADJ )?@XONCE`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[1], m[4], cardinal(m[2]), m[3]) }},
 		{`@X cannot HOLD above NUM (ADJ )?@XONCE`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[1], m[4], cardinal(m[2]), m[3]) }},
 		{`(?:no )?@X (?:can HOLD|has|have|with) above NUM (ADJ )?@XONCE`, func(p *reader, c *clause, m []string) bool {
 			return strings.HasPrefix(strings.ToLower(c.raw), "no ") && p.limit(c, m[1], m[4], cardinal(m[2]), m[3])
@@ -44,6 +45,12 @@ var patterns = sync.OnceValue(func() []rulePattern {
 		{`(?:only |at most )NUM (ADJ )?@X (?:per|for|by|in|on|is allowed per|can exist per|can be held by|are allowed per|are allowed for) @XONCE`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[4], m[3], cardinal(m[1]), m[2]) }},
 		{`@X (?:is|are) at most NUM (ADJ )?@XONCE`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[1], m[4], cardinal(m[2]), m[3]) }},
 		{`at most of NUM (ADJ )?@X per @X`, func(p *reader, c *clause, m []string) bool { return p.limit(c, m[4], m[3], cardinal(m[1]), m[2]) }},
+
+		// A number of resources in a day, a week or a month.
+		{`@X (?:can|must) (?:only )?HOLD (?:only )?(?:at most )?NUM @X (?:per|in|each|a|on same|within one|within same|in one|in same) (day|week|month)`, func(p *reader, c *clause, m []string) bool { return p.perTime(c, m[1], m[3], m[2], m[4]) }},
+		{`@X (?:cannot HOLD above|has at most|have at most) NUM @X (?:per|in|each|a|on same|in one|in same) (day|week|month)`, func(p *reader, c *clause, m []string) bool { return p.perTime(c, m[1], m[3], m[2], m[4]) }},
+		{`@X cannot (?:have|HOLD) above #1 @X on same (day)`, func(p *reader, c *clause, m []string) bool { return p.perTime(c, m[1], m[2], "1", m[3]) }},
+		{`(?:only |at most )NUM @X per @X (?:per|and|a|each) (day|week|month)`, func(p *reader, c *clause, m []string) bool { return p.perTime(c, m[3], m[2], m[1], m[4]) }},
 
 		// One holder at a time.
 		{`@X (?:can|must) (?:only )?be (?:only )?LENT (?:to|by|for|with) (?:only |at most )?(?:exactly )?NUM @XONCE`, func(p *reader, c *clause, m []string) bool { return p.exclusive(c, m[1], m[3], cardinal(m[2]), m[0]) }},
@@ -87,6 +94,10 @@ var patterns = sync.OnceValue(func() []rulePattern {
 		{`@X (?:has|have) (?:no more|at most) @X than (?:its )?(\w+)`, func(p *reader, c *clause, m []string) bool { return p.capacity(c, m[1], m[2], m[3]) }},
 		{`(?:number of )?@X (?:for|in|of|per|to|on) @X cannot (?:exceed|be above) (?:@\w+ )?(\w+)`, func(p *reader, c *clause, m []string) bool { return p.capacity(c, m[2], m[1], m[3]) }},
 		{`(?:number of )?@X cannot (?:exceed|be above) @X (\w+)`, func(p *reader, c *clause, m []string) bool { return p.capacity(c, m[2], m[1], m[3]) }},
+		{`@X (?:is|are|must be) (?:rejected|refused|denied|cannot be allowed) (?:if|when|once) @X is full`, func(p *reader, c *clause, m []string) bool { return p.capacity(c, m[2], m[1], "capacity") }},
+		{`(?:no more|not more|at most) @X than (?:@X )?(capacity|seats)(?: of @X)? can be (?:sold|booked|made|created|issued|registered|accepted|taken)`, func(p *reader, c *clause, m []string) bool {
+			return p.capacity(c, p.holds(m[1], m[2]+m[4], m[3]), m[1], m[3])
+		}},
 		{`@X cannot be (?:overbooked|oversold|overfilled|over capacity|above (?:its )?capacity)`, func(p *reader, c *clause, m []string) bool { return p.capacity(c, m[1], "", "capacity") }},
 		{`full @X cannot (?:accept|take|have|be|get|be registered|be signed up|be enrolled) ?(?:new |more |further )?(?:@X|booked|for|in)?`, func(p *reader, c *clause, m []string) bool { return p.capacity(c, m[1], m[2], "capacity") }},
 		{`(?:@X|no @X|@X) cannot be (?:created|made|accepted|added) (?:if|when|once) @X is full`, func(p *reader, c *clause, m []string) bool { return p.capacity(c, m[4], m[1]+m[2]+m[3], "capacity") }},
@@ -115,12 +126,19 @@ var patterns = sync.OnceValue(func() []rulePattern {
 			return e != nil && known().nouns[e.Noun].Done == "returned_at" && p.due(c, m[1], "due_at", m[2], m[3], "")
 		}},
 
+		{`@X in past (?:is|are|must be) (?:rejected|refused|invalid|cannot be allowed|cannot be possible|forbidden)`, func(p *reader, c *clause, m []string) bool { return p.side(c, m[1], "past", true) }},
+		{`@X (?:cannot be (?:longer|above)(?: than)?|cannot last (?:longer than|above)|(?:can |must )?(?:be|lasts?|takes?) at most|(?:is|are) at most|duration (?:is|must be) at most|cannot exceed) NUM (minute|hour|day)s?(?: long| in length| in duration)?`, func(p *reader, c *clause, m []string) bool { return p.span(c, m[1], m[2], m[3], "most") }},
+		{`@X (?:cannot be (?:shorter than|under)|cannot last (?:shorter than|under)|(?:can |must )?(?:be|lasts?|takes?) at least|(?:is|are) at least|duration (?:is|must be) at least) NUM (minute|hour|day)s?(?: long| in length| in duration)?`, func(p *reader, c *clause, m []string) bool { return p.span(c, m[1], m[2], m[3], "least") }},
 		{`@X (?:must be|cannot be|must start|must take place|cannot start|cannot be (?:made|created|booked|scheduled)|must be (?:made|booked|scheduled)) (?:in|for) (future|past)`, func(p *reader, c *clause, m []string) bool {
 			return p.side(c, m[1], m[2], strings.Contains(m[0], "cannot"))
 		}},
 
 		// States.
 		{`(?:@X )?(?:status |state )?(?:can |must )?(?:only )?(?:goes|go|moves?|transitions?|progress(?:es)?|changes?|advances?|pass(?:es)?|flows?|be changed|be moved)\b(?: (?:its|their))?(?: status| state)? ?(?:only )?(?:from |through |in order )?(\w+(?: ?(?:to|then|->|,|and then|and|or) (?:to |then )?\w+)+)(?: only)?(?: in that order| in this order)?`, func(p *reader, c *clause, m []string) bool { return p.states(c, m[1], m[2]) }},
+		{`(?:@X )?(?:status |state )?(?:can |must )?(?:only )?(?:goes|go|moves?|transitions?|changes?|progresses|be changed|be moved)(?: only)? (from \w+ to (?:back to )?\w+(?: or (?:back )?(?:to )?\w+)*(?: ?(?:,|and|or) ?(?:and |or )?from \w+ to (?:back to )?\w+(?: or (?:back )?(?:to )?\w+)*)+)`, func(p *reader, c *clause, m []string) bool { return p.moves(c, m[1], m[2]) }},
+		{`(?:@X )?(?:has |have )?(?:status|state) (\w+ -> \w+(?: ?(?:->|/|or) ?\w+)*)`, func(p *reader, c *clause, m []string) bool {
+			return p.states(c, m[1], strings.ReplaceAll(m[2], " / ", " or "))
+		}},
 		{`@X (?:starts?|begins?|is created|are created) (?:out )?(?:as|in|with status|with) (\w+)(?: status| state)?`, func(p *reader, c *clause, m []string) bool { return p.initial(c, m[1], m[2]) }},
 		{`new @X (?:starts?|begins?|is|are|has|have)(?: always)?(?: as| in| status| with status)? (\w+)(?: status| state)?`, func(p *reader, c *clause, m []string) bool { return p.initial(c, m[1], m[2]) }},
 		{`(?:once |only )?(\w+) @X cannot be (\w+)(?: (?:anymore|any more|any longer|again))?`, func(p *reader, c *clause, m []string) bool {
@@ -177,10 +195,13 @@ var patterns = sync.OnceValue(func() []rulePattern {
 			return (!strings.HasPrefix(m[5], "@") || m[5] == "@"+m[3]) && p.doAndUndo(c, m[1], m[2], m[4], m[3])
 		}},
 		{`@X can (\w+) and (\w+) @X`, func(p *reader, c *clause, m []string) bool { return p.doAndUndo(c, m[1], m[2], m[3], m[4]) }},
-		{`@X can (borrow|rent|book|reserve|check out|loan|order|buy|enroll in|enrol in|register for|sign up for|subscribe to|review|rate) @X`, func(p *reader, c *clause, m []string) bool { return p.doAndUndo(c, m[1], m[2], "", m[3]) }},
+		{`@X (?:can )?(borrow|rent|book|reserve|check out|loan|order|buy|enroll in|enrol in|register for|sign up for|subscribe to|review|rate) @X`, func(p *reader, c *clause, m []string) bool { return p.doAndUndo(c, m[1], m[2], "", m[3]) }},
 		{`(?:@X can )?(?:be )?(?:mark|marked|complete|completed|return|returned|close|closed|cancel|cancelled|publish|published|archive|archived|finish|finished|pay|paid|resolve|resolved|approve|approved|reject|rejected)`, func(p *reader, c *clause, m []string) bool {
 			words := strings.Fields(m[0])
 			return m[1] != "" && strings.Contains(m[0], "can be ") && p.action(c, m[1], words[len(words)-1])
+		}},
+		{`returning @X sets (?:@X )?(?:return date|returned at|return time|returned)`, func(p *reader, c *clause, m []string) bool {
+			return (m[2] == "" || m[2] == m[1]) && p.action(c, m[1], "return")
 		}},
 		{`@X can (return|close|cancel|publish|archive|finish|resolve|complete|approve|reject) @X`, func(p *reader, c *clause, m []string) bool { return p.action(c, m[3], m[2]) }},
 		{`@X can be marked (?:as )?(\w+)`, func(p *reader, c *clause, m []string) bool { return p.action(c, m[1], m[2]) }},
@@ -221,6 +242,12 @@ var patterns = sync.OnceValue(func() []rulePattern {
 			return p.own(c, who, m[3], noun)
 		}},
 
+		{`(?:anyone|everyone|everybody|visitors?|public|guests?|(?:unauthenticated|anonymous) (?:users?|@user|visitors?|clients?|callers)) can (OP(?: ?(?:,|and|or|/) ?(?:and |or )?OP)*) (@\w+(?: ?(?:,|and) ?(?:and )?@\w+)*)`, func(p *reader, c *clause, m []string) bool { return p.open(c, m[1], m[2], "") }},
+		{`(?:reading|listing|viewing|browsing) @X(?: and @X)? (?:is |are )?(?:public|open(?: to everyone| to anyone| to all)?|needs no (?:login|token|authentication)|cannot (?:require|need) (?:login|token|authentication))`, func(p *reader, c *clause, m []string) bool {
+			return p.open(c, "read", strings.TrimSpace("@"+m[1]+" @"+m[2]), "")
+		}},
+		{`(?:only )?(?:(?:logged[ -]in|signed[ -]in|authenticated|registered) (?:users?|@user|people|callers|clients)|(?:anyone|everyone|users?|@user|those) (?:who is |who are )?(?:logged in|signed in|authenticated)) can (?:only )?(OP(?: ?(?:,|and|or|/) ?(?:and |or )?OP)*) (@\w+(?: ?(?:,|and) ?(?:and )?@\w+)*|anything|everything)`, func(p *reader, c *clause, m []string) bool { return p.open(c, m[1], m[2], "login") }},
+
 		// What every service does.
 		{`(?:@X|clients?|people|anyone|everyone|visitors?|we|you|i|it|api|service) (?:can|must) (?:be able to )?(?:create|add|list|read|view|get|see|update|edit|delete|remove|manage|browse|register|retrieve|fetch|store|crud|modify|change|look up)(?: ?(?:,|and|or|/) ?(?:and )?(?:create|add|list|read|view|get|see|update|edit|delete|remove|manage|browse|retrieve|fetch|modify|change))* (?:new |own )?(@\w+(?: ?(?:,|and) ?(?:and )?@\w+)*)`, func(p *reader, c *clause, m []string) bool {
 			return p.given(c, m[0])
@@ -232,6 +259,9 @@ var patterns = sync.OnceValue(func() []rulePattern {
 		{`(?:@X can |clients? can |can |support |supports |allow )?(?:list|listing|filter|filtering|search|searching|sort|sorting|find|finding|query|view|get|look up|filters|search for)(?: (?:and|or) (?:filter|search|sort))? @X (?:by|for|of|on) (.+)`, func(p *reader, c *clause, m []string) bool { return p.find(c, m[2], m[3]) }},
 		{`(?:search|searching|filter|filtering|sort|sorting) by (.+)`, func(p *reader, c *clause, m []string) bool {
 			return len(p.spec.Entities) == 1 && p.find(c, snake(p.spec.Entities[0].Noun), m[1])
+		}},
+		{`(?:search|find|filter|list|sort) @X by (.+?) and (?:to )?(?:filter|sort|search)(?: (?:@X|them))? by (.+)`, func(p *reader, c *clause, m []string) bool {
+			return (m[3] == "" || m[3] == m[1]) && p.find(c, m[1], m[2]) && p.find(c, m[1], m[4])
 		}},
 		{`@X can be (?:listed|filtered|searched|sorted|found|queried|looked up)(?: (?:and|or) (?:filtered|searched|sorted|paginated))? by (.+)`, func(p *reader, c *clause, m []string) bool { return p.find(c, m[1], m[2]) }},
 		{`(?:@X can )?(?:list|show|get|view|see|return|return list of|returns) @X,? (?:sorted|ordered|filtered) by (.+)`, func(p *reader, c *clause, m []string) bool { return p.find(c, m[2], m[3]) }},

@@ -96,7 +96,10 @@ type Field struct {
 	Min, Max  string // decimal numbers, "" for none
 	Above     string // exclusive minimum
 	MinLen    int
-	MaxLen    int // 0 for none
+	MaxLen    int    // 0 for none
+	Fold      bool   // unique without regard to case
+	Pattern   string // a regular expression that a text must match, "" for none
+	Form      string // Pattern in words
 	Values    []string
 	Ref       string // noun of the entity that a Reference names
 	Cascade   bool   // deleted with what it refers to
@@ -108,10 +111,11 @@ type Field struct {
 type RuleKind string
 
 const (
-	RuleLimit      RuleKind = "limit"      // at most N active rows of Entity per Field
+	RuleLimit      RuleKind = "limit"      // at most N active rows of Entity per Field, and per Unit of time of Start
 	RuleCapacity   RuleKind = "capacity"   // at most parent.Other active rows of Entity per Field
 	RulePair       RuleKind = "pair"       // Fields are unique together
 	RuleOverlap    RuleKind = "overlap"    // intervals Start–End of one Field do not overlap
+	RuleSpan       RuleKind = "span"       // Start to End is at most, or for Verb least at least, N Unit
 	RuleOrder      RuleKind = "order"      // End is after Start
 	RuleDue        RuleKind = "due"        // Field is Start plus N Unit
 	RuleStates     RuleKind = "states"     // Field moves along Edges only
@@ -122,6 +126,7 @@ const (
 	RuleBlocked    RuleKind = "blocked"    // no new Entity for a Field that has overdue rows
 	RuleAction     RuleKind = "action"     // POST /entity/{id}/Verb
 	RuleAccess     RuleKind = "access"     // only Role may Verb
+	RuleOpen       RuleKind = "open"       // Verb needs no login, or any when Value is login
 	RuleOwn        RuleKind = "own"        // only the owner may Verb
 	RuleParentFlag RuleKind = "parentflag" // no new Entity unless the parent's Other is Value
 	RuleDeleteKeep RuleKind = "keep"       // a parent with rows of Entity can't be deleted
@@ -170,6 +175,8 @@ type Auth struct {
 	Required bool     // every operation needs a login, not only the limited ones
 	Self     bool     // accounts may change only themselves
 	Signed   bool     // the task asks for signed tokens (JWT)
+	Failures int      // failed logins before an account is locked; 0 for ten
+	Locked   int      // minutes that it stays so; 0 for 15
 }
 
 // Features are abilities of the service as a whole.

@@ -16,7 +16,10 @@ type lexeme struct {
 	gap        bool   // after an empty line
 }
 
-var tokenPattern = pattern(`[A-Za-z][A-Za-z0-9_'’]*(?:-[A-Za-z0-9_]+)*|\d+(?:\.\d+)?%?|->|→|>=|<=|≥|≤|\.\.+|\S`)
+var tokenPattern = pattern(`\^\S+?\$|[A-Za-z][A-Za-z0-9_'’]*(?:-[A-Za-z0-9_]+)*|\d+(?:\.\d+)?%?|->|→|>=|<=|≥|≤|\.\.+|\S`)
+
+// camelCase is where a name such as lastSeen has its next word.
+var camelCase = pattern(`\b([a-z]{2,})([A-Z][a-z]+)\b`)
 
 func tokenize(task string) []lexeme {
 	var toks []lexeme
@@ -24,15 +27,27 @@ func tokenize(task string) []lexeme {
 	for _, at := range tokenPattern().FindAllStringIndex(task, -1) {
 		gap := task[last:at[0]]
 		toks = append(toks, lexeme{
-			text:  strings.ToLower(strings.ReplaceAll(task[at[0]:at[1]], "’", "'")),
+			text:  strings.ToLower(camelCase().ReplaceAllString(strings.ReplaceAll(task[at[0]:at[1]], "’", "'"), "${1}_$2")),
 			start: at[0], end: at[1],
 			line: last == 0 || strings.Contains(gap, "\n"),
 			gap:  strings.Count(gap, "\n") > 1,
 		})
 		last = at[1]
 	}
+	for i := range toks {
+		if toks[i].text == "&" {
+			toks[i].text = "and"
+		}
+	}
+	for i, t := range toks[:max(0, len(toks)-1)] {
+		if toks[i+1].text == "/" && methods[task[t.start:t.end]] {
+			toks[i].text = "http-" + t.text // "POST /orders" speaks of no posts
+		}
+	}
 	return toks
 }
+
+var methods = set([]string{"GET", "POST", "PUT", "PATCH", "DELETE"})
 
 // singular undoes English plural endings; a word that is not a plural stays.
 func singular(word string) string {
@@ -114,7 +129,7 @@ var contractions = map[string]string{
 	"they've": "they have", "it's": "it is", "they're": "they are", "who's": "who is", "that's": "that is", "wasn't": "was not",
 	"e-mail": "email", "e-mails": "emails", "max": "at most", "min": "at least", "maximum": "at most", "minimum": "at least",
 	"≥": ">=", "≤": "<=", "→": "->", "&": "and", "isbn-13": "isbn", "isbn13": "isbn", "tz": "timezone", "log-in": "login", "rest-api": "rest api", "enum": "enum",
-	"colour": "color", "canceled": "cancelled", "programme": "program", "nonnegative": "non-negative", "plus": "and", "timestamps": "timestamps",
+	"canceled": "cancelled", "programme": "program", "nonnegative": "non-negative", "plus": "and", "timestamps": "timestamps",
 }
 
 // rewrites bring a clause to one way of saying it; they are applied in order
@@ -173,6 +188,10 @@ func (p *reader) canonical(toks []lexeme) string {
 		if c, ok := contractions[text]; ok {
 			text = c
 		}
+		if len(text) > 2 && text[0] == '^' {
+			words = append(words, "rx"+strconv.Itoa(toks[i].start)) // a regular expression, to be looked up
+			continue
+		}
 		if noun, n := p.entityAt(toks, i); n > 0 {
 			words = append(words, "@"+snake(noun))
 			i += n - 1
@@ -192,6 +211,9 @@ func (p *reader) canonical(toks []lexeme) string {
 			text = "#" + strconv.Itoa(n)
 		} else if unicode.IsDigit(rune(text[0])) {
 			text = "#" + text
+		} else if text == "-" && i+1 < len(toks) && toks[i+1].start == toks[i].end && unicode.IsDigit(rune(toks[i+1].text[0])) && (i == 0 || toks[i-1].end < toks[i].start) {
+			text = "#-" + toks[i+1].text
+			i++
 		} else if (text == "-" || text == "–") && i+1 < len(toks) && i > 0 && unicode.IsDigit(rune(toks[i+1].text[0])) && unicode.IsDigit(rune(toks[i-1].text[0])) {
 			text = "to"
 		}

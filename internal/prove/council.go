@@ -22,7 +22,7 @@ func councilProofs() []proof {
 				return err
 			}
 			return errors.Join(same("the motion's title", kept.Title, "prove "+s.name),
-				until(ctx, "the request for a vote", func() (bool, error) { return s.peer.got(string(m.ID)), nil }))
+				s.until(ctx, "the request for a vote", func() (bool, error) { return s.peer.got(string(m.ID)), nil }))
 		}},
 		{"ballot_cast", "SQL: the ballot's row, with the voter's signature", func(ctx context.Context, s *scene) error {
 			m, err := s.convene(ctx, time.Minute)
@@ -65,7 +65,7 @@ func councilProofs() []proof {
 			if err != nil {
 				return err
 			}
-			if err := until(ctx, "the call for a human", func() (bool, error) {
+			if err := s.until(ctx, "the call for a human", func() (bool, error) {
 				state, err := s.records.text(ctx, `SELECT state FROM motions WHERE id = $1`, string(m.ID))
 				return state == string(conclave.MotionWaiting), err
 			}); err != nil {

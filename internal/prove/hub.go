@@ -40,7 +40,7 @@ func hubProofs() []proof {
 			if err != nil {
 				return err
 			}
-			if err := until(ctx, "the delivery", func() (bool, error) { return s.peer.got("hear " + s.name + "!"), nil }); err != nil {
+			if err := s.until(ctx, "the delivery", func() (bool, error) { return s.peer.got("hear " + s.name + "!"), nil }); err != nil {
 				return err
 			}
 			return s.inTable(ctx, "messages", "task", string(t.ID))
@@ -61,14 +61,14 @@ func hubProofs() []proof {
 			if err != nil {
 				return err
 			}
-			if err := until(ctx, "the delivery", func() (bool, error) { return s.peer.got("hold " + s.name), nil }); err != nil {
+			if err := s.until(ctx, "the delivery", func() (bool, error) { return s.peer.got("hold " + s.name), nil }); err != nil {
 				return err
 			}
 			var t conclave.Task
 			if err := s.do(ctx, "task_cancel", conclave.NameTask{ID: sent.ID}, &t); err != nil {
 				return err
 			}
-			if err := until(ctx, "the end of the agent's work", func() (bool, error) { return s.peer.cancelled(), nil }); err != nil {
+			if err := s.until(ctx, "the end of the agent's work", func() (bool, error) { return s.peer.cancelled(), nil }); err != nil {
 				return err
 			}
 			state, err := s.records.text(ctx, `SELECT state FROM tasks WHERE id = $1`, string(sent.ID))

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 
 	"conclave"
@@ -96,7 +97,7 @@ func modelProofs() []proof {
 			if err := s.do(ctx, "upstream_list", conclave.None{}, &list); err != nil {
 				return err
 			}
-			if !slices.ContainsFunc(list, func(u conclave.Upstream) bool { return u.URL == s.Provider.URL }) {
+			if !slices.ContainsFunc(list, func(u conclave.Upstream) bool { return u.URL == strings.TrimSuffix(s.Provider.URL, "/v1") }) {
 				return fmt.Errorf("of %d providers none is at %s", len(list), s.Provider.URL)
 			}
 			return nil
@@ -154,7 +155,7 @@ func (s *scene) callModel(ctx context.Context) error {
 	req.Header.Set("Authorization", "Bearer "+token)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-Conclave-Run", s.name)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := s.client().Do(req)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -36,14 +37,25 @@ type Options struct {
 	Tables    []conclave.Table            // every operation; only their descriptions are used
 	Addresses map[conclave.Service]string // base URL of each service
 	Token     func(conclave.Caller) (string, error)
-	Caller    conclave.Caller // the human on whose behalf it is done
-	Database  string          // "sqlite:PATH" or "postgres://…", the one that the services use
-	Provider  *Provider       // the model provider that the services use, when prove started it; else nil
-	Targets   *Targets        // make targets to prove as well; nil for none
-	Only      []string        // operations and targets, as Result.What names them; empty means all
-	Parallel  int             // how many at once; 0 means 4
-	Progress  func(Result)    // is called for each result as it comes, one at a time; may be nil
+	Caller    conclave.Caller   // the human on whose behalf it is done
+	Database  string            // "sqlite:PATH" or "postgres://…", the one that the services use
+	Provider  *Provider         // the model provider that the services use, when prove started it; else nil
+	Targets   *Targets          // make targets to prove as well; nil for none
+	Only      []string          // operations and targets, as Result.What names them; empty means all
+	Parallel  int               // how many at once; 0 means 4
+	Patience  time.Duration     // how long an effect may take to show; 0 means a minute
+	Progress  func(Result)      // is called for each result as it comes, one at a time; may be nil
+	Transport http.RoundTripper // to the services; nil: http.DefaultTransport
 }
+
+func (o Options) transport() http.RoundTripper {
+	if o.Transport == nil {
+		return http.DefaultTransport
+	}
+	return o.Transport
+}
+
+func (o Options) client() *http.Client { return &http.Client{Transport: o.transport()} }
 
 // errSkip is why something can't be proved here. It is no failure.
 type errSkip struct{ why string }
@@ -70,6 +82,9 @@ const limit = 2 * time.Minute
 func Prove(ctx context.Context, o Options) ([]Result, error) {
 	if o.Parallel == 0 {
 		o.Parallel = 4
+	}
+	if o.Patience == 0 {
+		o.Patience = time.Minute
 	}
 	dir, err := os.MkdirTemp("", "conclave-prove-")
 	if err != nil {
@@ -246,8 +261,12 @@ func (s *scene) do(ctx context.Context, op string, in, out any) error {
 }
 
 // until looks again and again, until what is looked for is there.
-func until(ctx context.Context, what string, look func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, limit/2)
+func (s *scene) until(ctx context.Context, what string, look func() (bool, error)) error {
+	return until(ctx, s.Patience, what, look)
+}
+
+func until(ctx context.Context, patience time.Duration, what string, look func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()

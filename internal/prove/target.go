@@ -3,14 +3,18 @@ package prove
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"conclave"
 )
@@ -30,10 +34,11 @@ type target struct {
 	run  func(ctx context.Context, s *stage) error
 }
 
-// stage is where a target is played: its own folder beside the services.
+// stage is where a target is played: beside the services, or, for what starts
+// and stops them, on a data directory of its own.
 type stage struct {
-	*prover
-	name string
+	scene
+	home string
 }
 
 // targetLine is a target that `make help` lists.
@@ -60,33 +65,115 @@ func (t *Targets) tasks(p *prover) ([]*task, error) {
 			one.do = func(context.Context) error { return errSkip{x.long} }
 		default:
 			one.result.CheckedBy = x.by
-			one.do = func(ctx context.Context) error { return x.run(ctx, &stage{p, conclave.NewID("prove")}) }
+			one.do = func(ctx context.Context) error { return p.stage(ctx, x) }
 		}
 		list = append(list, one)
 	}
 	return list, nil
 }
 
-// made is what a target printed and how it ended.
-type made struct {
+func (p *prover) stage(ctx context.Context, x target) error {
+	name := conclave.NewID("prove")
+	peer, err := startPeer(name, p.dir)
+	if err != nil {
+		return err
+	}
+	defer peer.Close()
+	return x.run(ctx, &stage{scene: scene{prover: p, name: name, peer: peer}, home: p.Targets.Home})
+}
+
+// printed is what a target printed and how it ended.
+type printed struct {
 	out  string
 	code int
 }
 
 // make runs a target with variables. It fails only when make could not be run.
-func (s *stage) make(ctx context.Context, args ...string) (made, error) {
-	cmd := exec.CommandContext(ctx, "make", append([]string{"--no-print-directory", "-C", s.Targets.Dir}, args...)...)
-	cmd.Env = append(os.Environ(), "CONCLAVE_HOME="+s.Targets.Home, "CONCLAVE_PORTS=auto")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) } // make and what it started
+func (s *stage) make(ctx context.Context, args ...string) (printed, error) {
+	cmd := s.command(ctx, args...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
-		return made{}, fmt.Errorf("make %s: %w", strings.Join(args, " "), err)
+		return printed{}, fmt.Errorf("make %s: %w", strings.Join(args, " "), err)
 	}
-	return made{out.String(), cmd.ProcessState.ExitCode()}, nil
+	return printed{out.String(), cmd.ProcessState.ExitCode()}, nil
 }
 
-func targets() []target { return nil }
+func (s *stage) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "make", append([]string{"--no-print-directory", "-C", s.Targets.Dir}, args...)...)
+	cmd.Env = append(os.Environ(), "CONCLAVE_HOME="+s.home, "CONCLAVE_PORTS=auto", "CONCLAVE_BRAIN=offline")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) } // make and what it started
+	cmd.WaitDelay = 10 * time.Second
+	return cmd
+}
+
+// works runs a target that must end with one of the codes, and returns what it
+// printed.
+func (s *stage) works(ctx context.Context, codes []int, args ...string) (string, error) {
+	m, err := s.make(ctx, args...)
+	if err == nil && !slices.Contains(codes, m.code) {
+		err = fmt.Errorf("make %s ended with %d: %s", strings.Join(args, " "), m.code, last(m.out))
+	}
+	return m.out, err
+}
+
+// last is the end of what was printed.
+func last(out string) string {
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	return strings.Join(lines[max(0, len(lines)-3):], " / ")
+}
+
+// says reports what of some texts was not printed.
+func says(out string, texts ...string) error {
+	for _, text := range texts {
+		if text == "" || !strings.Contains(out, text) {
+			return fmt.Errorf("%q was not printed; the end of what was: %s", text, last(out))
+		}
+	}
+	return nil
+}
+
+// apart gives the stage a data directory of its own, and stops what was started
+// in it when the target is done with.
+func (s *stage) apart(ctx context.Context, f func() error) error {
+	s.home = filepath.Join(s.dir, s.name+"-home")
+	err := f()
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	if _, there := os.Stat(filepath.Join(s.home, "serve.pid")); there == nil {
+		_, stopped := s.works(stop, []int{0}, "stop")
+		err = errors.Join(err, stopped)
+	}
+	return err
+}
+
+// answers reports whether the services of the stage's data directory are ready,
+// asked over HTTP.
+func (s *stage) answers(ctx context.Context) error {
+	text, err := os.ReadFile(filepath.Join(s.home, "services.json"))
+	if err != nil {
+		return fmt.Errorf("the services left no addresses: %w", err)
+	}
+	var urls map[conclave.Service]string
+	if err := json.Unmarshal(text, &urls); err != nil {
+		return err
+	}
+	for service, url := range urls {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return fmt.Errorf("%s does not answer: %w", service, err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s answers %s", service, resp.Status)
+		}
+	}
+	return same("how many services answer", len(urls), len(conclave.AllServices()))
+}

@@ -94,7 +94,7 @@ func workflowProofs() []proof {
 			if err != nil {
 				return err
 			}
-			if err := until(ctx, "the delivery", func() (bool, error) {
+			if err := s.until(ctx, "the delivery", func() (bool, error) {
 				got, err := s.git(ctx, repo, "rev-parse", "main^{tree}")
 				return got == want, err
 			}); err != nil {
@@ -117,13 +117,17 @@ func (s *scene) plan(ctx context.Context) (run conclave.Run, repo string, err er
 	return run, repo, s.do(ctx, "workflow_start", conclave.StartRun{Key: s.name, Task: s.task(), Repo: repo, Workflow: "consensus-planning", Brain: "offline"}, &run)
 }
 
-// mend starts a run that has something to format, and delivers a branch.
-func (s *scene) mend(ctx context.Context) (run conclave.Run, repo string, err error) {
-	repo, err = s.repository(ctx, map[string]string{
+// flawed makes a repository that has something to format.
+func (s *scene) flawed(ctx context.Context) (repo string, err error) {
+	return s.repository(ctx, map[string]string{
 		"go.mod":  "module example.org/proved\n\ngo 1.24\n",
 		"word.go": "// Package proved has something to format.\npackage proved\n\n// Word returns a word.\nfunc Word()   string {\n  return \"" + s.name + "\"\n}\n",
 	})
-	if err != nil {
+}
+
+// mend starts a run that has something to format, and delivers a branch.
+func (s *scene) mend(ctx context.Context) (run conclave.Run, repo string, err error) {
+	if repo, err = s.flawed(ctx); err != nil {
 		return run, repo, err
 	}
 	return run, repo, s.do(ctx, "workflow_start", conclave.StartRun{Key: s.name, Task: "Fix what the analysers report", Repo: repo, Brain: "offline"}, &run)
@@ -134,7 +138,7 @@ func (s *scene) delivered(ctx context.Context) (run conclave.Run, repo string, e
 	if run, repo, err = s.mend(ctx); err != nil {
 		return run, repo, err
 	}
-	err = until(ctx, "the delivery of "+string(run.ID), func() (bool, error) {
+	err = until(ctx, limit, "the delivery of "+string(run.ID), func() (bool, error) {
 		var kept conclave.Run
 		if err := s.records.document(ctx, &kept, `SELECT doc FROM runs WHERE id = $1`, string(run.ID)); err != nil {
 			return false, err
@@ -152,7 +156,7 @@ func (s *scene) delivered(ctx context.Context) (run conclave.Run, repo string, e
 }
 
 func (s *scene) status(ctx context.Context, run conclave.RunID, want conclave.RunStatus) error {
-	return until(ctx, "the status "+string(want), func() (bool, error) {
+	return s.until(ctx, "the status "+string(want), func() (bool, error) {
 		status, err := s.records.text(ctx, `SELECT status FROM runs WHERE id = $1`, string(run))
 		return status == string(want), err
 	})

@@ -27,6 +27,9 @@ func (c *Client) Models() conclave.Models { return models{c} }
 // Events returns the record that the monitor service serves.
 func (c *Client) Events() conclave.Events { return events{c} }
 
+// Audit returns the audit trail that the monitor service serves.
+func (c *Client) Audit() conclave.Audit { return events{c} }
+
 type plans struct{ c *Client }
 
 func (p plans) Propose(ctx context.Context, in conclave.ProposePlan) (conclave.Plan, error) {
@@ -167,4 +170,8 @@ type events struct{ c *Client }
 
 func (e events) List(ctx context.Context, f conclave.EventFilter) ([]conclave.Event, error) {
 	return call[[]conclave.Event](ctx, e.c, "event_list", f)
+}
+
+func (e events) Verify(ctx context.Context, in conclave.None) (conclave.AuditReport, error) {
+	return call[conclave.AuditReport](ctx, e.c, "audit_verify", in)
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,9 +20,10 @@ func (tx *Tx) Append(e conclave.Event) error {
 		return err
 	}
 	e.At = now
-	if e.Tenant == "" {
-		e.Tenant = conclave.DefaultTenant
-	}
+	caller := conclave.CallerFrom(tx.asks)
+	e.Tenant = cmp.Or(e.Tenant, caller.Tenant, conclave.DefaultTenant)
+	e.Actor = cmp.Or(e.Actor, caller.Name())
+	e.Text = strings.ToValidUTF8(strings.ReplaceAll(e.Text, "\x00", ""), "\uFFFD") // as Postgres demands; SQLite would keep anything
 	if len(e.Data) == 0 {
 		e.Data = json.RawMessage("null")
 	}
@@ -105,6 +107,12 @@ func (s eventStore) List(ctx context.Context, f conclave.EventFilter) ([]conclav
 	}
 	if f.Conversation != "" {
 		add("conversation = $%d", string(f.Conversation))
+	}
+	if f.Actor != "" {
+		add("actor = $%d", f.Actor)
+	}
+	if f.Since > 0 {
+		add("at >= $%d", f.Since*1000)
 	}
 	if len(f.Kinds) > 0 {
 		var marks []string

@@ -253,13 +253,11 @@ func (s hubStore) keep(tx *Tx, tenant conclave.TenantID, m conclave.Message) err
 		string(m.ID), string(tenant), string(m.Conversation), string(m.Run), string(m.Task), doc); err != nil {
 		return err
 	}
-	m.Data = nil
-	data, err := json.Marshal(m)
+	event, err := conclave.MessageEvent(tenant, m)
 	if err != nil {
-		return err
+		return fmt.Errorf("encode the event of a message: %w", err)
 	}
-	return tx.Append(conclave.Event{Tenant: tenant, Kind: conclave.EventMessageSent, Actor: m.From, Run: m.Run, Conversation: m.Conversation,
-		Subject: string(m.Task), Text: m.From + " to " + m.To, Data: data})
+	return tx.Append(event)
 }
 
 func (s hubStore) changed(tx *Tx, t hub.Task, actor, text string) error {

@@ -95,18 +95,49 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	return db, nil
 }
 
+// OpenReader opens a database that exists, only to read it, also while another
+// process writes it. ErrNotFound when there is none.
+func OpenReader(ctx context.Context, o Options) (*DB, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	db := &DB{log: o.Logger, dsn: o.URL, feed: newFeed()}
+	path, lite := strings.CutPrefix(o.URL, "sqlite:")
+	if lite {
+		if _, err := os.Stat(path); err != nil {
+			return nil, conclave.Errorf(conclave.ErrNotFound, "there is no database at %s", path)
+		}
+		var err error
+		if db.read, err = dialSQLite(path, "&_pragma=query_only(1)"); err != nil {
+			return nil, conclave.Errorf(conclave.ErrUnavailable, "open %s: %w", path, err)
+		}
+	} else {
+		config, err := pgx.ParseConfig(o.URL)
+		if err != nil {
+			return nil, conclave.Errorf(conclave.ErrInvalid, "database URL is not a Postgres URL")
+		}
+		db.postgres, db.read = true, stdlib.OpenDB(*config)
+	}
+	db.write = db.read // which refuses to write
+	if err := db.read.PingContext(ctx); err != nil {
+		return nil, errors.Join(conclave.Errorf(conclave.ErrUnavailable, "open the database: %w", err), db.read.Close())
+	}
+	return db, nil
+}
+
+func dialSQLite(path, more string) (*sql.DB, error) {
+	q := url.Values{}
+	for _, p := range []string{"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(10000)", "foreign_keys(1)"} {
+		q.Add("_pragma", p)
+	}
+	return sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode()+more)
+}
+
 func (db *DB) openSQLite(path string) error {
 	if dir := filepath.Dir(path); dir != "." {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return conclave.Errorf(conclave.ErrUnavailable, "make the database's folder: %w", err)
 		}
-	}
-	open := func(more string) (*sql.DB, error) {
-		q := url.Values{}
-		for _, p := range []string{"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(10000)", "foreign_keys(1)"} {
-			q.Add("_pragma", p)
-		}
-		return sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode()+more)
 	}
 	// Made here, so that nobody else can read what agents say.
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
@@ -116,12 +147,12 @@ func (db *DB) openSQLite(path string) error {
 	if err := f.Close(); err != nil {
 		return conclave.Errorf(conclave.ErrUnavailable, "open the database: %w", err)
 	}
-	if db.write, err = open("&_txlock=immediate"); err != nil {
+	if db.write, err = dialSQLite(path, "&_txlock=immediate"); err != nil {
 		return conclave.Errorf(conclave.ErrUnavailable, "open %s: %w", path, err)
 	}
 	db.write.SetMaxOpenConns(1)
 	db.write.SetConnMaxLifetime(0)
-	if db.read, err = open("&_pragma=query_only(1)"); err != nil {
+	if db.read, err = dialSQLite(path, "&_pragma=query_only(1)"); err != nil {
 		return conclave.Errorf(conclave.ErrUnavailable, "open %s: %w", path, err)
 	}
 	db.read.SetMaxOpenConns(8)
@@ -156,6 +187,7 @@ func (db *DB) Ping(ctx context.Context) error { return db.read.PingContext(ctx) 
 // Tx is a transaction. What it appends and enqueues takes effect with its commit.
 type Tx struct {
 	ctx     context.Context
+	asks    context.Context // of whoever asked for the change: it says who they are
 	db      *DB
 	tx      *sql.Tx
 	now     time.Time
@@ -231,7 +263,7 @@ func (db *DB) View(ctx context.Context, f func(*Tx) error) error {
 		return unavailable(err)
 	}
 	defer t.Rollback() // a transaction that only reads has nothing to commit
-	return f(&Tx{ctx: ctx, db: db, tx: t, reading: true})
+	return f(&Tx{ctx: ctx, asks: ctx, db: db, tx: t, reading: true})
 }
 
 // Update runs f in a transaction, and when it returns the change is on disk.
@@ -254,7 +286,7 @@ func (db *DB) updateOnce(ctx context.Context, f func(*Tx) error) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	tx := &Tx{ctx: ctx, db: db, tx: t}
+	tx := &Tx{ctx: ctx, asks: ctx, db: db, tx: t}
 	if err := f(tx); err != nil {
 		return errors.Join(err, ignoreDone(t.Rollback()))
 	}

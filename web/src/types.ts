@@ -246,6 +246,7 @@ export interface Agent {
   service?: string;
   url: string;
   public_key: string;
+  encryption_key?: string;
   state: 'live' | 'lost';
   active: number;
   capacity: number;
