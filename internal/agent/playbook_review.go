@@ -523,9 +523,9 @@ func judgeTree(r Request) conclave.VoteReply {
 	case len(own) > 0:
 		reasons = append(reasons, stands(own[0]))
 		if more := len(own) - 1; more > 0 {
-			reasons = append(reasons, count(more, "other finding")+" of mine likewise")
+			reasons = append(reasons, count(more, "other finding")+" likewise")
 		}
-	case len(others) > 0:
+	case len(others) > 0 && r.Agent.Role == conclave.RoleCodeReviewer:
 		reasons = append(reasons, fmt.Sprintf("%s of %s is not about %s", others[0].Rule, stepOr(string(others[0].Reviewer), others[0].Tool), mine))
 	}
 	if r.Agent.Role != conclave.RoleCodeReviewer {

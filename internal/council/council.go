@@ -467,10 +467,14 @@ func (s *Service) round(ctx context.Context, m conclave.Motion) (consensus.Resul
 	}
 	var silent []string
 	var grace *time.Timer
+	var full error // a voter that can't be asked because the disk is full is not silent
 	result := consensus.Decide(m, len(m.Voters), seated(m, before.Ballots))
 	for ; waiting > 0; waiting-- {
 		a := <-answers
 		if a.err != nil {
+			if conclave.DiskFull(a.err) {
+				full = fmt.Errorf("ask %s: %w", a.seat, a.err)
+			}
 			if !errors.Is(a.err, context.Canceled) {
 				silent = append(silent, fmt.Sprintf("%s (%s)", a.seat, conclave.Text(a.err)))
 			}
@@ -490,6 +494,9 @@ func (s *Service) round(ctx context.Context, m conclave.Motion) (consensus.Resul
 	}
 	if err := context.Cause(ctx); err != nil && !result.Final && !errors.Is(err, context.DeadlineExceeded) {
 		return result, nil, err
+	}
+	if full != nil && !result.Final {
+		return result, nil, full
 	}
 	return result, silent, nil
 }

@@ -125,6 +125,9 @@ func (h *Hub) deliver(ctx context.Context, t Task, a conclave.Agent) error {
 	switch {
 	case errors.As(err, &overtaken):
 		return nil // cancelled, or put back by somebody else; the store has it
+	case conclave.DiskFull(err), conclave.DiskFull(result.Err):
+		// Nobody can help that but who has the disk; what was asked is asked again.
+		return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted, After: backoff(t.Attempt), Parked: true})
 	case err != nil && ctx.Err() != nil:
 		// This hub stops. The agent, if it lives on, gets the same message id again.
 		return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted})
