@@ -210,13 +210,13 @@ func markdown(doc ReportDoc) string {
 	}
 	if len(doc.Decisions) > 0 {
 		p("## Decisions\n")
-		p("| question | outcome | by | subject | dissent |\n|---|---|---|---|---|")
+		p("| question | outcome | by | subject | absent | dissent |\n|---|---|---|---|---|---|")
 		for _, d := range doc.Decisions {
 			outcome := string(d.Outcome)
 			if d.Option != "" {
 				outcome += ": " + d.Option
 			}
-			p("| %s | **%s** – %s | %s | `%.24s` | %s |", cell(d.Motion.Title), outcome, cell(d.Reason), d.DecidedBy, d.Motion.Subject.Hash, dash(cell(strings.Join(d.Dissent, "; "))))
+			p("| %s | **%s** – %s | %s | `%.24s` | %s | %s |", cell(d.Motion.Title), outcome, cell(d.Reason), d.DecidedBy, d.Motion.Subject.Hash, dash(strings.Join(d.Absent, ", ")), dash(cell(strings.Join(d.Dissent, "; "))))
 		}
 		p("")
 	}
