@@ -491,6 +491,7 @@ func (s *Service) round(ctx context.Context, m conclave.Motion) (consensus.Resul
 	watching.Go(func() { s.tellBallots(watch, m.ID, len(before.Ballots), cast) })
 	var silent []string
 	var grace *time.Timer
+	var full error // a voter that can't be asked because the disk is full is not silent
 	result := consensus.Decide(m, len(m.Voters), seated(m, before.Ballots))
 	for waiting > 0 {
 		var a answer
@@ -500,6 +501,9 @@ func (s *Service) round(ctx context.Context, m conclave.Motion) (consensus.Resul
 		case <-cast:
 		}
 		if a.err != nil {
+			if conclave.DiskFull(a.err) {
+				full = fmt.Errorf("ask %s: %w", a.seat, a.err)
+			}
 			if !errors.Is(a.err, context.Canceled) {
 				silent = append(silent, fmt.Sprintf("%s (%s)", a.seat, conclave.Text(a.err)))
 			}
@@ -521,6 +525,9 @@ func (s *Service) round(ctx context.Context, m conclave.Motion) (consensus.Resul
 	}
 	if err := context.Cause(ctx); err != nil && !result.Final && !errors.Is(err, context.DeadlineExceeded) {
 		return result, nil, err
+	}
+	if full != nil && !result.Final {
+		return result, nil, full
 	}
 	return result, silent, nil
 }
@@ -573,9 +580,9 @@ func (s *Service) askVoter(ctx context.Context, m conclave.Motion, seat, purpose
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintf("Please vote: %s.", m.Title)
+	text := "Please vote: " + sentence(m.Title)
 	if m.Round > 1 {
-		text = fmt.Sprintf("Round %d. Please vote again, now that the others' reasons are known: %s.", m.Round, m.Title)
+		text = fmt.Sprintf("Round %d. Please vote again, now that the others' reasons are known: %s", m.Round, sentence(m.Title))
 	}
 	task, err := s.o.Hub.Send(ctx, conclave.SendMessage{
 		Key: fmt.Sprintf("%s/%d/%s/%s", m.ID, m.Round, purpose, seat), Conversation: m.Conversation, Run: m.Run, To: seat,
@@ -604,6 +611,14 @@ func (s *Service) askVoter(ctx context.Context, m conclave.Motion, seat, purpose
 		return nil
 	}
 	return err
+}
+
+// sentence ends a title with a full stop, unless it has an end of its own.
+func sentence(title string) string {
+	if strings.HasSuffix(title, "?") || strings.HasSuffix(title, ".") || strings.HasSuffix(title, "!") {
+		return title
+	}
+	return title + "."
 }
 
 // senior is the last rung before a human: one agent that did not vote decides.

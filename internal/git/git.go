@@ -94,7 +94,7 @@ func exited(err error, status int) bool {
 }
 
 // run runs git and returns what it wrote to its output. It fails with a
-// *failure when git does, with ErrLimited when the output is too long, and with
+// *failure when git does (ErrUnavailable, too, when the disk is full), with ErrLimited when the output is too long, and with
 // ctx's error when that ends first.
 func (c command) run(ctx context.Context) (out []byte, err error) {
 	ctx, end := telemetry.Span(ctx, "git "+c.args[0])
@@ -133,7 +133,11 @@ func (c command) execute(ctx context.Context) ([]byte, error) {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("git %s: %w", c.args[0], context.Cause(ctx))
 	case errors.As(err, &exit):
-		return out.kept.Bytes(), &failure{command: c.args[0], status: exit.ExitCode(), message: clean(message.kept.String())}
+		f := &failure{command: c.args[0], status: exit.ExitCode(), message: clean(message.kept.String())}
+		if conclave.SaysDiskFull(f.message) {
+			return out.kept.Bytes(), conclave.Errorf(conclave.ErrUnavailable, "%w", f)
+		}
+		return out.kept.Bytes(), f
 	case errors.Is(err, os.ErrNotExist):
 		return nil, conclave.Errorf(conclave.ErrNotFound, "git %s: %w", c.args[0], err)
 	case err != nil:

@@ -44,8 +44,8 @@ type Options struct {
 const (
 	refreshSeen = 30 * time.Second // how often an unchanged agent's Seen is written
 	agentTTL    = 90 * time.Second // for agents that registered with a hub that is gone
-	claimTTL    = time.Minute
-	sweepEvery  = 15 * time.Second
+	claimTTL    = 20 * time.Second // of a claim that no delivery in hand renews
+	sweepEvery  = 5 * time.Second
 	probeEvery  = 30 * time.Second // of agents that no pool of ours hosts
 	probeLimit  = 5 * time.Second
 )
@@ -87,6 +87,7 @@ type Hub struct {
 	suspect map[agentKey]time.Time // when a delivery found nobody there
 	clients map[string]*a2awire.Client
 	servers map[string]http.Handler // A2A faces by address
+	inHand  map[conclave.TaskID]int // deliveries that this hub works on now
 }
 
 type agentKey struct {
@@ -112,7 +113,7 @@ func New(opts Options) (*Hub, error) {
 	}
 	return &Hub{
 		opts: opts, beats: map[agentKey]*beat{}, suspect: map[agentKey]time.Time{},
-		clients: map[string]*a2awire.Client{}, servers: map[string]http.Handler{},
+		clients: map[string]*a2awire.Client{}, servers: map[string]http.Handler{}, inHand: map[conclave.TaskID]int{},
 	}, nil
 }
 
@@ -141,7 +142,7 @@ func (h *Hub) Run(ctx context.Context, ready func()) error {
 		case <-silence.C:
 			h.loseSilent(ctx)
 		case <-sweep.C:
-			if _, err := h.opts.Store.Sweep(ctx, Sweep{Instance: h.opts.Instance, AgentTTL: agentTTL, ClaimTTL: claimTTL}); err != nil && ctx.Err() == nil {
+			if _, err := h.opts.Store.Sweep(ctx, Sweep{Instance: h.opts.Instance, Held: h.held(), AgentTTL: agentTTL, ClaimTTL: claimTTL}); err != nil && ctx.Err() == nil {
 				h.opts.Logger.ErrorContext(ctx, "sweeping deliveries and agents", "err", err)
 			}
 		}

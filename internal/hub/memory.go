@@ -419,11 +419,11 @@ func (m *Memory) Sweep(_ context.Context, in Sweep) (int, error) {
 		}
 		mine := t.instance == in.Instance
 		switch {
-		case mine && in.Start, !mine && now.Sub(t.renewed) > in.ClaimTTL:
+		case mine && slices.Contains(in.Held, t.ID):
+			t.renewed = now
+		case mine && in.Start, now.Sub(t.renewed) > in.ClaimTTL:
 			m.putBack(t, 0, false)
 			requeued++
-		case mine:
-			t.renewed = now
 		}
 	}
 	lost := false

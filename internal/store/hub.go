@@ -499,10 +499,11 @@ func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
 				all = 1
 			}
 		}
-		if back, err = listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE state = 'working' AND ((instance = $1 AND $2 = 1) OR (instance <> $1 AND renewed < $3)) ORDER BY created`,
+		if back, err = listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE state = 'working' AND ((instance = $1 AND $2 = 1) OR renewed < $3) ORDER BY created`,
 			in.Instance, start, renewed); err != nil {
 			return
 		}
+		back = slices.DeleteFunc(back, func(t hub.Task) bool { return slices.Contains(in.Held, t.ID) })
 		// A delivery that is long overdue has lost its job: the worker that had
 		// taken the job died before it claimed.
 		if hints, err = listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE state = 'submitted' AND ($1 = 1 OR (parked = 0 AND due < $2)) ORDER BY created`,
@@ -528,7 +529,7 @@ func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
 		if err = rows.Err(); err != nil {
 			return
 		}
-		_, err = tx.scan([]any{&mine}, `SELECT count(*) FROM tasks WHERE state = 'working' AND instance = $1`, in.Instance)
+		mine = len(in.Held)
 		return
 	}
 	var nothing bool
@@ -575,8 +576,12 @@ func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
 				return err
 			}
 		}
-		_, err = tx.exec(`UPDATE tasks SET renewed = $2 WHERE state = 'working' AND instance = $1`, in.Instance, now.UnixMicro())
-		return err
+		for _, id := range in.Held {
+			if _, err := tx.exec(`UPDATE tasks SET renewed = $3 WHERE id = $2 AND state = 'working' AND instance = $1`, in.Instance, string(id), now.UnixMicro()); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	return requeued, err
 }

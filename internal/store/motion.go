@@ -237,7 +237,11 @@ func (s motionStore) Decide(ctx context.Context, d conclave.Decision, epoch int6
 		if d.Option != "" {
 			text += " " + d.Option
 		}
-		return tx.appendMotion(st.Motion, conclave.EventMotionDecided, d.DecidedBy, fmt.Sprintf("%s: %s (%s)", d.Motion.Title, text, d.Reason),
+		text = fmt.Sprintf("%s: %s (%s)", d.Motion.Title, text, d.Reason)
+		if len(d.Absent) > 0 {
+			text += "; absent: " + strings.Join(d.Absent, ", ")
+		}
+		return tx.appendMotion(st.Motion, conclave.EventMotionDecided, d.DecidedBy, text,
 			map[string]any{"outcome": d.Outcome, "by": by, "subject": d.Motion.Subject.Kind, "seconds": now.Sub(st.Motion.Created).Seconds()})
 	})
 }

@@ -281,12 +281,33 @@ func (w *work) evidence(ctx context.Context, b buildOut, f conclave.Facts) (conc
 		return measured, err
 	}
 	if f.Baseline != nil {
-		measured = evidence.Compare(*f.Baseline, measured)
+		measured = evidence.Compare(w.accepted(*f.Baseline, measured), measured)
 	}
 	if w.step.Output, err = json.Marshal(verifyOut{Evidence: measured}); err != nil {
 		return measured, err
 	}
 	return measured, w.s.o.Store.KeepStep(ctx, w.step)
+}
+
+// accepted is the base with what earlier steps of the run brought and the vote let
+// pass: a later step is not asked about that again.
+func (w *work) accepted(base, now conclave.Evidence) conclave.Evidence {
+	base.Findings = slices.Clone(base.Findings)
+	for _, step := range w.Steps {
+		if step.Kind != kindVerify || step.State != conclave.StepDone {
+			continue
+		}
+		var before verifyOut
+		if err := json.Unmarshal(step.Output, &before); err != nil || !before.Accepted {
+			continue
+		}
+		for _, f := range before.Evidence.Findings {
+			if slices.ContainsFunc(now.Findings, func(n conclave.Finding) bool { return n.Key() == f.Key() }) {
+				base.Findings = append(base.Findings, f)
+			}
+		}
+	}
+	return base
 }
 
 // again sends a step back to its developer, a bounded number of times.

@@ -18,6 +18,7 @@ type deliverInput struct {
 	Vote       string   `json:"vote,omitempty"`
 	NeedsModel []string `json:"needs_model,omitempty"` // parts of the task that nothing here can do
 	Why        string   `json:"why,omitempty"`         // why a step of the plan can't be done here
+	Uncovered  []string `json:"uncovered,omitempty"`   // parts of an approved plan that nobody here can build
 }
 
 const addModel = ". Add a model: set ANTHROPIC_API_KEY, or OPENAI_BASE_URL and CONCLAVE_MODEL, and run it again"
@@ -74,6 +75,8 @@ func deliver(ctx context.Context, w *work) (Transition, error) {
 		reason = "no playbook covers: " + strings.Join(quoted(in.NeedsModel), "; ") + addModel
 	case in.Why != "":
 		status, reason = conclave.RunNeedsModel, in.Why+addModel
+	case len(in.Uncovered) > 0:
+		reason += "; to build it, a model is needed for: " + strings.Join(quoted(in.Uncovered), "; ") + addModel
 	case w.Run.Head != "":
 		reason = "branch " + w.Run.Branch + " is ready to merge"
 		if n := len(w.left()); n > 0 {

@@ -65,7 +65,9 @@ func comment(ctx context.Context, w *work) (Transition, error) {
 		fmt.Sprintf("Version %d of the plan has %s. What do you say as %s?", p.Version, count(len(p.Steps), "step"), in.Role),
 		conclave.Assignment{Kind: conclave.AssignComment, Facts: facts, Plan: &p}, &reply)
 	if errors.Is(err, conclave.ErrNotFound) {
-		return done(commentOut{Absent: conclave.Text(err)}), nil
+		t := done(commentOut{Absent: conclave.Text(err)})
+		t.Reason = fmt.Sprintf("nobody comments as %s: %s", in.Role, conclave.Text(err))
+		return t, nil
 	}
 	if err != nil {
 		return Transition{}, err
@@ -155,7 +157,11 @@ func votePlan(ctx context.Context, w *work) (Transition, error) {
 		return t, nil
 	}
 	if w.Run.Workflow == "consensus-planning" {
-		t := done(out, newStep(kindDeliver, "deliver", "Write the report", nil, w.step.Key))
+		var in deliverInput
+		if w.Run.Offline {
+			in.Uncovered = p.Uncovered
+		}
+		t := done(out, newStep(kindDeliver, "deliver", "Write the report", in, w.step.Key))
 		t.Run = running
 		return t, nil
 	}

@@ -388,12 +388,18 @@ func (w *work) account(ctx context.Context, status conclave.RunStatus, reason st
 	return usage, report, nil
 }
 
-const maxAttempts = 4
+const (
+	maxAttempts = 4
+	diskWait    = 3 * time.Second // between two looks at a disk that is full
+)
 
 // failure turns a handler's error into the step's next state: again after a
 // while when the reason may pass, else the end of the run.
 func failure(step conclave.Step, err error) Transition {
 	kind := conclave.KindOf(err)
+	if conclave.DiskFull(err) { // as often as it takes: it is no fault of the run
+		return Transition{State: conclave.StepReady, Reason: conclave.Text(err), RetryIn: diskWait}
+	}
 	passing := kind == conclave.ErrUnavailable || kind == conclave.ErrTimeout
 	if passing && step.Attempt+1 < maxAttempts {
 		return Transition{State: conclave.StepReady, Reason: conclave.Text(err), RetryIn: time.Second << step.Attempt}
