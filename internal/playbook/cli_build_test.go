@@ -72,7 +72,7 @@ func TestRecordKeepersBuild(t *testing.T) {
 	skipIfShort(t)
 	for _, task := range []string{
 		"a todo list CLI with add/list/done",
-		"expense tracker CLI with add, list, delete and totals per category",
+		"expense tracker CLI with add, list filtered by month, delete and totals per category",
 		"a command line notes app: add, edit, search and remove notes with tags, stored in a JSON file",
 		"task manager CLI with due dates, priorities and tags, sorted by due date",
 	} {

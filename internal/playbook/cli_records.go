@@ -42,6 +42,16 @@ func (d *recordsData) Number() string {
 	return ""
 }
 
+// Day is the first field that is a date, as Go names it, or "".
+func (d *recordsData) Day() string {
+	for _, f := range d.Fields {
+		if f.Type == "date" {
+			return f.Go
+		}
+	}
+	return ""
+}
+
 // Has reports whether some field has a type.
 func (d *recordsData) Has(fieldType string) bool {
 	return slices.ContainsFunc(d.Fields, func(f recordField) bool { return f.Type == fieldType })
@@ -149,6 +159,11 @@ func (r *RecordsSpec) cases(program string) []cliCase {
 		i := slices.IndexFunc(r.Fields, func(f RecordField) bool { return f.Name == d.Number() })
 		add("total", caseKnowledge{Args: []string{"total"}, Files: kept, Want: sampleOf(r.Fields[i].Type) + "\n", Show: true})
 	}
+	if d.Can("month") {
+		add("list a month", caseKnowledge{Args: []string{"list", "-month", "2024-02"}, Files: kept, Want: line, Show: true})
+		add("list another month", caseKnowledge{Args: []string{"list", "-month", "2024-03"}, Files: kept})
+		add("bad month", caseKnowledge{Args: []string{"list", "-month", "2024"}, Files: kept, Error: "want YYYY-MM", Code: 2})
+	}
 	for _, f := range d.Fields {
 		switch f.Type {
 		case "date", "enum", "decimal":
@@ -215,7 +230,7 @@ func (c *CLISpec) recordAction(w *wording, r *RecordsSpec, a featureKnowledge, s
 		if !slices.ContainsFunc(r.Fields, func(f RecordField) bool { return f.Name == name }) {
 			r.Fields = append(r.Fields, RecordField{Name: name, Type: FieldType(fieldType)})
 		}
-	} else if a.Key == "total" && r.data().Number() == "" {
+	} else if a.Key == "total" && r.data().Number() == "" || a.Key == "month" && r.data().Day() == "" {
 		return
 	} else if !slices.Contains(r.Actions, a.Key) {
 		r.Actions = append(r.Actions, a.Key)

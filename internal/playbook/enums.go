@@ -67,7 +67,9 @@ func (p *reader) restoreCase() {
 	for _, e := range p.spec.Entities {
 		for _, f := range e.Fields {
 			for _, v := range f.Values {
-				if upper := strings.ToUpper(v); upper != v && len(written[v]) > 0 && !slices.ContainsFunc(written[v], func(s string) bool { return s != strings.ToUpper(s) }) {
+				if w := slices.Compact(slices.Clone(written[v])); len(w) == 1 && camelCase().MatchString(w[0]) {
+					spelled[v] = w[0]
+				} else if upper := strings.ToUpper(v); upper != v && len(written[v]) > 0 && !slices.ContainsFunc(written[v], func(s string) bool { return s != strings.ToUpper(s) }) {
 					spelled[v] = upper
 				}
 			}
@@ -99,9 +101,11 @@ func (p *reader) restoreCase() {
 			before := strings.Join(f.Values, ", ")
 			f.Values = slices.Clone(f.Values)
 			all(f.Values)
+			old := f.Default
 			put(&f.Default)
 			for c := range p.spec.Covered {
 				p.spec.Covered[c].As = strings.ReplaceAll(p.spec.Covered[c].As, "one of "+before, "one of "+strings.Join(f.Values, ", "))
+				p.spec.Covered[c].As = strings.ReplaceAll(p.spec.Covered[c].As, strings.Join(f.Values, ", ")+", default "+old, strings.Join(f.Values, ", ")+", default "+f.Default)
 			}
 		}
 		for k := range e.Actions {

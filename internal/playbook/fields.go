@@ -40,7 +40,7 @@ var finding = pattern(`^(?:search|filter|sort|list)(?:ing)?$`)
 // within reports whether the tokens are the task's own, not the knowledge base's.
 func (p *reader) within(item []lexeme) bool {
 	last := item[len(item)-1]
-	return last.end <= len(p.task) && strings.EqualFold(p.task[item[0].start:item[0].end], item[0].text)
+	return last.end <= len(p.task) && snakeCase(p.task[item[0].start:item[0].end]) == item[0].text
 }
 
 var enumTrigger = pattern(`\b(?:one of|either|any of|can be|being|enum|among)\b`)
@@ -78,6 +78,9 @@ const gap = "¦"
 // dashed is a dash before what is said about a field: "email - unique".
 var dashed = pattern(` [-–] (unique|optional|required|integer|decimal|string|boolean|date|positive|non-negative)\b`)
 
+// typed is a name of a program followed by its type: "lastSeen timestamp".
+var typed = pattern(`^([a-z]+(?:_[a-z0-9]+)+) (timestamp|datetime|date|time|number|text|email|url|uuid)\b`)
+
 // emptied is the end of parentheses out of which something was cut.
 var emptied = pattern(`(?: ?[,;])* ` + gap + ` \)`)
 
@@ -86,6 +89,7 @@ func (p *reader) readField(s string) reading {
 	var r reading
 	f := &r.field
 	s = enumeration(dashed().ReplaceAllString(s, " $1"), f)
+	s = typed().ReplaceAllString(s, "$1 : $2")
 	if m := scopedUnique().FindStringSubmatch(s); m != nil {
 		r.scoped = m[1] + m[2]
 		s = strings.TrimSpace(scopedUnique().ReplaceAllString(s, " "))

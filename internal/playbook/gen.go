@@ -172,6 +172,9 @@ func newGenField(f Field) genField {
 	return gf
 }
 
+// As is a member's name as the task spells it.
+func (e *genEntity) As(name string) string { return e.service.As(name) }
+
 func (e *genEntity) gen(name string) genField {
 	for _, f := range append(slices.Clone(e.Stored), e.Inputs...) {
 		if f.Field.Name == name {

@@ -260,7 +260,7 @@ func (g *genService) openAPI() ([]byte, error) {
 				props[f.Field.Name] = s
 			}
 		}
-		props["created_at"], props["updated_at"] = m{"type": "string", "format": "date-time", "readOnly": true}, m{"type": "string", "format": "date-time", "readOnly": true}
+		props[g.As("created_at")], props[g.As("updated_at")] = m{"type": "string", "format": "date-time", "readOnly": true}, m{"type": "string", "format": "date-time", "readOnly": true}
 		schemas[e.Name] = m{"type": "object", "properties": props}
 		in := m{"type": "object", "properties": input}
 		if len(required) > 0 {

@@ -226,7 +226,7 @@ func (e *genEntity) perTimeCheck(c *code, r Rule) {
 	at := e.gen(r.Start)
 	date := func(x string) string {
 		switch {
-		case r.Start == "created_at":
+		case r.Start == e.service.As("created_at"):
 			return x + ".CreatedAt"
 		case at.Field.Type == Date:
 			return x + "." + at.Go + ".time()"
@@ -236,7 +236,7 @@ func (e *genEntity) perTimeCheck(c *code, r Rule) {
 	same := map[string]string{"day": "sameDay", "week": "sameWeek", "month": "sameMonth"}[r.Unit]
 	c.add("n := 0\nfor other := range s.%s.all() {\nif %s {\nn++\n}\n}", e.List, and("other.ID != "+v+".ID", sameExpr(f, "other", v), e.activeExpr("other", r.Active), fmt.Sprintf("%s(%s, %s)", same, date("other"), date(v))))
 	moved := "old == nil || !(" + sameExpr(f, "old", v) + ")"
-	if r.Start != "created_at" {
+	if r.Start != e.service.As("created_at") {
 		moved += fmt.Sprintf(" || !%s(%s, %s)", same, date("old"), date(v))
 	}
 	if a := e.activeExpr("old", r.Active); a != "" {
@@ -267,8 +267,8 @@ func (e *genEntity) overlapActive() Active {
 			return Active{Field: "cancelled", Not: []string{"true"}}
 		}
 	}
-	if f := e.gen("cancelled_at"); f.Pointer {
-		return Active{Empty: "cancelled_at"}
+	if at := e.service.As("cancelled_at"); e.gen(at).Pointer {
+		return Active{Empty: at}
 	}
 	return Active{}
 }

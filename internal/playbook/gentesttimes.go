@@ -13,7 +13,7 @@ func (e *genEntity) perTimeTest(c *code, r Rule) {
 	}
 	e.parent(c, "parent", r.Field, "")
 	pairs := func(day string) string { return "" }
-	if at := e.gen(r.Start); r.Start != "created_at" {
+	if at := e.gen(r.Start); r.Start != e.service.As("created_at") {
 		end := ""
 		for _, o := range e.service.RulesOf(e.Noun, RuleOrder) {
 			if o.Start == r.Start {
@@ -37,7 +37,7 @@ func (e *genEntity) perTimeTest(c *code, r Rule) {
 	}
 	c.add("for i := range %d {\n_ = i\nc.create(%q, %q, parent[\"id\"]%s)\n}\ni := 20\n_ = i", r.N, e.Path, r.Field, pairs(first))
 	c.add("c.refuse(http.StatusConflict, %q, %q, parent[\"id\"]%s)", e.Path, r.Field, pairs(first))
-	if r.Start != "created_at" {
+	if r.Start != e.service.As("created_at") {
 		c.add("c.create(%q, %q, parent[\"id\"]%s)", e.Path, r.Field, pairs(next))
 	}
 	c.add("c.create(%q%s) // another has its own", e.Path, pairs(first))

@@ -285,6 +285,7 @@ func (p *reader) fillLinks() {
 			}
 		}
 	}
+	p.namedLinks()
 	joins := map[string]bool{"appointment": true, "assignment": true, "trip": true, "application": true, "checkout": true, "ticket": true}
 	for _, noun := range known().words.Links {
 		joins[noun] = true
@@ -308,6 +309,30 @@ func (p *reader) fillLinks() {
 			f := e.field(name)
 			f.Optional = !joins[e.Noun] && !hint.Part
 			p.assume("%s", linkAssumption(e.Noun, target, name))
+		}
+	}
+}
+
+// namedLinks makes references of fields such as user_id, where the service has
+// users.
+func (p *reader) namedLinks() {
+	for i := range p.spec.Entities {
+		e := &p.spec.Entities[i]
+		for k := range e.Fields {
+			f := &e.Fields[k]
+			noun, isID := strings.CutSuffix(f.Name, "_id")
+			target := p.entity(noun)
+			if !isID || target == nil || target == e || f.Pattern != "" || f.Type != String && f.Type != Int && f.Type != UUID || e.refTo(target.Noun) != nil {
+				continue
+			}
+			before := f.Describe()
+			f.Type, f.Ref = Reference, target.Noun
+			for c := range p.spec.Covered {
+				if p.spec.Covered[c].As == fmt.Sprintf("field %s of %s: %s", f.Name, e.Noun, before) {
+					p.spec.Covered[c].As = fmt.Sprintf("field %s of %s: %s", f.Name, e.Noun, f.Describe())
+				}
+			}
+			p.assume("%s", linkAssumption(e.Noun, target.Noun, f.Name))
 		}
 	}
 }
@@ -384,6 +409,7 @@ func (p *reader) finish(facts Facts) {
 	p.requireChoice()
 	p.timesOfDay()
 	p.restoreCase()
+	p.respell()
 	for i := range s.Rules {
 		s.Rules[i].ID = fmt.Sprintf("R%d", i+1)
 	}

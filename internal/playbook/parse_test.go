@@ -202,6 +202,26 @@ func TestRulesAreUnderstood(t *testing.T) {
 }
 
 // Each way to say something about a field is in the field.
+// A name is spelled as the task spells it where it names a member.
+func TestSpelling(t *testing.T) {
+	for task, want := range map[string]string{
+		"API for devices with a serialNumber, lastSeen (timestamp) and a name":               "serialNumber lastSeen name",
+		"API for devices with a serial_number, last_seen (timestamp) and a home town":        "serial_number last_seen home_town",
+		"API for devices with lastSeenAt and imageURL":                                       "lastSeenAt imageURL",
+		"API for devices with last_seen and a name. The list is sorted by lastSeen.":         "last_seen name",
+		"API for devices with a name and a serial number: GET /devices/{serialNumber}/parts": "name serial_number",
+	} {
+		spec := Parse(task, Facts{Name: "x", Empty: true})
+		var got []string
+		for _, f := range spec.Entities[0].Fields {
+			got = append(got, f.Name)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q has %q, want %q", task, got, want)
+		}
+	}
+}
+
 func TestFieldsAreUnderstood(t *testing.T) {
 	for _, test := range []struct{ words, name, want string }{
 		{"a unique sku", "sku", "string, required, unique"},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"go/format"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -141,6 +142,21 @@ DELETE /products/$q 204
 DELETE /tags/$odd 204
 DELETE /product-tags/$link 204
 DELETE /tags/$new 204`},
+	"devices": {task: "An API for devices and readings. A device has a macAddress (unique, MAC address), a firmwareVersion, a deviceState (inUse, inRepair, retired) and lastSeen (timestamp, optional). A reading has a deviceId, measuredAt (timestamp), createdAt and roomTemperature between -40 and 85.", script: `
+POST /devices {"macAddress":"00:1B:44:11:3A:B7","firmwareVersion":"1","lastSeen":"2030-01-01T10:00:00Z"} 201 d
+= lastSeen 2030-01-01T10:00:00Z
+= deviceState inUse
+POST /devices {"macAddress":"00:1B:44:11:3A:B8","firmwareVersion":"1","last_seen":"2030-01-01T10:00:00Z"} 400
+POST /devices {"macAddress":"00:1B:44:11:3A:B7","firmwareVersion":"1"} 409
+PATCH /devices/$d {"deviceState":"in_use"} 422
+PATCH /devices/$d {"deviceState":"inRepair"} 200
+GET /devices?lastSeen=2030-01-01T10:00:00Z 200
+# 1
+POST /readings {"deviceId":"$d","measuredAt":"2030-01-01T10:00:00Z","roomTemperature":85} 201
+POST /readings {"deviceId":"$d","measuredAt":"2030-01-01T10:00:00Z","roomTemperature":86} 422
+GET /readings?sort=-createdAt 200
+# 1
+GET /readings?sort=-created_at 400`},
 	"gym": {task: "Create an API for a gym: members, classes, and bookings. Each class has a name and a capacity. A booking is rejected when the class is full. Members can cancel a booking. A member may book at most 2 classes per day.", script: `
 POST /members {"name":"A"} 201 a
 POST /members {"name":"B"} 201 b
@@ -303,6 +319,7 @@ func TestGeneratedServices(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and runs generated programs")
 	}
+	examined := examples()
 	for name, service := range services {
 		t.Run(name, func(t *testing.T) {
 			facts := Facts{Name: name, Empty: true}
@@ -325,16 +342,59 @@ func TestGeneratedServices(t *testing.T) {
 					}
 				}
 				write(t, dir, files)
-				if strings.HasSuffix(step.Key, "domain") || step.Key == "storage" {
+				if examined[name] && (strings.HasSuffix(step.Key, "domain") || step.Key == "storage") {
 					golang(t, dir, "build", "./...") // the tree builds after each step
 				}
 			}
-			golang(t, dir, "vet", "./...")
-			golang(t, dir, "test", "./...")
+			if examined[name] {
+				golang(t, dir, "vet", "./...")
+				golang(t, dir, "test", "-vet=off", "./...")
+			}
 			if err := runScript(t, dir, spec.Name, service.script); err != nil {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// examples are services that together have every kind of rule, action, account
+// and store that any of them has: the tests that they come with are run, which
+// costs several times what their scripts do.
+func examples() map[string]bool {
+	has := map[string][]string{}
+	for name, service := range services {
+		spec := Parse(service.task, Facts{Name: name, Empty: true})
+		has[name] = []string{fmt.Sprintf("%v", service.choose), fmt.Sprintf("account %t, memory %t", spec.Auth != nil, spec.Features.Memory), fmt.Sprintf("camelCase %t", len(spec.Spelling) > 0)}
+		for _, r := range spec.Rules {
+			has[name] = append(has[name], string(r.Kind))
+		}
+	}
+	names := slices.Sorted(maps.Keys(has))
+	chosen, seen := map[string]bool{}, map[string]bool{}
+	for {
+		best, most := "", 0
+		for _, name := range names {
+			unseen := map[string]bool{}
+			for _, h := range has[name] {
+				unseen[h] = !seen[h]
+			}
+			n := 0
+			for _, is := range unseen {
+				if is {
+					n++
+				}
+			}
+			if n > most {
+				best, most = name, n
+			}
+		}
+		if best == "" {
+			return chosen
+		}
+		chosen[best] = true
+		for _, h := range has[best] {
+			seen[h] = true
+		}
 	}
 }
 
@@ -403,7 +463,7 @@ var errNotRunning = errors.New("the program does not run")
 func runScript(t *testing.T, dir, name, script string) (err error) {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "service")
-	golang(t, dir, "build", "-o", binary, "./cmd/"+name)
+	golang(t, dir, "build", "-ldflags=-s -w", "-o", binary, "./cmd/"+name)
 	cmd := exec.CommandContext(t.Context(), binary)
 	cmd.Env = []string{"ADDR=127.0.0.1:0", "DATA_DIR=" + t.TempDir(), "ADMIN_EMAIL=admin@example.com", "ADMIN_PASSWORD=an admin's passphrase"}
 	stderr, err := cmd.StderrPipe()

@@ -21,6 +21,7 @@ type Spec struct {
 	Rules       []Rule
 	Auth        *Auth // nil: the task asks for no identity
 	Features    Features
+	Spelling    map[string]string // names that the task writes in camelCase, by their snake_case
 	Repair      []RepairClass
 	CLI         *CLISpec
 	Library     *LibrarySpec
@@ -85,7 +86,7 @@ const (
 
 // Field is one member of an entity.
 type Field struct {
-	Name      string // snake_case
+	Name      string // snake_case, or the camelCase of the task
 	Type      FieldType
 	Optional  bool
 	Unique    bool

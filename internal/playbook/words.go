@@ -18,8 +18,20 @@ type lexeme struct {
 
 var tokenPattern = pattern(`\^\S+?\$|[A-Za-z][A-Za-z0-9_'’]*(?:-[A-Za-z0-9_]+)*|\d+(?:\.\d+)?%?|->|→|>=|<=|≥|≤|\.\.+|\S`)
 
-// camelCase is where a name such as lastSeen has its next word.
-var camelCase = pattern(`\b([a-z]{2,})([A-Z][a-z]+)\b`)
+// camelCase is a name such as lastSeen or userID, and camelWord where it has
+// its next word.
+var (
+	camelCase = pattern(`^[a-z]{2,}(?:[A-Z][a-z]+|ID|URL|IP|ISBN|SKU)+$`)
+	camelWord = pattern(`([a-z])([A-Z])`)
+)
+
+// snakeCase is a word of the task as everything inside the package writes it.
+func snakeCase(word string) string {
+	if camelCase().MatchString(word) {
+		word = camelWord().ReplaceAllString(word, "${1}_$2")
+	}
+	return strings.ToLower(word)
+}
 
 func tokenize(task string) []lexeme {
 	var toks []lexeme
@@ -27,7 +39,7 @@ func tokenize(task string) []lexeme {
 	for _, at := range tokenPattern().FindAllStringIndex(task, -1) {
 		gap := task[last:at[0]]
 		toks = append(toks, lexeme{
-			text:  strings.ToLower(camelCase().ReplaceAllString(strings.ReplaceAll(task[at[0]:at[1]], "’", "'"), "${1}_$2")),
+			text:  snakeCase(strings.ReplaceAll(task[at[0]:at[1]], "’", "'")),
 			start: at[0], end: at[1],
 			line: last == 0 || strings.Contains(gap, "\n"),
 			gap:  strings.Count(gap, "\n") > 1,
@@ -101,10 +113,10 @@ func kebab(s string) string { return strings.ReplaceAll(snake(s), "_", "-") }
 
 var initialisms = map[string]string{"id": "ID", "isbn": "ISBN", "url": "URL", "sku": "SKU", "uuid": "UUID", "api": "API", "ip": "IP", "vin": "VIN", "http": "HTTP", "html": "HTML", "json": "JSON", "uri": "URI"}
 
-// goName is the exported Go name of a snake_case name.
+// goName is the exported Go name of a snake_case or camelCase name.
 func goName(name string) string {
 	var b strings.Builder
-	for _, part := range strings.Split(snake(name), "_") {
+	for _, part := range strings.Split(snake(snakeCase(name)), "_") {
 		if up, ok := initialisms[part]; ok {
 			b.WriteString(up)
 		} else if part != "" {
@@ -114,9 +126,9 @@ func goName(name string) string {
 	return b.String()
 }
 
-// goVar is the unexported Go name of a snake_case name.
+// goVar is the unexported Go name of a snake_case or camelCase name.
 func goVar(name string) string {
-	parts := strings.SplitN(snake(name), "_", 2)
+	parts := strings.SplitN(snake(snakeCase(name)), "_", 2)
 	if len(parts) == 1 {
 		return parts[0]
 	}
