@@ -1,6 +1,5 @@
-// Command consensus_decision has three voters of its own rank the answers to a
-// question. Each is an A2A agent with a key, known to the hub, and answers what
-// the hub asks with a signed ballot. Conclave's own agents vote in the same way.
+// Command consensus_decision has three voters rank the answers to a question:
+// A2A agents with keys, known to the hub, that answer with signed ballots.
 package main
 
 import (
@@ -52,11 +51,10 @@ func (voter) Cancel(context.Context, *a2asrv.ExecutorContext) iter.Seq2[a2a.Even
 	return func(func(a2a.Event, error) bool) {}
 }
 
-// ballot is bound to the motion's round and to the hash of its subject. It is
-// signed as canonical JSON (RFC 8785), whoever writes it.
+// ballot is bound to round and subject, and signed as canonical JSON (RFC 8785).
 func (v voter) ballot(motion object) object {
-	b := object{"motion": motion["id"], "round": motion["round"], "subject": motion["subject"], "voter": v.name, "role": "voter", "ranking": v.ranking,
-		"reasons": []string{"what I know of it"}, "public_key": base64.StdEncoding.EncodeToString(v.key.Public().(ed25519.PublicKey))}
+	key := base64.StdEncoding.EncodeToString(v.key.Public().(ed25519.PublicKey))
+	b := object{"motion": motion["id"], "round": motion["round"], "subject": motion["subject"], "voter": v.name, "role": "voter", "ranking": v.ranking, "reasons": []string{"what I know of it"}, "public_key": key}
 	text, err := json.Marshal(b)
 	must(err)
 	text, err = jcs.Transform(text)
@@ -88,11 +86,10 @@ func main() {
 		Decision *struct{ Outcome, Option, Reason string }
 	}
 	must(rest.Call("GET", "/api/motions/"+motion.ID+"?wait_ms=30000", nil, &status))
-	if d := status.Decision; d != nil {
-		fmt.Printf("%s: %s (%s)\n", d.Outcome, d.Option, d.Reason)
-		return
+	if status.Decision == nil {
+		log.Fatal("there is no decision yet")
 	}
-	log.Fatal("there is no decision yet")
+	fmt.Printf("%s: %s (%s)\n", status.Decision.Outcome, status.Decision.Option, status.Decision.Reason)
 }
 
 func must(err error) {
