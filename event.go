@@ -39,6 +39,7 @@ const (
 	EventAgentRegistered  EventKind = "agent.registered"
 	EventAgentLost        EventKind = "agent.lost"
 	EventModelCalled      EventKind = "model.called"
+	EventOutcomeKnown     EventKind = "outcome.known"
 	EventCallRefused      EventKind = "call.refused"
 )
 

@@ -29,6 +29,7 @@ type Operation struct {
 
 	In, Out reflect.Type
 	call    func(ctx context.Context, service, in any) (any, error)
+	around  func(ctx context.Context, call func(context.Context) (any, error)) (any, error)
 	refused func(ctx context.Context, o Operation, why error)
 }
 
@@ -62,6 +63,10 @@ func (o Operation) OnRefusal(told func(ctx context.Context, o Operation, why err
 // the caller's permission first, so no face can forget to: ErrDenied when the
 // caller lacks it, ErrInternal when service or in has another type.
 func (o Operation) Call(ctx context.Context, service, in any) (any, error) {
+	if around := o.around; around != nil {
+		o.around = nil
+		return around(ctx, func(ctx context.Context) (any, error) { return o.Call(ctx, service, in) })
+	}
 	if err := o.Permit(ctx); err != nil {
 		return nil, err
 	}
@@ -89,6 +94,13 @@ func Op[S, I, O any](name, route string, p Permission, e Effect, method func(S, 
 			return method(s, ctx, i)
 		},
 	}
+}
+
+// Around returns the operation with every call of it, refused ones too, made by
+// f, which is given the call.
+func (o Operation) Around(f func(ctx context.Context, call func(context.Context) (any, error)) (any, error)) Operation {
+	o.around = f
+	return o
 }
 
 // AsTool returns the operation marked as an MCP tool.

@@ -109,11 +109,14 @@ func (c *cli) command() *cobra.Command {
 		c.doctorCommand(),
 		c.tokenCommand(),
 		c.auditCommand(),
-		c.scanCommand(),
+		c.analyticsCommand(),
 		c.backupCommand(),
 		c.restoreCommand(),
 		c.proveCommand(),
 		c.mcpCommand(),
+		c.tuneCommand(),
+		c.debugCommand(),
+		c.scanCommand(),
 	)
 	return root
 }

@@ -290,6 +290,11 @@ func TestForgedTokens(t *testing.T) {
 
 func TestTokenCommand(t *testing.T) {
 	i := newInstallation(t)
+	i.env["CONCLAVE_ENCRYPT"] = "planer"
+	if _, errs, code := i.conclave("serve"); code != exitUsage || !strings.Contains(errs, `did you mean "planner"?`) {
+		t.Errorf("a misspelt role: exit code %d, %q", code, errs)
+	}
+	delete(i.env, "CONCLAVE_ENCRYPT")
 	for _, tt := range []struct {
 		args []string
 		says string

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,6 +50,21 @@ func (s Security) validate(getenv func(string) string) error {
 	return nil
 }
 
+// knownRoles refuses the name of a role that nobody has: its agents would speak
+// in clear, against what was meant.
+func knownRoles(roles []conclave.Role, specs []conclave.AgentSpec) error {
+	var names []string
+	for _, spec := range specs {
+		names = append(names, string(spec.Role))
+	}
+	for _, r := range roles {
+		if !slices.Contains(names, string(r)) {
+			return conclave.Errorf(conclave.ErrInvalid, "CONCLAVE_ENCRYPT names the role %q, which nobody has; %s", r, conclave.DidYouMean(string(r), names))
+		}
+	}
+	return nil
+}
+
 // Tokens returns what makes and checks the installation's tokens.
 func Tokens(c Config, getenv func(string) string) (*identity.Tokens, error) {
 	if c.Security.TokenKey != "" {
@@ -76,6 +93,9 @@ func AuditKey(home string) (*identity.Key, error) {
 func (a *App) identify() error {
 	var err error
 	if a.tokens, err = Tokens(a.config, a.getenv); err != nil {
+		return err
+	}
+	if a.name, err = installation(a.config, a.getenv); err != nil {
 		return err
 	}
 	if a.tls, err = identity.LoadTLS(a.config.Security.TLS, a.log); err != nil {
@@ -237,7 +257,7 @@ func SecurityFindings(c Config, getenv func(string) string) [][2]string {
 	case !t.Serves():
 		add("TLS", "off: services speak plain HTTP, on loopback unless CONCLAVE_LISTEN says otherwise")
 	default:
-		host := c.Listen
+		host := cmp.Or(c.Advertise, c.Listen)
 		if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() { // services are found by the host's name then
 			if name, err := os.Hostname(); err == nil {
 				host = name

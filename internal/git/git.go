@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/internal/telemetry"
 )
 
 // The oldest git with merge-tree --write-tree.
@@ -95,7 +96,13 @@ func exited(err error, status int) bool {
 // run runs git and returns what it wrote to its output. It fails with a
 // *failure when git does (ErrUnavailable, too, when the disk is full), with ErrLimited when the output is too long, and with
 // ctx's error when that ends first.
-func (c command) run(ctx context.Context) ([]byte, error) {
+func (c command) run(ctx context.Context) (out []byte, err error) {
+	ctx, end := telemetry.Span(ctx, "git "+c.args[0])
+	defer func() { end(err) }()
+	return c.execute(ctx)
+}
+
+func (c command) execute(ctx context.Context) ([]byte, error) {
 	program, err := exec.LookPath("git")
 	if err != nil {
 		return nil, conclave.Errorf(conclave.ErrUnavailable, "git is not installed: %w", err)

@@ -13,6 +13,9 @@ import (
 	"conclave"
 	"conclave/internal/a2awire"
 	"conclave/internal/killpoint"
+	"conclave/internal/telemetry"
+
+	"go.opentelemetry.io/otel/attribute"
 )
 
 const (
@@ -49,7 +52,10 @@ func (h *Hub) HandleDelivery(ctx context.Context, id conclave.TaskID, epoch int6
 		case err != nil:
 			return fmt.Errorf("claiming task %s for %s: %w", id, a.Name, err)
 		}
-		return h.deliver(ctx, claimed, a)
+		ctx, end := telemetry.Run(ctx, t.Run, "deliver "+string(t.Kind), attribute.String("conclave.agent", string(a.Name)), attribute.String("conclave.task", string(id)))
+		err = h.deliver(ctx, claimed, a)
+		end(err)
+		return err
 	}
 	if len(ready) == 0 && t.Age > h.opts.MaxAge {
 		why := fmt.Sprintf("nobody at %s could be reached for %s", t.To, t.Age.Round(time.Second))

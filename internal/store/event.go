@@ -34,8 +34,8 @@ func (tx *Tx) Append(e conclave.Event) error {
 			return err
 		}
 	}
-	_, err = tx.exec(`INSERT INTO events (tenant, at, kind, actor, run, step, conversation, subject, text, data)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+	_, err = tx.scan([]any{&e.Seq}, `INSERT INTO events (tenant, at, kind, actor, run, step, conversation, subject, text, data)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING seq`,
 		string(e.Tenant), e.At.UnixMicro(), string(e.Kind), e.Actor, string(e.Run), string(e.Step), string(e.Conversation), e.Subject, e.Text, string(e.Data))
 	if err != nil {
 		return err
@@ -164,7 +164,7 @@ func (s eventStore) List(ctx context.Context, f conclave.EventFilter) ([]conclav
 func (s eventStore) Watch(ctx context.Context, f conclave.EventFilter) iter.Seq2[conclave.Event, error] {
 	return func(yield func(conclave.Event, error) bool) {
 		subject := string(f.Run)
-		heard, stop := s.db.feed.subscribe(subject)
+		heard, stop := s.db.bus.Subscribe(subject)
 		defer stop()
 		poll := time.NewTicker(fallbackPoll)
 		defer poll.Stop()
@@ -209,7 +209,7 @@ func tenantOf(ctx context.Context) conclave.TenantID {
 // wait returns when check says true, d has passed (then without an error), or
 // ctx has ended. It looks again whenever something about the subject is committed.
 func (db *DB) wait(ctx context.Context, subject string, d time.Duration, check func() (bool, error)) error {
-	heard, stop := db.feed.subscribe(subject)
+	heard, stop := db.bus.Subscribe(subject)
 	defer stop()
 	deadline := time.NewTimer(d)
 	defer deadline.Stop()

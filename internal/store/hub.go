@@ -120,36 +120,38 @@ func (s hubStore) deliver(tx *Tx, t hub.Task, after time.Duration) error {
 
 func (s hubStore) Agents(ctx context.Context, tenant conclave.TenantID, in conclave.ListAgents) ([]conclave.Agent, error) {
 	var list []conclave.Agent
+	err := s.db.View(ctx, func(tx *Tx) (err error) { list, err = s.agents(tx, tenant, in); return err })
+	return list, err
+}
+
+func (s hubStore) agents(tx *Tx, tenant conclave.TenantID, in conclave.ListAgents) ([]conclave.Agent, error) {
 	live := 0
 	if in.Live {
 		live = 1
 	}
-	err := s.db.View(ctx, func(tx *Tx) (err error) {
-		list, err = listDocs[conclave.Agent](tx, `SELECT doc FROM agents WHERE tenant = $1 AND ($2 = '' OR role = $2) AND ($3 = 0 OR state = 'live') ORDER BY name`,
-			string(tenant), string(in.Role), live)
-		if err != nil {
-			return err
+	list, err := listDocs[conclave.Agent](tx, `SELECT doc FROM agents WHERE tenant = $1 AND ($2 = '' OR role = $2) AND ($3 = 0 OR state = 'live') ORDER BY name`,
+		string(tenant), string(in.Role), live)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := tx.query(`SELECT agent, count(*) FROM tasks WHERE tenant = $1 AND state = 'working' GROUP BY agent`, string(tenant))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	busy := map[conclave.AgentName]int{}
+	for rows.Next() {
+		var name conclave.AgentName
+		var n int
+		if err := rows.Scan(&name, &n); err != nil {
+			return nil, err
 		}
-		rows, err := tx.query(`SELECT agent, count(*) FROM tasks WHERE tenant = $1 AND state = 'working' GROUP BY agent`, string(tenant))
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		busy := map[conclave.AgentName]int{}
-		for rows.Next() {
-			var name conclave.AgentName
-			var n int
-			if err := rows.Scan(&name, &n); err != nil {
-				return err
-			}
-			busy[name] = n
-		}
-		for i := range list {
-			list[i].Active = busy[list[i].Name]
-		}
-		return rows.Err()
-	})
-	return list, err
+		busy[name] = n
+	}
+	for i := range list {
+		list[i].Active = busy[list[i].Name]
+	}
+	return list, rows.Err()
 }
 
 func (s hubStore) Accept(ctx context.Context, in hub.Accept) (hub.Task, bool, error) {
@@ -261,7 +263,12 @@ func (s hubStore) keep(tx *Tx, tenant conclave.TenantID, m conclave.Message) err
 }
 
 func (s hubStore) changed(tx *Tx, t hub.Task, actor, text string) error {
-	data, err := json.Marshal(map[string]any{"state": t.State, "agent": t.Agent, "from": t.From, "to": t.To, "kind": t.Kind, "attempt": t.Attempt})
+	now, err := tx.Now()
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(map[string]any{"state": t.State, "agent": t.Agent, "from": t.From, "to": t.To, "kind": t.Kind, "attempt": t.Attempt,
+		"seconds": now.Sub(t.Created).Seconds()})
 	if err != nil {
 		return err
 	}

@@ -157,7 +157,7 @@ func (db *DB) Sealer(key *identity.Key, told func(conclave.Checkpoint) error) *S
 // Run seals what is committed, soon after it is, until ctx ends. Nothing happens
 // while nothing is written.
 func (s *Sealer) Run(ctx context.Context, ready func()) error {
-	heard, stop := s.db.feed.subscribe("")
+	heard, stop := s.db.bus.Subscribe("")
 	defer stop()
 	ready()
 	for {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/internal/bus"
 	"conclave/internal/killpoint"
 
 	"github.com/jackc/pgx/v5"
@@ -31,7 +32,10 @@ type Options struct {
 	Owner string
 	// Alone says that no other process uses the database, so that every claim
 	// found at start is a dead one. SQLite is always alone.
-	Alone  bool
+	Alone bool
+	// Bus tells other processes of commits, and this one of theirs. nil tells only
+	// this process; on Postgres the database's own notifications then tell the others.
+	Bus    *bus.Bus
 	Logger *slog.Logger // nil discards
 }
 
@@ -44,7 +48,8 @@ type DB struct {
 	owner    string
 	alone    bool
 	log      *slog.Logger
-	feed     *feed
+	bus      *bus.Bus
+	untold   untold // Postgres only: while no bus carries
 	queue    *queue
 
 	writes chan *write   // SQLite only: to the goroutine that groups commits
@@ -58,7 +63,14 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	db := &DB{owner: o.Owner, alone: o.Alone, log: o.Logger, dsn: o.URL, feed: newFeed()}
+	db := &DB{owner: o.Owner, alone: o.Alone, log: o.Logger, dsn: o.URL, bus: o.Bus, untold: untold{bell: make(chan struct{}, 1)}}
+	if db.bus == nil {
+		b, err := bus.New(bus.Options{})
+		if err != nil {
+			return nil, err
+		}
+		db.bus = b
+	}
 	switch {
 	case strings.HasPrefix(o.URL, "sqlite:"):
 		db.alone = true
@@ -95,13 +107,26 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	return db, nil
 }
 
+// Check reports whether a Postgres database can be reached.
+func Check(ctx context.Context, url string) error {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return conclave.Errorf(conclave.ErrUnavailable, "reach the database: %w", err)
+	}
+	return conn.Close(ctx)
+}
+
 // OpenReader opens a database that exists, only to read it, also while another
 // process writes it. ErrNotFound when there is none.
 func OpenReader(ctx context.Context, o Options) (*DB, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	db := &DB{log: o.Logger, dsn: o.URL, feed: newFeed()}
+	quiet, err := bus.New(bus.Options{}) // nobody tells a reader
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{log: o.Logger, dsn: o.URL, bus: quiet}
 	path, lite := strings.CutPrefix(o.URL, "sqlite:")
 	if lite {
 		if _, err := os.Stat(path); err != nil {
@@ -290,9 +315,6 @@ func (db *DB) updateOnce(ctx context.Context, f func(*Tx) error) error {
 	if err := f(tx); err != nil {
 		return errors.Join(err, ignoreDone(t.Rollback()))
 	}
-	if err := tx.notify(); err != nil {
-		return errors.Join(err, ignoreDone(t.Rollback()))
-	}
 	killpoint.At("commit.before")
 	if err := t.Commit(); err != nil {
 		return unavailable(err)
@@ -321,14 +343,4 @@ func unavailable(err error) error {
 func serialisation(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01" || pg.Code == "23505")
-}
-
-// published tells this process what a commit changed.
-func (db *DB) published(tx *Tx) {
-	for q := range tx.queues {
-		db.queue.wake(q)
-	}
-	if len(tx.events) > 0 {
-		db.feed.publish(tx.events)
-	}
 }

@@ -85,6 +85,15 @@ func deliver(ctx context.Context, w *work) (Transition, error) {
 	case w.nothing() != "":
 		reason = "nothing to change: " + w.nothing()
 	}
+	if status == conclave.RunDone && w.Run.Head != "" {
+		approval, err := output[decisionOut](w, in.Vote)
+		if err != nil {
+			return Transition{}, err
+		}
+		if err := w.learnVotes(ctx, "learn", approval.Motion, true, "the branch that it led to is ready to merge"); err != nil {
+			return Transition{}, err
+		}
+	}
 	usage, report, err := w.account(ctx, status, reason)
 	if err != nil {
 		return Transition{}, err
@@ -223,7 +232,7 @@ func audit(ctx context.Context, w *work) (Transition, error) {
 		Subject:  conclave.Subject{Kind: "tree", ID: f.Commit, Hash: "git:" + f.Tree},
 		Voters:   []string{"roles/code-reviewer", "roles/security", "roles/qa", "roles/architect"},
 		Senior:   "roles/architect",
-		Rule:     conclave.Rule{Name: "threshold", Threshold: w.s.o.Config.Threshold, Quorum: 2},
+		Rule:     conclave.Rule{Name: "threshold", Threshold: w.s.o.Config.Threshold, Quorum: 2, Weighted: true},
 		Material: material, Deadline: w.deadline(),
 	})
 	if err != nil {
@@ -234,6 +243,9 @@ func audit(ctx context.Context, w *work) (Transition, error) {
 	}
 	out := verifyOut{Evidence: *f.Baseline, Findings: findings, Absent: absent, Round: 1, Accepted: d.Outcome == conclave.OutcomeApproved,
 		Decision: decisionOut{Motion: d.Motion.ID, Outcome: d.Outcome, Reason: d.Reason}}
+	if err := w.learn(ctx, "learn", w.judged(ctx, f.Tree, out, d)); err != nil {
+		return Transition{}, err
+	}
 	data, err := json.Marshal(out)
 	if err != nil {
 		return Transition{}, err

@@ -132,7 +132,7 @@ func votePlan(ctx context.Context, w *work) (Transition, error) {
 		Authors: []conclave.AgentName{p.Author},
 		Voters:  []string{"roles/architect", "roles/security", "roles/qa", "roles/developer"},
 		Senior:  "roles/architect",
-		Rule:    conclave.Rule{Name: "threshold", Threshold: w.s.o.Config.Threshold, Quorum: 2}, Material: material,
+		Rule:    conclave.Rule{Name: "threshold", Threshold: w.s.o.Config.Threshold, Quorum: 2, Weighted: true}, Material: material,
 		Deadline: w.deadline(),
 	})
 	if err != nil {
@@ -299,7 +299,7 @@ func design(ctx context.Context, w *work) (Transition, error) {
 		Subject:  conclave.Subject{Kind: "options", ID: string(p.ID) + "/" + q.Key, Hash: hash},
 		Voters:   []string{"roles/architect", "roles/security", "roles/qa", "roles/developer", "roles/performance-reviewer", "roles/domain-expert"},
 		Senior:   "roles/architect",
-		Rule:     conclave.Rule{Name: "condorcet", Quorum: 2},
+		Rule:     conclave.Rule{Name: "condorcet", Quorum: 2, Weighted: true},
 		Material: material, Deadline: w.deadline(),
 	})
 	if err != nil {

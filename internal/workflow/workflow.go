@@ -18,6 +18,9 @@ import (
 	"conclave/internal/evidence"
 	"conclave/internal/git"
 	"conclave/internal/killpoint"
+	"conclave/internal/telemetry"
+
+	"go.opentelemetry.io/otel/attribute"
 )
 
 // State is a run with what belongs to it.
@@ -86,6 +89,7 @@ type Options struct {
 	Plans     conclave.Plans
 	Worktrees conclave.Worktrees
 	Council   conclave.Council
+	Trust     conclave.Trust
 	Hub       conclave.Hub
 	Models    conclave.Models
 	Meter     Meter
@@ -312,8 +316,10 @@ func (s *Service) HandleStep(ctx context.Context, id string, epoch int64) error 
 		s.mu.Unlock()
 	}()
 	log := s.log.With("run", st.Run.ID, "step", step.Key)
+	ctx, end := telemetry.Run(ctx, st.Run.ID, "step "+step.Kind, attribute.String("conclave.step", step.Key), attribute.Int("conclave.attempt", step.Attempt))
 	w := &work{s: s, step: step, State: st}
 	t, err := s.handle(ctx, w)
+	end(err)
 	if ctx.Err() != nil {
 		return nil // stopped or cancelled: whoever runs it next begins again
 	}
@@ -333,6 +339,11 @@ func (s *Service) HandleStep(ctx context.Context, id string, epoch int64) error 
 			return nil
 		}
 		return err
+	}
+	if t.End != "" {
+		run := st.Run
+		run.Status = t.End
+		telemetry.RunEnded(ctx, run, time.Now())
 	}
 	return nil
 }
