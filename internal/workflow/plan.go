@@ -66,7 +66,7 @@ func comment(ctx context.Context, w *work) (Transition, error) {
 		conclave.Assignment{Kind: conclave.AssignComment, Facts: facts, Plan: &p}, &reply)
 	if errors.Is(err, conclave.ErrNotFound) {
 		t := done(commentOut{Absent: conclave.Text(err)})
-		t.Reason = fmt.Sprintf("nobody comments as %s: %s", in.Role, conclave.Text(err))
+		t.Reason = fmt.Sprintf("nobody comments as %s: there is no such agent", in.Role)
 		return t, nil
 	}
 	if err != nil {
