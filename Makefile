@@ -54,6 +54,24 @@ agent-consensus: build ## ITEM="…" [CONVERSATION_ID=…]: have the agents vote
 monitoring-conversations: build ## Follow what the agents of the running services say
 	@$(BIN) watch
 
+analytics-collaboration: build ## Show how runs went, and who asked whom
+	@$(BIN) analytics collaboration
+
+analytics-consensus-success: build ## Show how votes went
+	@$(BIN) analytics consensus
+
+agent-performance: build ## Show how each agent did
+	@$(BIN) agents performance
+
+monitoring-agent-load: build ## Show what agents and queues have in hand
+	@$(BIN) agents load
+
+optimize-agent-distribution: build ## [APPLY=1]: propose how to spread agents over roles, by their load
+	@$(BIN) tune agents $(if $(filter 1,$(APPLY)),--apply)
+
+tune-consensus-thresholds: build ## [APPLY=1]: propose a consensus threshold, by what votes turned out to be worth
+	@$(BIN) tune consensus $(if $(filter 1,$(APPLY)),--apply)
+
 quick-start-a2a: build ## Start the services in the background, once
 	@scripts/start.sh
 
@@ -98,6 +116,18 @@ debug-a2a-messages: build ## Show the last messages between agents and what beca
 debug-conversation-flow: build ## [CONVERSATION_ID=…]: show who said what to whom, and how long answers took
 	@$(BIN) conversation "$${CONVERSATION_ID:-}"
 
+debug-redis-keys: build ## Show what the bus keeps in Redis, when Redis is the bus
+	@$(BIN) debug redis-keys
+
+debug-database-stats: build ## Count the rows of the database, and show its size
+	@$(BIN) debug database
+
+dev-redis-monitor: build ## Follow what goes through Redis, when Redis is the bus
+	@$(BIN) debug redis-monitor
+
+dev-kafka-console: build ## Follow what goes through Kafka, when Kafka is the bus
+	@$(BIN) debug kafka-console
+
 ##@ Develop
 test: web-if-node ## Run all tests; those whose server is missing are skipped with the reason
 	@scripts/test.sh
@@ -118,7 +148,7 @@ test-agent-performance: ## Load test: 120 agents of one process at once
 	@$(GO) test -count=1 -tags load -run TestManyAgents -v ./cmd/conclave
 
 test-race: ## Run the tests of concurrent packages with the race detector
-	@CGO_ENABLED=1 $(GO) test -race ./internal/lifecycle ./internal/store ./internal/hub ./internal/council ./internal/workflow ./internal/worktree ./internal/agentpool ./internal/a2awire ./internal/restwire
+	@CGO_ENABLED=1 $(GO) test -race ./internal/lifecycle ./internal/bus ./internal/registry ./internal/store ./internal/hub ./internal/council ./internal/workflow ./internal/worktree ./internal/agentpool ./internal/a2awire ./internal/restwire
 
 fmt-check:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not gofmt'ed:"; echo "$$out"; exit 1; fi
@@ -129,7 +159,30 @@ vet:
 lint:
 	@$(GO) tool staticcheck ./...
 
-check: fmt-check vet lint build test test-race agent-demo ## What CI runs
+picture: build ## Take the README's picture of a real run, in headless Chromium
+	@scripts/picture.sh
+
+api-docs: build ## Write docs/api from what the program says of itself
+	@$(GO) run ./scripts/apidoc $(BIN) docs/api
+
+seed: ## [EXCEPT=target,…]: run every command of the page that Conclave was started from, in a fresh clone
+	@$(GO) run ./scripts/seed -except "$${EXCEPT:-}"
+
+check: fmt-check vet lint build test test-race prove agent-demo ## What CI runs
+
+security-scan: build ## [DIR=.]: look for vulnerable dependencies, insecure code and secrets
+	@$(BIN) security-scan "$${DIR:-.}"
+
+update-deps: ## Take newer versions of Go and npm dependencies, then build and vet
+	@$(GO) get -u=patch -t ./... && $(GO) mod tidy && $(GO) build -buildvcs=false ./... && $(GO) vet ./...
+	@if command -v npm >/dev/null; then cd web && npm update --no-audit --no-fund --loglevel=error; else echo "npm is not installed: the page's dependencies stay"; fi
+	@git --no-pager diff --stat -- go.mod go.sum web/package.json web/package-lock.json
+
+setup: ## Fetch what building needs, and tell what is missing on this machine
+	@$(GO) mod download
+	@if command -v npm >/dev/null; then cd web && npm ci --no-audit --no-fund --loglevel=error; fi
+	@$(MAKE) --no-print-directory build
+	@$(BIN) doctor
 
 bench: build ## Measure, and print the machine's figures beside the limits
 	@scripts/bench.sh

@@ -13,14 +13,18 @@ import (
 // Which of our packages each package may import. A service never imports another
 // one: they meet in the root's contracts, and internal/app binds them.
 func allowed() map[string][]string {
-	mechanism := []string{"lifecycle", "git", "sandbox", "llm", "consensus", "identity", "evidence", "killpoint", "strictyaml"}
+	mechanism := []string{"lifecycle", "git", "sandbox", "llm", "consensus", "identity", "evidence", "killpoint", "strictyaml", "telemetry", "bus"}
 	service := append([]string{""}, mechanism...)
 	with := func(list []string, more ...string) []string { return append(slices.Clone(list), more...) }
 	return map[string][]string{
 		"":                     {},
 		"internal/lifecycle":   {},
 		"internal/killpoint":   {},
-		"internal/git":         {""},
+		"internal/bus":         {""},
+		"internal/bustest":     {},
+		"internal/telemetry":   {""},
+		"internal/insight":     {""},
+		"internal/git":         {"", "telemetry"},
 		"internal/strictyaml":  {""},
 		"internal/sandbox":     {""},
 		"internal/llm":         {""},
@@ -31,6 +35,7 @@ func allowed() map[string][]string {
 		"internal/repair":      {},
 		"internal/evidence":    {"", "sandbox", "repair"},
 		"internal/modelrouter": service,
+		"internal/registry":    service,
 		"internal/plan":        service,
 		"internal/worktree":    service,
 		"internal/workflow":    service,
@@ -39,18 +44,26 @@ func allowed() map[string][]string {
 		"internal/agent":       with(service, "playbook"),
 		"internal/agentpool":   with(service, "agent", "a2awire"),
 		"internal/monitor":     service,
+		"internal/gateway":     service,
 		"internal/restwire":    {"", "killpoint"},
 		"internal/mcpwire":     {"", "restwire"},
 		"internal/a2awire":     {""},
 		// The store implements what the services declare; none of them knows it.
-		"internal/store": with(service, "hub", "plan", "workflow", "worktree", "council"),
+		"internal/store": with(service, "hub", "plan", "workflow", "worktree", "council", "insight", "registry"),
 		// It knows the wires and the nouns, not the services that it proves.
-		"internal/prove":  {"", "a2awire", "identity"},
-		"internal/app":    {"*"},
-		"cmd/conclave":    {"*"},
-		"web":             {},
-		"scripts/summary": {},
-		"scripts/bench":   {"", "llmtest", "restwire", "store"},
+		"internal/prove":              {"", "a2awire", "identity"},
+		"internal/app":                {"*"},
+		"cmd/conclave":                {"*"},
+		"web":                         {},
+		"scripts/summary":             {},
+		"scripts/bench":               {"", "bus", "llmtest", "restwire", "store"},
+		"scripts/apidoc":              {},
+		"scripts/seed":                {},
+		"examples/basic_workflow":     {"examples/rest"},
+		"examples/rest":               {},
+		"examples/multi_agent_review": {},
+		"examples/consensus_decision": {"examples/rest"},
+		"examples/custom_integration": {"examples/rest"},
 	}
 }
 

@@ -16,7 +16,7 @@ func TestDocumentsNameWhatExists(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	link := regexp.MustCompile(`\]\(([^)#]+)\)`)
+	link := regexp.MustCompile(`\]\(([^)#]+)(?:#[^)]*)?\)`)
 	target := regexp.MustCompile("(?m)(?:^|`)make ([a-z0-9-]+)")
 	pkg := regexp.MustCompile("`((?:internal|cmd|scripts)/[a-z0-9]+)`")
 	var documents int

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 )
 
@@ -44,6 +45,21 @@ func KindOf(err error) error {
 		return ErrUnavailable
 	}
 	return ErrInternal
+}
+
+// DiskFull reports whether err says that there was no space left to write to,
+// here or in another process: that passes without anybody changing the request.
+func DiskFull(err error) bool {
+	if err == nil {
+		return false
+	}
+	return errors.Is(err, syscall.ENOSPC) || SaysDiskFull(err.Error())
+}
+
+// SaysDiskFull is DiskFull for what a program printed.
+func SaysDiskFull(text string) bool {
+	text = strings.ToLower(text)
+	return strings.Contains(text, "no space left on device") || strings.Contains(text, "database or disk is full")
 }
 
 // Errorf makes an error of a kind, with a text for the caller. The format may

@@ -39,6 +39,7 @@ const (
 	EventAgentRegistered  EventKind = "agent.registered"
 	EventAgentLost        EventKind = "agent.lost"
 	EventModelCalled      EventKind = "model.called"
+	EventOutcomeKnown     EventKind = "outcome.known"
 	EventCallRefused      EventKind = "call.refused"
 )
 
@@ -64,6 +65,8 @@ type EventFilter struct {
 	Run          RunID          `json:"run,omitempty" doc:"Only events of this run"`
 	Conversation ConversationID `json:"conversation,omitempty" doc:"Only events of this conversation"`
 	Kinds        []EventKind    `json:"kinds,omitempty" doc:"Only these kinds"`
+	Actor        string         `json:"actor,omitempty" doc:"Only what this human, agent or service did"`
+	Since        int64          `json:"since_ms,omitempty" doc:"Only events at or after this time, in milliseconds since 1970"`
 	Limit        int            `json:"limit,omitempty" doc:"How many at the most, 1 to 1000; 200 when absent"`
 }
 
@@ -78,9 +81,9 @@ type Events interface {
 
 // EventOperations is the table of the monitor service.
 func EventOperations() []Operation {
-	return []Operation{
+	return append([]Operation{
 		Op("event_list", "GET /events", PermitRead, Reads, Events.List, "Lists what happened, oldest first."),
 		{Name: "event_watch", Route: "GET /events/watch", Permission: PermitRead, Effect: Streams,
 			Summary: "Streams what happens as server-sent events."},
-	}
+	}, AuditOperations()...)
 }

@@ -2,7 +2,10 @@ package conclave
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -18,6 +21,26 @@ type Message struct {
 	Text         string          `json:"text"` // for a person
 	Data         json.RawMessage `json:"data,omitempty"`
 	Sent         time.Time       `json:"sent"` // the hub's acceptance, on the database's clock
+}
+
+// Hash binds what was said: its text and its data, byte for byte.
+func (m Message) Hash() string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d\n%s%s", len(m.Text), m.Text, m.Data) // a hash takes every write
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+// MessageEvent is the event of a message: who said what to whom, its text, and
+// in place of its data the hash of both.
+func MessageEvent(tenant TenantID, m Message) (Event, error) {
+	hash := m.Hash()
+	m.Data = nil
+	data, err := json.Marshal(struct {
+		Message
+		Hash string `json:"hash"`
+	}{m, hash})
+	return Event{Tenant: tenant, Kind: EventMessageSent, Actor: m.From, Run: m.Run, Conversation: m.Conversation,
+		Subject: string(m.Task), Text: m.From + " to " + m.To, Data: data}, err
 }
 
 // TaskState is the state of an A2A task.

@@ -24,9 +24,10 @@ type Subject struct {
 
 // Rule says how votes become an outcome.
 type Rule struct {
-	Name      string  `json:"name"`      // "threshold" (share of yes among yes and no) or "condorcet" (Schulze, 2011)
-	Threshold float64 `json:"threshold"` // for "threshold": the least share, above 0 and at most 1
-	Quorum    int     `json:"quorum"`    // the least number of ballots that are not abstentions
+	Name      string  `json:"name"`               // "threshold" (share of yes among yes and no) or "condorcet" (Schulze, 2011)
+	Threshold float64 `json:"threshold"`          // for "threshold": the least share, above 0 and at most 1
+	Quorum    int     `json:"quorum"`             // the least number of ballots that are not abstentions
+	Weighted  bool    `json:"weighted,omitempty"` // ballots count by their voter's trust, as it was when the vote opened
 }
 
 // Motion is a question put to voters.
@@ -47,11 +48,19 @@ type Motion struct {
 	Deadline     time.Time       `json:"deadline"`
 	Escalate     time.Time       `json:"escalate,omitzero"`  // when it goes to a senior if no round has decided; the deadline when absent
 	Material     json.RawMessage `json:"material,omitempty"` // an Assignment that voters read
+	Brain        string          `json:"brain,omitempty"`    // what thinks in the voters, when the run fixed it; their trust is that with this brain
+	Weights      []Weight        `json:"weights,omitempty"`  // of a weighted vote, as the council found them at its opening: who counts for less than 1
 	Human        string          `json:"human"`              // on whose behalf
 	Round        int             `json:"round"`
 	Ladder       []string        `json:"ladder,omitempty"` // what each round came to, so far
 	State        MotionState     `json:"state"`
 	Created      time.Time       `json:"created"`
+}
+
+// Weight is what a voter's ballot counts: above 0, less than 1. Who has none counts 1.
+type Weight struct {
+	Agent  AgentName `json:"agent"`
+	Weight float64   `json:"weight"`
 }
 
 // MotionState is where a vote stands.

@@ -29,6 +29,8 @@ type Operation struct {
 
 	In, Out reflect.Type
 	call    func(ctx context.Context, service, in any) (any, error)
+	around  func(ctx context.Context, call func(context.Context) (any, error)) (any, error)
+	refused func(ctx context.Context, o Operation, why error)
 }
 
 // Method returns the HTTP method of the route.
@@ -37,12 +39,36 @@ func (o Operation) Method() string { m, _, _ := strings.Cut(o.Route, " "); retur
 // Path returns the path template of the route.
 func (o Operation) Path() string { _, p, _ := strings.Cut(o.Route, " "); return p }
 
+// Permit returns ErrDenied when the caller lacks the operation's permission.
+func (o Operation) Permit(ctx context.Context) error {
+	c := CallerFrom(ctx)
+	if c.May(o.Permission) {
+		return nil
+	}
+	err := Errorf(ErrDenied, "%s needs the permission %q, which %q does not have", o.Name, o.Permission, c.Name())
+	if o.refused != nil {
+		o.refused(ctx, o, err)
+	}
+	return err
+}
+
+// OnRefusal returns the operation with someone to tell when its caller lacks the
+// permission.
+func (o Operation) OnRefusal(told func(ctx context.Context, o Operation, why error)) Operation {
+	o.refused = told
+	return o
+}
+
 // Call runs the operation on a service. in is a value of type o.In. It checks
 // the caller's permission first, so no face can forget to: ErrDenied when the
 // caller lacks it, ErrInternal when service or in has another type.
 func (o Operation) Call(ctx context.Context, service, in any) (any, error) {
-	if c := CallerFrom(ctx); !c.May(o.Permission) {
-		return nil, Errorf(ErrDenied, "%s needs the permission %q, which %q does not have", o.Name, o.Permission, c.Name())
+	if around := o.around; around != nil {
+		o.around = nil
+		return around(ctx, func(ctx context.Context) (any, error) { return o.Call(ctx, service, in) })
+	}
+	if err := o.Permit(ctx); err != nil {
+		return nil, err
 	}
 	if o.call == nil {
 		return nil, Errorf(ErrUnsupported, "%s streams; it can't be called for one answer", o.Name)
@@ -68,6 +94,13 @@ func Op[S, I, O any](name, route string, p Permission, e Effect, method func(S, 
 			return method(s, ctx, i)
 		},
 	}
+}
+
+// Around returns the operation with every call of it, refused ones too, made by
+// f, which is given the call.
+func (o Operation) Around(f func(ctx context.Context, call func(context.Context) (any, error)) (any, error)) Operation {
+	o.around = f
+	return o
 }
 
 // AsTool returns the operation marked as an MCP tool.

@@ -2,14 +2,17 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"time"
 
 	"conclave"
 	"conclave/internal/app"
+	"conclave/internal/identity"
 	"conclave/internal/restwire"
 )
 
@@ -17,6 +20,7 @@ import (
 // this process's own.
 type session struct {
 	*restwire.Client
+	http  *http.Client
 	urls  map[conclave.Service]string
 	close func() error
 }
@@ -27,12 +31,16 @@ func (c *cli) connect(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	client, err := c.http()
+	if err != nil {
+		return nil, err
+	}
 	token := c.getenv("CONCLAVE_TOKEN")
 	if base := c.getenv("CONCLAVE_URL"); base != "" { // somewhere else
 		if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			return nil, conclave.Errorf(conclave.ErrInvalid, "CONCLAVE_URL=%q: it must be the gateway's address, such as http://127.0.0.1:8080", base)
 		}
-		return c.dial(map[conclave.Service]string{conclave.ServiceGateway: base}, token), nil
+		return dial(client, map[conclave.Service]string{conclave.ServiceGateway: base}, token), nil
 	}
 	urls, err := app.ReadAddresses(home)
 	if err != nil {
@@ -46,26 +54,44 @@ func (c *cli) connect(ctx context.Context) (*session, error) {
 	if _, ok := urls[conclave.ServiceGateway]; !ok {
 		return nil, conclave.Errorf(conclave.ErrUnavailable, "the gateway does not run; start it with: conclave serve gateway")
 	}
-	if err := answers(ctx, urls[conclave.ServiceGateway]); err != nil {
-		return nil, conclave.Errorf(conclave.ErrUnavailable, "Conclave does not answer at %s; start it with: conclave serve", urls[conclave.ServiceGateway])
+	if err := answers(ctx, client, urls[conclave.ServiceGateway]); err != nil {
+		return nil, conclave.Errorf(conclave.ErrUnavailable, "Conclave does not answer at %s%s; start it with: conclave serve", urls[conclave.ServiceGateway], distrust(err))
 	}
-	return c.dial(urls, token), nil
+	return dial(client, urls, token), nil
 }
 
-func (c *cli) dial(urls map[conclave.Service]string, token string) *session {
-	client := restwire.Dial(restwire.DialOptions{Base: urls[conclave.ServiceGateway], Prefix: "/api",
+// http is a client that trusts the installation's authorities.
+func (c *cli) http() (*http.Client, error) {
+	certs, err := identity.LoadTLS(identity.TLSFiles{CA: c.getenv("CONCLAVE_TLS_CA")}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	return &http.Client{Transport: certs.Transport()}, nil
+}
+
+// distrust is what to add to an address that answers with a certificate which is
+// not trusted.
+func distrust(err error) string {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return " with a certificate that is trusted here (" + err.Error() + "; CONCLAVE_TLS_CA names the file of the authority that signed it)"
+	}
+	return ""
+}
+
+func dial(client *http.Client, urls map[conclave.Service]string, token string) *session {
+	c := restwire.Dial(restwire.DialOptions{Base: urls[conclave.ServiceGateway], Prefix: "/api", HTTP: client,
 		Token: func(context.Context) (string, error) { return token, nil }})
-	return &session{Client: client, urls: urls, close: func() error { client.Close(); return nil }}
+	return &session{Client: c, http: client, urls: urls, close: func() error { c.Close(); return nil }}
 }
 
-func answers(ctx context.Context, base string) error {
+func answers(ctx context.Context, client *http.Client, base string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/healthz", nil)
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return err
 	}
@@ -106,7 +132,12 @@ func (c *cli) connectOrStart(ctx context.Context) (*session, error) {
 		cancel()
 		return nil, errors.Join(err, <-done)
 	}
-	s = c.dial(a.URLs(), token)
+	over, err := c.http()
+	if err != nil {
+		cancel()
+		return nil, errors.Join(err, <-done)
+	}
+	s = dial(over, a.URLs(), token)
 	client := s.Client
 	s.close = func() error {
 		client.Close()

@@ -108,10 +108,15 @@ func (c *cli) command() *cobra.Command {
 		c.statusCommand(),
 		c.doctorCommand(),
 		c.tokenCommand(),
+		c.auditCommand(),
+		c.analyticsCommand(),
 		c.backupCommand(),
 		c.restoreCommand(),
 		c.proveCommand(),
 		c.mcpCommand(),
+		c.tuneCommand(),
+		c.debugCommand(),
+		c.scanCommand(),
 	)
 	return root
 }

@@ -10,7 +10,6 @@ import (
 
 	"conclave"
 	"conclave/internal/app"
-	"conclave/internal/identity"
 	"conclave/internal/prove"
 
 	"github.com/spf13/cobra"
@@ -149,18 +148,15 @@ func (c *cli) provingOwn(ctx context.Context) (_ *proving, err error) {
 }
 
 func (c *cli) proveOptions(config app.Config, urls map[conclave.Service]string) (prove.Options, error) {
-	secret := []byte(c.getenv("JWT_SECRET"))
-	if len(secret) == 0 {
-		var err error
-		if secret, err = identity.LoadSecret(config.Home); err != nil {
-			return prove.Options{}, err
-		}
-	}
-	tokens, err := identity.NewTokens(secret)
+	tokens, err := app.Tokens(config, c.getenv)
 	if err != nil {
 		return prove.Options{}, err
 	}
-	client := c.dial(urls, "")
+	over, err := c.http()
+	if err != nil {
+		return prove.Options{}, err
+	}
+	client := dial(over, urls, "")
 	defer client.Close()
 	var targets *prove.Targets
 	if text, err := os.ReadFile("Makefile"); err == nil && bytes.HasPrefix(text, []byte("# Conclave.")) {
@@ -168,7 +164,7 @@ func (c *cli) proveOptions(config app.Config, urls map[conclave.Service]string) 
 	}
 	return prove.Options{
 		Targets: targets,
-		Tables:  app.Tables(client.Client), Addresses: urls, Caller: app.LocalCaller(c.getenv), Database: config.Database,
+		Tables:  app.Tables(client.Client), Addresses: urls, Caller: app.LocalCaller(c.getenv), Database: config.Database, Transport: over.Transport,
 		Token: func(who conclave.Caller) (string, error) { return tokens.Mint(who, 10*time.Minute) },
 	}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,7 +85,7 @@ func (c *cli) pageLink(ctx context.Context, s *session) error {
 		return err
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := s.http.Do(req)
 	if err != nil {
 		return conclave.Errorf(conclave.ErrUnavailable, "ask the monitor for a link: %w", err)
 	}
@@ -107,26 +108,42 @@ func (c *cli) pageLink(ctx context.Context, s *session) error {
 func (c *cli) agentsCommand() *cobra.Command {
 	var role string
 	var wide bool
-	cmd := &cobra.Command{Use: "agents", Short: "List agents with role, brain, state and load", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "agents", Short: "List agents with role, brain, state, load and trust", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.with(cmd.Context(), func(s *session) error {
 				agents, err := s.Hub().Agents(cmd.Context(), conclave.ListAgents{Role: conclave.Role(role)})
 				if err != nil {
 					return err
 				}
-				if c.asJSON {
-					return c.printJSON(agents)
+				scores, err := s.Trust().Scores(cmd.Context(), conclave.ListTrust{Total: true})
+				if err != nil {
+					return err
 				}
-				rows := [][]string{{"AGENT", "ROLE", "BRAIN", "STATE", "LOAD", "SERVICE"}}
+				type trusted struct {
+					conclave.Agent
+					Trust *float64 `json:"trust"` // null: nothing that it did was confirmed or refuted yet
+				}
+				list := []trusted{}
+				rows := [][]string{{"AGENT", "ROLE", "BRAIN", "STATE", "LOAD", "TRUST", "SERVICE"}}
 				if wide {
 					rows[0] = append(rows[0], "SEEN", "ADDRESS", "KEY")
 				}
 				for _, a := range agents {
-					row := []string{string(a.Name), string(a.Role), dash(a.Brain), string(a.State), fmt.Sprintf("%d/%d", a.Active, a.Capacity), string(a.Service)}
+					var trust *float64
+					for _, t := range scores {
+						if t.Agent == a.Name {
+							trust = t.Trust
+						}
+					}
+					list = append(list, trusted{a, trust})
+					row := []string{string(a.Name), string(a.Role), dash(a.Brain), string(a.State), fmt.Sprintf("%d/%d", a.Active, a.Capacity), figure(trust, "%.2f"), string(a.Service)}
 					if wide {
 						row = append(row, time.Since(a.Seen).Round(time.Second).String()+" ago", a.URL, short(a.PublicKey, 12))
 					}
 					rows = append(rows, row)
+				}
+				if c.asJSON {
+					return c.printJSON(list)
 				}
 				return table(c.stdout, rows, "no agents")
 			})
@@ -134,6 +151,7 @@ func (c *cli) agentsCommand() *cobra.Command {
 	cmd.Flags().StringVar(&role, "role", "", "only agents of this role")
 	cmd.Flags().BoolVar(&wide, "wide", false, "also when each was last heard of, where it answers, and its key")
 	cmd.AddCommand(c.registerCommand())
+	cmd.AddCommand(c.agentStatsCommands()...)
 	return c.jsonFlag(cmd)
 }
 
@@ -194,8 +212,10 @@ func (c *cli) routeCommand() *cobra.Command {
 type serviceStatus struct {
 	Service conclave.Service `json:"service"`
 	Address string           `json:"address"`
-	Health  string           `json:"health"` // ready, not ready, no answer
+	Health  string           `json:"health"` // ready, degraded, not ready, no answer
 	Reason  string           `json:"reason,omitempty"`
+	Process string           `json:"process,omitempty"` // which runs it
+	Engines []app.Engine     `json:"engines,omitempty"` // database, bus and registry that it uses
 }
 
 func (c *cli) statusCommand() *cobra.Command {
@@ -210,11 +230,15 @@ func (c *cli) statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			client, err := c.http()
+			if err != nil {
+				return err
+			}
 			list := []serviceStatus{}
 			for _, s := range conclave.AllServices() {
 				if url, ok := urls[s]; ok {
-					st := probe(cmd.Context(), s, url)
-					if st.Health != "ready" {
+					st := probe(cmd.Context(), client, s, url)
+					if st.Health != "ready" && st.Health != "degraded" { // which works, only slower
 						c.exit = exitFailed
 					}
 					list = append(list, st)
@@ -231,10 +255,31 @@ func (c *cli) statusCommand() *cobra.Command {
 				}
 				rows = append(rows, []string{string(st.Service), st.Address, health})
 			}
-			return table(c.stdout, rows, "nothing runs")
+			if err := table(c.stdout, rows, "nothing runs"); err != nil {
+				return err
+			}
+			return c.showEngines(list)
 		}}
 	cmd.Flags().BoolVar(&config, "config", false, "show the settings that differ from the defaults, and where they came from")
 	return c.jsonFlag(cmd)
+}
+
+// showEngines prints which database, bus and registry the services use.
+func (c *cli) showEngines(list []serviceStatus) error {
+	rows := [][]string{{"PART", "ENGINE", "SERVER"}}
+	for _, st := range list {
+		for _, e := range st.Engines {
+			row := []string{e.Part, e.Engine, dash(e.Server)}
+			if !slices.ContainsFunc(rows, func(r []string) bool { return slices.Equal(r, row) }) {
+				rows = append(rows, row)
+			}
+		}
+	}
+	if len(rows) == 1 {
+		return nil
+	}
+	fmt.Fprintln(c.stdout)
+	return table(c.stdout, rows, "")
 }
 
 // statusAddresses is where the named services should answer on this machine, and
@@ -263,7 +308,7 @@ func (c *cli) statusAddresses(names []string) (map[conclave.Service]string, erro
 	return urls, nil
 }
 
-func probe(ctx context.Context, s conclave.Service, url string) serviceStatus {
+func probe(ctx context.Context, client *http.Client, s conclave.Service, url string) serviceStatus {
 	st := serviceStatus{Service: s, Address: url, Health: "no answer"}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -271,18 +316,25 @@ func probe(ctx context.Context, s conclave.Service, url string) serviceStatus {
 	if err != nil {
 		return st
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
+		st.Reason = strings.TrimPrefix(distrust(err), " ")
 		return st
 	}
 	defer resp.Body.Close()
-	var body struct{ Reason string }
+	var body struct {
+		Status, Reason, Process string
+		Engines                 []app.Engine
+	}
 	if json.NewDecoder(io.LimitReader(resp.Body, 1<<16)).Decode(&body) == nil {
-		st.Reason = body.Reason
+		st.Reason, st.Process, st.Engines = body.Reason, body.Process, body.Engines
 	}
 	st.Health = "not ready"
 	if resp.StatusCode == http.StatusOK {
 		st.Health = "ready"
+		if body.Status == "degraded" {
+			st.Health = body.Status
+		}
 	}
 	return st
 }
@@ -337,8 +389,22 @@ func (c *cli) doctorCommand() *cobra.Command {
 			for _, line := range app.Brains(ctx, config, c.getenv) {
 				add(line[0], line[1])
 			}
+			for _, line := range app.SecurityFindings(config, c.getenv) {
+				add(line[0], line[1])
+			}
 			add("data", config.Home)
-			add("database", redacted(config.Database))
+			engines, err := app.CheckEngines(ctx, config)
+			if err != nil {
+				return err
+			}
+			for _, e := range engines {
+				finding := strings.TrimSpace(e.Engine + " " + e.Server)
+				if e.Lost != "" {
+					finding += ": DOES NOT ANSWER: " + e.Lost
+					c.exit = exitFailed
+				}
+				add(e.Part, finding)
+			}
 			if c.asJSON {
 				found := map[string]string{}
 				for _, row := range rows[1:] {
@@ -348,33 +414,6 @@ func (c *cli) doctorCommand() *cobra.Command {
 			}
 			return table(c.stdout, rows, "")
 		}})
-}
-
-// redacted leaves the password out of a database's URL.
-func redacted(url string) string {
-	before, rest, ok := strings.Cut(url, "://")
-	user, host, has := strings.Cut(rest, "@")
-	if !ok || !has {
-		return url
-	}
-	name, _, _ := strings.Cut(user, ":")
-	return before + "://" + name + "@" + host
-}
-
-func (c *cli) tokenCommand() *cobra.Command {
-	return &cobra.Command{Use: "token", Short: "Print the local token", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			home, err := app.Home(c.getenv)
-			if err != nil {
-				return err
-			}
-			token, err := app.ReadToken(home)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(c.stdout, token)
-			return err
-		}}
 }
 
 func (c *cli) mcpCommand() *cobra.Command {

@@ -25,11 +25,12 @@ type view struct {
 	color bool
 	width int
 	start time.Time
-	err   error // the first that writing met
+	asked map[string]bool // what several agents were asked alike
+	err   error           // the first that writing met
 }
 
 func newView(out io.Writer) *view {
-	v := &view{out: out, width: 100}
+	v := &view{out: out, width: 100, asked: map[string]bool{}}
 	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "" {
 		v.color = true
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 40 {
@@ -140,9 +141,18 @@ func (v *view) event(e conclave.Event) {
 			return
 		}
 		to := strings.TrimPrefix(strings.TrimPrefix(m.To, "roles/"), "agents/")
+		if seats := map[conclave.AssignmentKind]string{conclave.AssignVote: "voters", conclave.AssignReview: "reviewers"}[m.Kind]; seats != "" && strings.HasPrefix(m.To, "roles/") {
+			if v.asked[m.Text] {
+				return
+			}
+			v.asked[m.Text], to = true, seats
+		}
 		if m.From == string(conclave.ServiceWorkflow) || m.From == string(conclave.ServiceCouncil) {
 			v.line("%s %s", at, v.dim("  → "+to+": "+short(m.Text, v.width-len(to)-14)))
 			return
+		}
+		if m.Kind == conclave.AssignVote {
+			return // its ballot follows, with all reasons
 		}
 		v.line("%s %s", at, v.who(m.From))
 		v.text("         ", m.Text)

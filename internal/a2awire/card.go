@@ -1,6 +1,7 @@
 package a2awire
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -22,7 +23,14 @@ type Card struct {
 	// scheme and host are those that the client asked.
 	URL    string
 	Skills []Skill
+	// EncryptionKey is the X25519 key, in base64, for messages that only the agent
+	// may read; the extension [EncryptionExtension] tells it. Empty: there is none.
+	EncryptionKey string
 }
+
+// EncryptionExtension is the URI of the extension by which a card publishes the
+// agent's key: a message's data part {"jwe": …} holds a JWE (RFC 7516) to it.
+const EncryptionExtension = "urn:conclave:a2a:encryption:1"
 
 const tokenScheme = "A token of this server, as conclave token prints it."
 
@@ -86,6 +94,15 @@ func (c Card) agentCard(r *http.Request) *a2a.AgentCard {
 		},
 		SecurityRequirements: a2a.SecurityRequirementsOptions{{"bearer": {}}},
 		Skills:               []a2a.AgentSkill{},
+	}
+	if c.EncryptionKey != "" {
+		raw, err := base64.StdEncoding.DecodeString(c.EncryptionKey)
+		if err == nil { // the hub takes no other
+			card.Capabilities.Extensions = []a2a.AgentExtension{{URI: EncryptionExtension,
+				Description: `Takes messages that only it can read: the data part {"jwe": …} holds a JWE of {"to", "text", "data", "reply_to"}; reply_to is the key for the answer.`,
+				Params: map[string]any{"jwk": map[string]any{"kty": "OKP", "crv": "X25519", "use": "enc", "x": base64.RawURLEncoding.EncodeToString(raw)},
+					"alg": []any{"ECDH-ES", "ECDH-ES+A256KW"}, "enc": []any{"A256GCM"}}}}
+		}
 	}
 	for _, s := range c.Skills {
 		tags := s.Tags

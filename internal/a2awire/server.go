@@ -2,6 +2,7 @@ package a2awire
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -37,7 +38,9 @@ type ServerOptions struct {
 	Card       func(r *http.Request) (Card, error)
 	Tasks      Tasks
 	Permission conclave.Permission // what a caller needs; PermitSpeak when empty
-	Logger     *slog.Logger        // slog.Default() when nil
+	// Refused is told when a known caller lacks the permission. Nil: nobody is.
+	Refused func(ctx context.Context, why error)
+	Logger  *slog.Logger // slog.Default() when nil
 }
 
 // server serves one agent at "/": JSON-RPC by POST, HTTP+JSON below it, both in
@@ -111,7 +114,11 @@ func (s *server) permitted(r *http.Request) error {
 		return a2a.NewError(a2a.ErrUnauthenticated, "send Authorization: Bearer TOKEN")
 	}
 	if !c.May(s.opts.Permission) {
-		return a2a.NewError(a2a.ErrUnauthorized, "speaking here needs the permission "+string(s.opts.Permission)+", which "+c.Name()+" does not have")
+		err := a2a.NewError(a2a.ErrUnauthorized, "speaking here needs the permission "+string(s.opts.Permission)+", which "+c.Name()+" does not have")
+		if s.opts.Refused != nil {
+			s.opts.Refused(r.Context(), err)
+		}
+		return err
 	}
 	return nil
 }

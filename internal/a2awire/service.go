@@ -69,6 +69,9 @@ func runOperation(ctx context.Context, table conclave.Table, in Incoming) (Outgo
 	if !ok || op.Effect == conclave.Streams {
 		return Outgoing{}, rejected("%s has no operation %q; the operations are %s", table.Service, call.Operation, names(table))
 	}
+	if err := op.Permit(ctx); err != nil {
+		return Outgoing{}, err
+	}
 	input := reflect.New(op.In)
 	if len(call.Input) > 0 {
 		if err := decodeStrict(call.Input, input.Interface()); err != nil {

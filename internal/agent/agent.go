@@ -161,6 +161,9 @@ func (a *Agent) answer(ctx context.Context, m Message) (Answer, error) {
 	if err != nil {
 		return Answer{}, fmt.Errorf("choosing a brain for %s: %w", assignment.Kind, err)
 	}
+	if !slices.Contains(a.opts.Spec.Tools, toolAsk) {
+		m.Ask = nil // a role's file says what its agents may do, whatever thinks for them
+	}
 	reply, err := brain.Think(ctx, Request{
 		Agent: a.opts.Spec, Name: a.opts.Name, Assignment: assignment, Text: m.Text, Ask: m.Ask,
 	})

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"conclave"
 	"conclave/internal/playbook"
@@ -253,13 +256,17 @@ func comment(r Request) (Reply, error) {
 		}
 		out = append(out, kept)
 	}
-	text := fmt.Sprintf("I have nothing to add to version %d: I went through %s as %s.", p.Version, list(stepKeys(p.Steps), 6), role)
+	text := ""
 	if len(out) > 0 {
-		text = fmt.Sprintf("I have %s on version %d. On %s: %s (%s)", count(len(out), "comment"), p.Version, stepOr(out[0].Step, "the whole"), out[0].Text, out[0].Cites)
-		if len(out) > 1 {
-			last := out[len(out)-1]
-			text += fmt.Sprintf(" Last, on %s: %s (%s)", stepOr(last.Step, "the whole"), last.Text, last.Cites)
+		var on []string
+		for _, c := range out {
+			on = append(on, fmt.Sprintf("%s (%s)", stepOr(c.Step, "the whole"), c.Cites))
 		}
+		text = fmt.Sprintf("I have %s on version %d: on %s.", count(len(out), "comment"), p.Version, list(on, 6))
+	} else if ok, reasons := playbook.Judge(string(role), spec, facts, toSteps(p.Steps)); ok {
+		text = fmt.Sprintf("I ask for no change of version %d: %s.", p.Version, reasons[0])
+	} else {
+		text = fmt.Sprintf("Version %d does not hold together: %s.", p.Version, reasons[0])
 	}
 	return Reply{Text: text, Data: conclave.CommentReply{Comments: out, Usage: noModel()}}, nil
 }
@@ -436,14 +443,48 @@ func (b *PlaybookBrain) build(ctx context.Context, r Request) (Reply, error) {
 		return Reply{}, fmt.Errorf("writing the files of %s: %w", a.Step.Key, err)
 	}
 	text := fmt.Sprintf("I wrote %s for %s: %s.", count(len(names), "file"), a.Step.Key, list(names, 6))
-	if len(a.Choices) > 0 {
-		var chosen []string
-		for _, q := range slices.Sorted(maps.Keys(a.Choices)) {
-			chosen = append(chosen, q+" is "+a.Choices[q])
-		}
+	if chosen := decided(spec, facts, a, files); len(chosen) > 0 {
 		text += fmt.Sprintf(" As decided, %s.", list(chosen, 4))
 	}
 	return Reply{Text: text, Data: conclave.BuildReply{Summary: text, Files: names, ToolCalls: len(names), Usage: noModel()}}, nil
+}
+
+// decided names the design decisions that show in the files of a step: with
+// another option they would be others.
+func decided(spec playbook.Spec, facts playbook.Facts, a conclave.Assignment, files []playbook.File) []string {
+	var chosen []string
+	for _, key := range slices.Sorted(maps.Keys(a.Choices)) {
+		q, ok := known(spec, facts, key)
+		if !ok {
+			continue
+		}
+		shows, title := false, a.Choices[key]
+		for _, o := range q.Options {
+			if o.Key == a.Choices[key] {
+				title = o.Title
+				continue
+			}
+			other := maps.Clone(a.Choices)
+			other[key] = o.Key
+			built, err := playbook.Build(spec, facts, other, a.Step.Key)
+			if err == nil && !slices.EqualFunc(files, built, func(x, y playbook.File) bool { return x.Path == y.Path && bytes.Equal(x.Content, y.Content) }) {
+				shows = true
+			}
+		}
+		if shows {
+			chosen = append(chosen, fmt.Sprintf("%s is %s (%s)", key, a.Choices[key], lower(title)))
+		}
+	}
+	return chosen
+}
+
+// lower makes a title part of a sentence.
+func lower(title string) string {
+	first, size := utf8.DecodeRuneInString(title)
+	if second, _ := utf8.DecodeRuneInString(title[size:]); unicode.IsUpper(second) {
+		return title
+	}
+	return string(unicode.ToLower(first)) + title[size:]
 }
 
 func needsModel(a conclave.Assignment, what string) Reply {

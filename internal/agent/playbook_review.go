@@ -104,7 +104,7 @@ func review(r Request) (Reply, error) {
 		findings = append(findings, untested(r)...)
 	}
 	blocking := slices.DeleteFunc(slices.Clone(findings), func(f conclave.ReviewFinding) bool { return !f.Blocks() })
-	text := reviewText(a, mine, len(all), findings, blocking)
+	text := reviewText(r, len(all), findings, blocking)
 	return Reply{Text: text, Data: conclave.ReviewReply{
 		Approve: len(blocking) == 0, Summary: text, Findings: findings, Usage: noModel(),
 	}}, nil
@@ -140,7 +140,8 @@ func fingerprint(parts ...string) string {
 }
 
 // reviewText tells what was looked at and what came of it.
-func reviewText(a conclave.Assignment, mine field, all int, findings, blocking []conclave.ReviewFinding) string {
+func reviewText(r Request, all int, findings, blocking []conclave.ReviewFinding) string {
+	a := r.Assignment
 	what := "this tree"
 	if a.Step != nil {
 		what = a.Step.Key
@@ -155,28 +156,85 @@ func reviewText(a conclave.Assignment, mine field, all int, findings, blocking [
 		}
 		return text + "."
 	}
-	var ran []string
-	for _, c := range a.Evidence.Checks {
-		switch {
-		case c.Passed && c.Tests > 0:
-			ran = append(ran, fmt.Sprintf("%s (%s)", c.Name, count(c.Tests, "test")))
-		case c.Passed:
-			ran = append(ran, c.Name)
+	text := fmt.Sprintf("I accept %s: ", what)
+	if len(findings) > 0 {
+		text += fmt.Sprintf("what I found is advice, first %s", shown(findings[0]))
+		if len(findings) > 1 {
+			text += fmt.Sprintf(", and %d more", len(findings)-1)
+		}
+		return text + "."
+	}
+	return text + looked(r, all) + "."
+}
+
+// looked says what a role looked at, when it found nothing there.
+func looked(r Request, all int) string {
+	a := r.Assignment
+	files := changed(a.Diff)
+	where := "in the tree"
+	if len(files) > 0 {
+		where = "in " + list(files, 4)
+	}
+	switch mine := fieldOf(r.Agent.Role); {
+	case r.Agent.Role == conclave.RoleQA:
+		return tested(a)
+	case r.Agent.Role == conclave.RoleArchitect && a.Step != nil && len(files) > 0:
+		return fmt.Sprintf("it changes %s, as %s may", list(files, 4), a.Step.Key)
+	case all > 0:
+		return fmt.Sprintf("of %s none is about %s %s", count(all, "finding"), mine, where)
+	default:
+		return fmt.Sprintf("%s found nothing about %s %s", analysers(a.Evidence), mine, where)
+	}
+}
+
+// analysers are the programs that looked for findings.
+func analysers(e *conclave.Evidence) string {
+	for _, c := range e.Checks {
+		if c.Name == "lint" && c.Skipped == "" {
+			return strings.TrimSuffix(c.Command, " ./...")
 		}
 	}
-	text := fmt.Sprintf("I accept %s: ", what)
-	if len(ran) > 0 {
-		text += list(ran, 5) + " passed, and "
+	return "what was run"
+}
+
+// tested says what the tests showed, and which of them the change brings.
+func tested(a conclave.Assignment) string {
+	text := "no test was run"
+	for _, c := range a.Evidence.Checks {
+		switch {
+		case c.Name != "test":
+		case c.Skipped != "":
+			text = fmt.Sprintf("%s was not run (%s)", c.Command, c.Skipped)
+		case c.Passed && c.Tests > 0:
+			text = fmt.Sprintf("%s passed %s", c.Command, count(c.Tests, "test"))
+		case c.Passed:
+			text = c.Command + " passed, and counted no test"
+		case c.Baseline:
+			text = c.Command + " fails as it did before"
+		default:
+			text = c.Command + " failed"
+		}
 	}
-	switch {
-	case len(findings) > 0:
-		text += fmt.Sprintf("what I found is advice, first %s", shown(findings[0]))
-	case all > 0:
-		text += fmt.Sprintf("none of its %s is about %s", count(all, "new finding"), mine)
-	default:
-		text += "the analysers found nothing new"
+	if a.Diff == "" {
+		return text
 	}
-	return text + "."
+	var names []string
+	for _, m := range newTest.FindAllStringSubmatch(a.Diff, -1) {
+		names = append(names, m[1])
+	}
+	if len(names) == 0 {
+		return text + "; the change brings none"
+	}
+	return text + "; the change brings " + list(names, 3)
+}
+
+// changed are the files of a diff.
+func changed(diff string) []string {
+	var names []string
+	for _, m := range diffFile.FindAllStringSubmatch(diff, -1) {
+		names = append(names, m[1])
+	}
+	return names
 }
 
 func shown(f conclave.ReviewFinding) string {
@@ -191,6 +249,7 @@ func place(f conclave.Finding) string {
 }
 
 var (
+	newTest  = regexp.MustCompile(`(?m)^\+(?:func |\s*def )((?:Test|Example|Fuzz|Benchmark|test_)\w*)\(`)
 	diffFile = regexp.MustCompile(`(?m)^\+\+\+ b/(.+)$`)
 	word     = regexp.MustCompile(`[\p{L}\d]{4,}`)
 )
@@ -307,6 +366,8 @@ func refute(r Request) (Reply, error) {
 		text = fmt.Sprintf("%d of %s do not hold against this change: %s", len(refuted), count(len(a.Findings), "finding"), first)
 	case base == nil:
 		text += ": there is no measurement of the base to compare with"
+	case a.Evidence != nil && a.Evidence.Tree == base.Tree:
+		text += ": each was measured on the tree that is under review"
 	default:
 		text += ": the base does not have them"
 	}
@@ -347,19 +408,30 @@ func judgePlan(r Request) conclave.VoteReply {
 	asks := playbook.Review(role, spec, facts, playbook.Plan(spec, facts))
 	var missing []string
 	for _, c := range playbook.Review(role, spec, facts, steps) {
-		missing = append(missing, c.Cites)
+		if c.Change != nil { // the others ask for nothing
+			missing = append(missing, c.Cites)
+		}
 	}
+	asks = slices.DeleteFunc(asks, func(c playbook.Comment) bool { return c.Change == nil })
 	switch {
 	case len(asks) > 0 && len(missing) == 0:
-		var found []string
-		for _, c := range asks {
-			found = append(found, fmt.Sprintf("%s on %s", c.Cites, stepOr(c.StepKey, "the whole plan")))
+		got := fmt.Sprintf("%s is answered in %s: “%s”", asks[0].Cites, stepOr(asks[0].StepKey, "the plan"), asked(asks[0]))
+		if more := len(asks) - 1; more > 0 {
+			got += fmt.Sprintf(", and %d more that %s asks for", more, role)
 		}
-		reasons = append([]string{fmt.Sprintf("what I look for as %s is in it: %s", role, list(found, 3))}, reasons...)
+		reasons = append([]string{got}, reasons...)
 	case len(missing) > 0:
 		reasons = append(reasons, fmt.Sprintf("I would still like %s to be covered; it does not stop the plan", list(missing, 3)))
 	}
 	return conclave.VoteReply{Verdict: conclave.VerdictApprove, Reasons: reasons}
+}
+
+// asked is what a comment wants in the plan.
+func asked(c playbook.Comment) string {
+	if c.Change.Step != nil {
+		return c.Change.Step.Title
+	}
+	return c.Change.Criterion
 }
 
 func abstain(why string) conclave.VoteReply {
@@ -431,34 +503,64 @@ func judgeTree(r Request) conclave.VoteReply {
 			findings = append(findings, conclave.ReviewFinding{Finding: f, Evidence: f.Key()})
 		}
 	}
-	looked := 0
+	var own, others []conclave.ReviewFinding
 	for _, f := range findings {
-		if !mine.has(f.Category) {
-			continue
-		}
-		looked++
-		if f.Blocks() {
-			against = append(against, shown(f))
+		switch {
+		case strings.HasPrefix(f.Rule, "check:"): // said above
+		case !mine.has(f.Category):
+			others = append(others, f)
+		case f.Blocks():
+			against = append([]string{shown(f)}, against...)
+		default:
+			own = append(own, f)
 		}
 	}
 	if len(against) > 0 {
 		return conclave.VoteReply{Verdict: conclave.VerdictReject, Reasons: against[:min(len(against), 20)]}
 	}
 	var reasons []string
-	for _, c := range a.Evidence.Checks {
+	switch {
+	case len(own) > 0:
+		reasons = append(reasons, stands(own[0]))
+		if more := len(own) - 1; more > 0 {
+			reasons = append(reasons, count(more, "other finding")+" likewise")
+		}
+	case len(others) > 0 && r.Agent.Role == conclave.RoleCodeReviewer:
+		reasons = append(reasons, fmt.Sprintf("%s of %s is not about %s", others[0].Rule, stepOr(string(others[0].Reviewer), others[0].Tool), mine))
+	}
+	if r.Agent.Role != conclave.RoleCodeReviewer {
+		reasons = append(reasons, looked(r, len(others)))
+	}
+	return conclave.VoteReply{Verdict: conclave.VerdictApprove, Reasons: append(reasons, passed(a.Evidence)...)}
+}
+
+// stands says why a finding in the voter's field does not stop it.
+func stands(f conclave.ReviewFinding) string {
+	switch what := fmt.Sprintf("%s %s at %s", f.Tool, f.Rule, place(f.Finding)); {
+	case f.Refuted != "":
+		return what + " is refuted: " + f.Refuted
+	case f.Evidence == "":
+		return what + " is advice without evidence"
+	default:
+		return fmt.Sprintf("%s is a %s, and stops nothing", what, f.Level)
+	}
+}
+
+// passed is one line on the checks that passed, and one on each that failed as before.
+func passed(e *conclave.Evidence) []string {
+	var names, before []string
+	for _, c := range e.Checks {
 		switch {
 		case c.Passed && c.Tests > 0:
-			reasons = append(reasons, fmt.Sprintf("%s passed with %s", c.Name, count(c.Tests, "test")))
+			names = append(names, fmt.Sprintf("%s (%s)", c.Name, count(c.Tests, "test")))
 		case c.Passed:
-			reasons = append(reasons, c.Name+" passed")
+			names = append(names, c.Name)
 		case c.Baseline:
-			reasons = append(reasons, c.Name+" fails as it did before")
+			before = append(before, c.Name+" fails as it did before")
 		}
 	}
-	if looked == 0 {
-		reasons = append(reasons, fmt.Sprintf("no finding about %s", mine))
-	} else {
-		reasons = append(reasons, fmt.Sprintf("none of %s about %s blocks", count(looked, "finding"), mine))
+	if len(names) > 0 {
+		return append(before, list(names, 5)+" passed")
 	}
-	return conclave.VoteReply{Verdict: conclave.VerdictApprove, Reasons: reasons}
+	return before
 }

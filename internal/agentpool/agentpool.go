@@ -39,6 +39,11 @@ type Options struct {
 	Hub    conclave.Hub
 	// Key returns an agent's own key.
 	Key func(name conclave.AgentName) (*identity.Key, error)
+	// Secret returns the key with which an agent reads what is meant for it alone.
+	// Nil: agents have none, and read no encrypted messages.
+	Secret func(name conclave.AgentName) (*identity.SecretKey, error)
+	// Encrypt says whose questions to other agents are encrypted. It needs Secret.
+	Encrypt Encryption
 	// Brains returns what thinks for an agent, by assignment.
 	Brains func(spec conclave.AgentSpec, name conclave.AgentName) func(ctx context.Context, a conclave.Assignment) (agent.Brain, error)
 	// Clean makes a build's worktree what was committed in it. Nil: it is left as it is.
@@ -60,6 +65,8 @@ func (o *Options) setDefaults() error {
 		return conclave.Errorf(conclave.ErrInvalid, "a pool needs the service that it is")
 	case o.Hub == nil, o.Key == nil, o.Brains == nil:
 		return conclave.Errorf(conclave.ErrInvalid, "pool %s needs a hub, keys and brains", o.Service)
+	case o.Secret == nil && (o.Encrypt.All || len(o.Encrypt.Roles) > 0):
+		return conclave.Errorf(conclave.ErrInvalid, "pool %s: agents that encrypt need keys", o.Service)
 	case o.Capacity < 0:
 		return conclave.Errorf(conclave.ErrInvalid, "pool %s: capacity %d: want 1 or more", o.Service, o.Capacity)
 	}
@@ -98,6 +105,7 @@ type hosted struct {
 	runner  *a2awire.Runner
 	handler http.Handler
 	shown   conclave.Agent
+	secret  *identity.SecretKey // nil: it reads nothing encrypted
 }
 
 // New makes the agents of the service's roles. ErrInvalid for a configuration
@@ -169,7 +177,13 @@ func (p *Pool) add(spec conclave.AgentSpec, name conclave.AgentName) error {
 	if p.opts.BrainName != nil {
 		h.shown.Brain = p.opts.BrainName(spec)
 	}
-	card := a2awire.Card{Name: string(name), Description: spec.Description, URL: path}
+	if p.opts.Secret != nil {
+		if h.secret, err = p.opts.Secret(name); err != nil {
+			return err
+		}
+		h.shown.EncryptionKey = h.secret.Public()
+	}
+	card := a2awire.Card{Name: string(name), Description: spec.Description, URL: path, EncryptionKey: h.shown.EncryptionKey}
 	for _, kind := range agent.Skills(spec.Role) {
 		h.shown.Skills = append(h.shown.Skills, string(kind))
 		card.Skills = append(card.Skills, a2awire.AssignmentSkill(kind))
@@ -329,10 +343,11 @@ func (p *Pool) leave(ctx context.Context) error {
 }
 
 func (p *Pool) handle(ctx context.Context, h *hosted, in a2awire.Incoming) (a2awire.Outgoing, error) {
-	answer, err := h.Handle(ctx, agent.Message{
-		ID: in.MessageID, Text: in.Text, Data: in.Data,
-		Ask: func(ctx context.Context, to, question string) (string, error) { return p.ask(ctx, h, in, to, question) },
-	})
+	ask := func(ctx context.Context, to, question string) (string, error) { return p.ask(ctx, h, in, to, question) }
+	if e, ok := encryptedIn(in.Data); ok {
+		return p.handleSecret(ctx, h, in, e, ask)
+	}
+	answer, err := h.Handle(ctx, agent.Message{ID: in.MessageID, Text: in.Text, Data: in.Data, Ask: ask})
 	if err != nil {
 		return a2awire.Outgoing{}, err
 	}
@@ -349,11 +364,18 @@ func (p *Pool) ask(ctx context.Context, h *hosted, in a2awire.Incoming, to, ques
 	ctx = conclave.WithCaller(ctx, conclave.Caller{
 		Tenant: from.Tenant, Human: from.Human, Agent: h.Name(), Permissions: identity.AgentPermissions(),
 	})
-	task, err := p.opts.Hub.Send(ctx, conclave.SendMessage{
+	m := conclave.SendMessage{
 		To: to, Kind: conclave.AssignAsk, Text: question, Conversation: in.ContextID, Run: in.Run,
 		// The hub's own record of this task has the path; it believes no other.
 		Call: conclave.CallPath{Path: []string{"tasks/" + string(in.References[0])}},
-	})
+	}
+	concealed := p.opts.Encrypt.Of(h.Spec().Role)
+	if concealed {
+		if err := p.conceal(ctx, h, &m); err != nil {
+			return "", err
+		}
+	}
+	task, err := p.opts.Hub.Send(ctx, m)
 	if err != nil {
 		return "", fmt.Errorf("asking %s: %w", to, err)
 	}
@@ -367,6 +389,9 @@ func (p *Pool) ask(ctx context.Context, h *hosted, in a2awire.Incoming, to, ques
 	}
 	if task.State != conclave.TaskCompleted {
 		return "", conclave.Errorf(conclave.ErrUnavailable, "%s did not answer: %s", to, task.Error)
+	}
+	if concealed {
+		return h.reveal(task)
 	}
 	return task.Text, nil
 }

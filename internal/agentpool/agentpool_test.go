@@ -40,6 +40,11 @@ type house struct {
 // start runs a hub and the pools of the services until the test ends.
 func start(t *testing.T, config agentpool.Config, think brain, services ...conclave.Service) *house {
 	t.Helper()
+	return startWith(t, config, think, func(*agentpool.Options) {}, services...)
+}
+
+func startWith(t *testing.T, config agentpool.Config, think brain, change func(*agentpool.Options), services ...conclave.Service) *house {
+	t.Helper()
 	h := &house{store: hub.NewMemory(nil), local: &a2awire.Local{}}
 	var err error
 	h.hub, err = hub.New(hub.Options{Store: h.store, Transport: h.local})
@@ -66,14 +71,16 @@ func start(t *testing.T, config agentpool.Config, think brain, services ...concl
 	run(h.hub.Run)
 	dir := t.TempDir()
 	for _, s := range services {
-		p, err := agentpool.New(agentpool.Options{
+		opts := agentpool.Options{
 			Service: s, Config: config, Specs: specs, Hub: h.hub,
 			Reload: func() ([]conclave.AgentSpec, error) { return *h.files.Load(), nil },
 			Key:    func(name conclave.AgentName) (*identity.Key, error) { return identity.LoadOrCreate(dir, string(name)) },
 			Brains: func(conclave.AgentSpec, conclave.AgentName) func(context.Context, conclave.Assignment) (agent.Brain, error) {
 				return func(context.Context, conclave.Assignment) (agent.Brain, error) { return think, nil }
 			},
-		})
+		}
+		change(&opts)
+		p, err := agentpool.New(opts)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,18 +22,24 @@ import (
 	"conclave/internal/a2awire"
 	"conclave/internal/agent"
 	"conclave/internal/agentpool"
+	"conclave/internal/bus"
 	"conclave/internal/council"
 	"conclave/internal/evidence"
 	"conclave/internal/hub"
 	"conclave/internal/identity"
+	"conclave/internal/insight"
 	"conclave/internal/lifecycle"
 	"conclave/internal/modelrouter"
 	"conclave/internal/plan"
+	"conclave/internal/registry"
 	"conclave/internal/restwire"
 	"conclave/internal/sandbox"
 	"conclave/internal/store"
+	"conclave/internal/telemetry"
 	"conclave/internal/workflow"
 	"conclave/internal/worktree"
+
+	"golang.org/x/time/rate"
 )
 
 // Version is what this program calls itself on its wires.
@@ -41,14 +47,22 @@ const Version = "0.1.0"
 
 // App is one process of Conclave.
 type App struct {
-	config  Config
-	getenv  func(string) string
-	log     *slog.Logger
-	between func(conclave.Operation) conclave.Operation
-	db      *store.DB
-	tokens  *identity.Tokens
-	caller  conclave.Caller // the local human
-	unlock  func() error
+	config   Config
+	getenv   func(string) string
+	log      *slog.Logger
+	between  func(conclave.Operation) conclave.Operation
+	db       *store.DB
+	bus      *bus.Bus
+	registry *registry.Registry
+	name     string // of this installation, on servers that others use too
+	tokens   *identity.Tokens
+	tls      *identity.TLS
+	audit    conclave.Audit
+	caller   conclave.Caller // the local human
+	unlock   func() error
+
+	transport *http.Transport // to other services
+	refusals  *rate.Limiter   // of refused tokens that are recorded
 
 	listeners map[conclave.Service]net.Listener
 	urls      map[conclave.Service]string
@@ -62,6 +76,11 @@ type App struct {
 	hub       conclave.Hub
 	hubHTTP   http.Handler
 	council   conclave.Council
+	trust     conclave.Trust
+	insights  conclave.Insights
+	collector *insight.Collector
+	sandboxed *telemetry.Sandbox
+	tracing   *telemetry.Tracing
 	plans     conclave.Plans
 	worktrees conclave.Worktrees
 	workflows conclave.Workflows
@@ -120,14 +139,21 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err := a.listen(); err != nil {
 		return nil, err
 	}
-	a.db, err = store.Open(ctx, store.Options{URL: a.config.Database, Owner: a.owner(), Logger: a.log})
-	if err != nil {
+	if err := a.openEngines(ctx); err != nil {
 		return nil, err
 	}
 	if err := a.bind(ctx); err != nil {
 		return nil, err
 	}
 	return a, a.serve()
+}
+
+func serviceList(services []conclave.Service) string {
+	names := make([]string, len(services))
+	for i, s := range services {
+		names[i] = string(s)
+	}
+	return strings.Join(names, " ")
 }
 
 // ParseService returns the service of a name. ErrInvalid names the nearest one
@@ -145,22 +171,6 @@ func serviceNames() []string {
 		names = append(names, string(s))
 	}
 	return names
-}
-
-// identify reads or makes the secret and the local human's token.
-func (a *App) identify() error {
-	secret := []byte(a.getenv("JWT_SECRET"))
-	var err error
-	if len(secret) == 0 {
-		if secret, err = identity.LoadSecret(a.config.Home); err != nil {
-			return err
-		}
-	}
-	if a.tokens, err = identity.NewTokens(secret); err != nil {
-		return fmt.Errorf("JWT_SECRET or the secret in %s: %w", a.config.Home, err)
-	}
-	a.caller = LocalCaller(a.getenv)
-	return writeToken(a.config.Home, a.tokens, a.caller)
 }
 
 // LocalCaller is the person at this machine.
@@ -227,7 +237,14 @@ func (a *App) listen() error {
 		default:
 			host = addr.IP.String()
 		}
-		a.urls[s] = "http://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
+		scheme := "http://"
+		if a.tls.Serves() {
+			scheme = "https://"
+		}
+		a.urls[s] = scheme + net.JoinHostPort(host, strconv.Itoa(addr.Port))
+	}
+	if a.tls.Serves() {
+		return TLSProblem(a.tls, a.urls)
 	}
 	return nil
 }
@@ -276,9 +293,17 @@ func bind[T any](a *App, s conclave.Service, here func() (T, error), there T) (T
 // bind makes the services in the order of their dependencies.
 func (a *App) bind(ctx context.Context) error {
 	var err error
-	a.remote = restwire.Dial(restwire.DialOptions{Resolve: a.resolve, Token: a.tokenFor, Patience: patience})
+	if a.tracing, err = telemetry.NewTracing(ctx, a.getenv, serviceList(a.config.Services), Version); err != nil {
+		return err
+	}
+	a.local.Remote = a.transport
+	a.remote = restwire.Dial(restwire.DialOptions{Resolve: a.resolve, Token: a.tokenFor, Patience: patience, HTTP: &http.Client{Transport: a.tracing.Transport(a.transport)}})
 	a.events = a.db.Events()
-	if a.box, err = sandbox.New(sandbox.Options{Logger: a.log, Switch: a.config.Sandbox}); err != nil {
+	if err := a.makeAudit(); err != nil {
+		return err
+	}
+	a.sandboxed = telemetry.NewSandbox()
+	if a.box, err = sandbox.New(sandbox.Options{Logger: a.log, Switch: a.config.Sandbox, Watch: a.watchSandbox}); err != nil {
 		return err
 	}
 	if a.meter, err = evidence.New(evidence.Options{Sandbox: a.box, CacheDir: filepath.Join(a.config.Home, "cache"), VulnDB: a.getenv("GOVULNDB"),
@@ -294,6 +319,7 @@ func (a *App) bind(ctx context.Context) error {
 	if err := a.makePools(ctx); err != nil {
 		return err
 	}
+	a.trust = a.remote.Trust() // unless makeCouncil makes it
 	if a.council, err = bind(a, conclave.ServiceCouncil, a.makeCouncil, a.remote.Council()); err != nil {
 		return err
 	}
@@ -303,8 +329,27 @@ func (a *App) bind(ctx context.Context) error {
 	if a.worktrees, err = bind(a, conclave.ServiceWorktree, a.makeWorktrees, a.remote.Worktrees()); err != nil {
 		return err
 	}
-	a.workflows, err = bind(a, conclave.ServiceWorkflow, a.makeWorkflows, a.remote.Workflows())
+	if a.workflows, err = bind(a, conclave.ServiceWorkflow, a.makeWorkflows, a.remote.Workflows()); err != nil {
+		return err
+	}
+	// Like events, figures are read from the database wherever they are asked for:
+	// they are there while other services are not.
+	trust := council.New(council.Options{Outcomes: a.db.Outcomes()})
+	if a.insights, err = insight.New(insight.Options{Store: a.db.Insights(), Trust: trust}); err != nil {
+		return err
+	}
+	a.collector, err = insight.NewCollector(insight.CollectorOptions{Insights: a.insights, Trust: trust, Events: a.db.Insights()})
 	return err
+}
+
+// watchSandbox counts and traces what is run in the sandbox.
+func (a *App) watchSandbox(ctx context.Context, program string) func(sandbox.Result, error) {
+	start := time.Now()
+	_, end := telemetry.Span(ctx, "sandbox "+program)
+	return func(r sandbox.Result, err error) {
+		end(err)
+		a.sandboxed.Ran(program, r.ExitCode, err, time.Since(start))
+	}
 }
 
 // fileOnly passes on a module proxy that can be reached inside the sandbox.
@@ -322,16 +367,7 @@ func (a *App) resolve(s conclave.Service) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // a look-up of its own: no caller's context reaches here
 	defer cancel()
-	list, err := a.db.Addresses(ctx)
-	if err != nil {
-		return "", err
-	}
-	for _, addr := range list {
-		if addr.Service == s {
-			return addr.URL, nil
-		}
-	}
-	return "", conclave.Errorf(conclave.ErrUnavailable, "%s does not run: start it with conclave serve %s", s, s)
+	return a.registry.Resolve(ctx, s)
 }
 
 // tokenFor mints the token with which one service calls another: for whoever
@@ -353,12 +389,18 @@ func (a *App) makeRouter() (conclave.Models, error) {
 		return nil, err
 	}
 	a.router, err = modelrouter.New(modelrouter.Options{Upstreams: upstreams, Rules: a.config.Routing, Store: a.db.ModelCalls(), Idle: a.config.ModelIdle, Logger: a.log,
-		Authenticate: func(_ context.Context, token string) (conclave.Caller, error) { return a.tokens.Verify(token) }})
+		Authenticate: func(ctx context.Context, token string) (conclave.Caller, error) {
+			c, err := a.tokens.Verify(token)
+			if err != nil && token != "" {
+				a.recordForged(ctx, string(conclave.ServiceModels), err)
+			}
+			return c, err
+		}})
 	return a.router, err
 }
 
 func (a *App) makeHub() (conclave.Hub, error) {
-	h, err := hub.New(hub.Options{Store: a.db.Hub(), Transport: a.local, URL: a.urls[conclave.ServiceHub], Instance: a.owner(), Logger: a.log,
+	h, err := hub.New(hub.Options{Store: a.db.Hub(), Transport: a.tracing.Transport(a.local), URL: a.urls[conclave.ServiceHub], Instance: a.owner(), Logger: a.log,
 		Token: func(ctx context.Context, _ conclave.Agent) (string, error) {
 			c := conclave.CallerFrom(ctx)
 			return a.tokens.Mint(conclave.ServiceCaller(conclave.ServiceHub, conclave.DefaultTenant, c.Human), 5*time.Minute)
@@ -387,6 +429,9 @@ func (a *App) makePools(ctx context.Context) error {
 	for _, w := range warnings {
 		a.log.Warn(w)
 	}
+	if err := knownRoles(a.config.Security.Encrypt.Roles, specs); err != nil {
+		return err
+	}
 	files := &roleFiles{sources: sources, specs: specs}
 	keys := filepath.Join(a.config.Home, "keys")
 	for _, s := range []conclave.Service{conclave.ServicePool, conclave.ServiceExperts, conclave.ServiceReview, conclave.ServiceQA, conclave.ServiceSecurity} {
@@ -407,6 +452,10 @@ func (a *App) makePools(ctx context.Context) error {
 			Key: func(name conclave.AgentName) (*identity.Key, error) {
 				return identity.LoadOrCreate(keys, "agent-"+string(name))
 			},
+			Secret: func(name conclave.AgentName) (*identity.SecretKey, error) {
+				return identity.LoadOrCreateSecret(keys, "agent-"+string(name))
+			},
+			Encrypt:   a.config.Security.Encrypt,
 			Brains:    a.brains,
 			Clean:     a.cleanWorktree,
 			BrainName: func(spec conclave.AgentSpec) string { return a.brainName(ctx, spec) },
@@ -415,7 +464,7 @@ func (a *App) makePools(ctx context.Context) error {
 			return err
 		}
 		a.pools[s] = pool
-		a.local.Serve(string(s), a.authenticated(pool))
+		a.local.Serve(string(s), a.tracing.Handler(a.authenticated(pool)))
 		a.services = append(a.services, lifecycle.Service{Name: string(s), Run: pool.Run})
 	}
 	return nil
@@ -430,7 +479,8 @@ func (a *App) makeCouncil() (conclave.Council, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := council.New(council.Options{Store: a.db.Motions(), Hub: a.hub, Key: key, Logger: a.log})
+	c := council.New(council.Options{Store: a.db.Motions(), Outcomes: a.db.Outcomes(), Hub: a.hub, Key: key, Logger: a.log})
+	a.trust = c
 	a.db.Handle(store.WorkMotion, 256, c.HandleMotion)
 	return c, nil
 }
@@ -443,7 +493,7 @@ func (a *App) makeWorktrees() (conclave.Worktrees, error) {
 }
 
 func (a *App) makeWorkflows() (conclave.Workflows, error) {
-	s, err := workflow.New(workflow.Options{Store: a.db.Runs(), Plans: a.plans, Worktrees: a.worktrees, Council: a.council, Hub: a.hub, Models: a.models,
+	s, err := workflow.New(workflow.Options{Store: a.db.Runs(), Plans: a.plans, Worktrees: a.worktrees, Council: a.council, Trust: a.trust, Hub: a.hub, Models: a.models,
 		Meter: a.meter, Config: a.config.Rules, Reports: filepath.Join(a.config.Home, "runs"), Brain: a.chooseBrain, Logger: a.log})
 	if err != nil {
 		return nil, err
@@ -467,20 +517,23 @@ func (a *App) Run(ctx context.Context, ready func()) error {
 // announce tells the registry where this process's services are, for as long as
 // it runs.
 func (a *App) announce(ctx context.Context, ready func()) error {
+	var own []registry.Address
 	for _, s := range a.config.Services {
-		if err := a.db.Announce(ctx, store.Address{Service: s, URL: a.urls[s], Version: Version}); err != nil {
-			return fmt.Errorf("announce %s: %w", s, err)
-		}
+		own = append(own, registry.Address{Service: s, URL: a.urls[s], Version: Version})
+	}
+	if err := a.registry.Announce(ctx, own); err != nil {
+		return err
 	}
 	if err := writeAddress(a.config.Home, a.urls); err != nil {
 		return err
 	}
 	ready()
+	a.registry.Run(ctx)
 	<-ctx.Done()
 	a.ready.set("stopping")
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	return errors.Join(a.db.Withdraw(last), removeAddress(a.config.Home, a.urls))
+	return errors.Join(a.registry.Withdraw(last), removeAddress(a.config.Home, a.urls))
 }
 
 // Close releases what New took. It may be called twice.
@@ -499,6 +552,12 @@ func (a *App) Close() error {
 	}
 	if a.remote != nil {
 		a.remote.Close()
+	}
+	// Whoever collects spans may be gone; that must not hold the end up.
+	last, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	if err := a.tracing.Close(last); err != nil {
+		a.log.Warn("tracing", "error", err)
 	}
 	if a.db != nil {
 		errs = append(errs, a.db.Close())

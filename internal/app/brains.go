@@ -131,7 +131,7 @@ func (a *App) modelBrain(ctx context.Context, in conclave.Assignment, name concl
 	if err != nil {
 		return nil, err
 	}
-	options := llm.Options{BaseURL: base, Key: token, Idle: a.clientIdle(), Transport: &following{resolve: a.routerHost}, Logger: a.log}
+	options := llm.Options{BaseURL: base, Key: token, Idle: a.clientIdle(), Transport: &following{resolve: a.routerHost, next: a.transport}, Logger: a.log}
 	var client agent.Completer
 	if route.Wire == modelrouter.WireOpenAI {
 		options.BaseURL += "/v1"
@@ -149,7 +149,8 @@ func (a *App) modelBrain(ctx context.Context, in conclave.Assignment, name concl
 // routerHost is where the model router listens now.
 func (a *App) routerHost() (string, error) {
 	base, err := a.resolve(conclave.ServiceModels)
-	return strings.TrimPrefix(base, "http://"), err
+	_, host, _ := strings.Cut(base, "://")
+	return host, err
 }
 
 // claude is the claude binary: behind the router when that has a key, else with

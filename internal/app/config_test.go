@@ -72,6 +72,11 @@ func TestConfigRefuses(t *testing.T) {
 		"silence of none":     {env: map[string]string{"CONCLAVE_MODEL_IDLE": "0s"}, says: "above 0"},
 		"address with a port": {env: map[string]string{"CONCLAVE_ADVERTISE": "hub:8010"}, says: "without scheme and port"},
 		"address of a page":   {env: map[string]string{"CONCLAVE_ADVERTISE": "http://hub"}, says: "without scheme and port"},
+		"two kinds of token":  {env: map[string]string{"JWT_SECRET": "0123456789abcdef0123456789abcdef", "CONCLAVE_JWT_KEY": "/k.pem"}, says: "not both"},
+		"keys to check only":  {env: map[string]string{"CONCLAVE_JWT_PUBLIC_KEYS": "/k.pub"}, says: "needs CONCLAVE_JWT_KEY"},
+		"bus":                 {env: map[string]string{"CONCLAVE_BUS": "rabbit://here"}, says: `CONCLAVE_BUS: the bus can't be "rabbit"`},
+		"topic of the bus":    {env: map[string]string{"CONCLAVE_BUS": "kafka://here:1"}, says: "kafka://HOST:PORT[,HOST:PORT]/TOPIC"},
+		"consul":              {env: map[string]string{"CONSUL_HTTP_ADDR": "http://me:hunter2@here"}, says: "CONSUL_HTTP_TOKEN"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			env := map[string]string{}
@@ -86,7 +91,7 @@ func TestConfigRefuses(t *testing.T) {
 				env[name] = value
 			}
 			_, err := load(t, env)
-			if !errors.Is(err, conclave.ErrInvalid) || !strings.Contains(err.Error(), tt.says) {
+			if !errors.Is(err, conclave.ErrInvalid) || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("error %v, want one that says %s", err, tt.says)
 			}
 		})
@@ -136,6 +141,7 @@ func TestConfigRefusesValues(t *testing.T) {
 	for variable, value := range map[string]string{
 		"CONCLAVE_CONFIG": "/nowhere", "CONCLAVE_LISTEN": "nowhere.invalid", "CONCLAVE_LOG": "loud", "MAX_CONCURRENT_COLLABORATIONS": "-1",
 		"CONCLAVE_PORTS": "random", "CONCLAVE_BRAIN": "mine", "GATEWAY_PORT": "http", "AGENT_POOL_SIZE": "many", "VERIFICATION_CONSENSUS_THRESHOLD": "1.5",
+		"CONCLAVE_RATE_CALLER": "often", "CONCLAVE_RATE_ADDRESS": "3/h", "CONCLAVE_ENCRYPT": "planner,,qa",
 	} {
 		if _, err := load(t, map[string]string{variable: value}); !errors.Is(err, conclave.ErrInvalid) || !strings.Contains(err.Error(), variable+"=") {
 			t.Errorf("%s=%s: %v", variable, value, err)

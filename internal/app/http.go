@@ -6,24 +6,22 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
+	"strings"
 	"sync"
 	"time"
 
 	"conclave"
 	"conclave/internal/a2awire"
+	"conclave/internal/gateway"
 	"conclave/internal/identity"
 	"conclave/internal/mcpwire"
 	"conclave/internal/monitor"
 	"conclave/internal/restwire"
+	"conclave/internal/telemetry"
 	"conclave/web"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // ready tells whether the process can take work, and if not, why.
@@ -57,8 +55,14 @@ func (a *App) tables() map[conclave.Service]conclave.Table {
 		{Service: conclave.ServiceWorktree, Operations: conclave.WorktreeOperations(), Impl: a.worktrees},
 		{Service: conclave.ServiceWorkflow, Operations: conclave.WorkflowOperations(), Impl: a.workflows},
 		{Service: conclave.ServiceHub, Operations: conclave.HubOperations(), Impl: a.hub},
-		{Service: conclave.ServiceCouncil, Operations: conclave.CouncilOperations(), Impl: a.council},
-		{Service: conclave.ServiceMonitor, Operations: conclave.EventOperations(), Impl: a.events},
+		{Service: conclave.ServiceCouncil, Operations: append(conclave.CouncilOperations(), conclave.TrustOperations()...), Impl: struct {
+			conclave.Council
+			conclave.Trust
+		}{a.council, a.trust}},
+		{Service: conclave.ServiceMonitor, Operations: append(conclave.EventOperations(), conclave.InsightOperations()...), Impl: struct {
+			record
+			conclave.Insights
+		}{record{a.events, a.audit}, a.insights}},
 	}
 	tables := map[conclave.Service]conclave.Table{}
 	for _, t := range list {
@@ -67,6 +71,9 @@ func (a *App) tables() map[conclave.Service]conclave.Table {
 				t.Operations[i] = a.between(op)
 			}
 		}
+		if a.db != nil {
+			t.Operations = a.guarded(t.Operations)
+		}
 		tables[t.Service] = t
 	}
 	return tables
@@ -74,7 +81,7 @@ func (a *App) tables() map[conclave.Service]conclave.Table {
 
 // Tables are all operations, answered by a client.
 func Tables(c *restwire.Client) []conclave.Table {
-	a := &App{models: c.Models(), plans: c.Plans(), worktrees: c.Worktrees(), workflows: c.Workflows(), hub: c.Hub(), council: c.Council(), events: c.Events()}
+	a := &App{models: c.Models(), plans: c.Plans(), worktrees: c.Worktrees(), workflows: c.Workflows(), hub: c.Hub(), council: c.Council(), trust: c.Trust(), events: c.Events(), audit: c.Audit(), insights: c.Insights()}
 	return a.allTables()
 }
 
@@ -91,30 +98,54 @@ func (a *App) allTables() []conclave.Table {
 
 // serve makes the HTTP server of each service of this process.
 func (a *App) serve() error {
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	hosts, err := a.hosts()
 	if err != nil {
 		return err
 	}
-	exposed := promhttp.HandlerFor(metrics, promhttp.HandlerOpts{})
-	for _, s := range a.config.Services {
+	for i, s := range a.config.Services {
+		metrics := telemetry.NewService(s, Version)
+		if i == 0 {
+			metrics.RegisterProcess()
+			metrics.Register(a.sandboxed.Collectors()...)
+			metrics.Register(a.busMetrics()...)
+		}
 		mux := http.NewServeMux()
 		mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 			writeJSON(w, http.StatusOK, map[string]string{"status": "ok", "service": string(s)})
 		})
 		mux.HandleFunc("GET /readyz", a.readyz)
-		mux.Handle("GET /metrics", exposed)
-		if err := a.faces(mux, s); err != nil {
+		mux.Handle("GET /metrics", a.exposed(s, metrics))
+		if err := a.faces(mux, s, metrics); err != nil {
 			return fmt.Errorf("make the faces of %s: %w", s, err)
 		}
 		a.servers = append(a.servers, &http.Server{
-			Handler:           identity.GuardLocal(hosts...)(mux),
+			Handler:           metrics.Count(identity.GuardLocal(hosts...)(a.tracing.Handler(mux))),
 			ReadHeaderTimeout: 10 * time.Second,
 			IdleTimeout:       2 * time.Minute,
+			ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 		})
 	}
 	return nil
+}
+
+// exposed shows a service's metrics. The monitor's are those of the record too.
+func (a *App) exposed(s conclave.Service, metrics *telemetry.Service) http.Handler {
+	if s != conclave.ServiceMonitor {
+		return metrics.Handler()
+	}
+	metrics.Register(a.collector)
+	shown := metrics.Handler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(conclave.WithCaller(r.Context(), conclave.ServiceCaller(s, conclave.DefaultTenant, "")), 8*time.Second)
+		defer cancel()
+		if err := a.collector.Refresh(ctx); err != nil {
+			// What was read before would look like the present.
+			a.log.Warn("the record can't be read for metrics", "error", err)
+			http.Error(w, "the record can't be read", http.StatusServiceUnavailable)
+			return
+		}
+		shown.ServeHTTP(w, r)
+	})
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
@@ -136,18 +167,31 @@ func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "not ready", "reason": why})
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+	// A lost bus or Consul makes it slower and loses nothing, so the process goes
+	// on taking work, and says so.
+	engines := a.engines()
+	var lost []string
+	for _, e := range engines {
+		if e.Lost != "" {
+			lost = append(lost, fmt.Sprintf("%s (%s at %s): %s", e.Part, e.Engine, e.Server, e.Lost))
+		}
+	}
+	status := "ready"
+	if len(lost) > 0 {
+		status = "degraded"
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"status": status, "reason": strings.Join(lost, "; "), "process": a.owner(), "engines": engines})
 }
 
 // faces mounts what a service shows: REST, MCP and A2A from its table, and what
 // is its alone.
-func (a *App) faces(mux *http.ServeMux, s conclave.Service) error {
-	auth := identity.Authenticate(a.tokens)
+func (a *App) faces(mux *http.ServeMux, s conclave.Service, metrics *telemetry.Service) error {
+	auth := a.authenticate
 	switch s {
 	case conclave.ServiceGateway:
-		return a.gateway(mux)
+		return a.gateway(mux, metrics)
 	case conclave.ServiceMonitor:
-		api, err := restwire.NewHandler(restwire.Options{Version: Version, Tables: a.allTables(), Events: a.events, Authenticate: auth, Prefix: "/api", Logger: a.log})
+		api, err := restwire.NewHandler(restwire.Options{Version: Version, Tables: observed(metrics, "rest", a.allTables()), Events: a.events, Authenticate: auth, Prefix: "/api", Logger: a.log})
 		if err != nil {
 			return err
 		}
@@ -175,14 +219,14 @@ func (a *App) faces(mux *http.ServeMux, s conclave.Service) error {
 		// A host of agents has no table of its own; its agents are its faces.
 		table = conclave.Table{Service: s, Operations: []conclave.Operation{}, Impl: struct{}{}}
 	}
-	rest, err := restwire.NewHandler(restwire.Options{Title: "Conclave " + string(s), Version: Version, Tables: []conclave.Table{table}, Events: a.events, Authenticate: auth, Logger: a.log})
+	rest, err := restwire.NewHandler(restwire.Options{Title: "Conclave " + string(s), Version: Version, Tables: observed(metrics, "rest", []conclave.Table{table}), Events: a.events, Authenticate: auth, Logger: a.log})
 	if err != nil {
 		return err
 	}
-	if err := a.mcp(mux, []conclave.Table{table}, true); err != nil {
+	if err := a.mcp(mux, observed(metrics, "mcp", []conclave.Table{table}), true); err != nil {
 		return err
 	}
-	agent, runner := a2awire.NewServiceHandler(table, a.urls[s]+"/a2a/service", a.log)
+	agent, runner := a2awire.NewServiceHandler(metrics.Observe("a2a", table), a.urls[s]+"/a2a/service", a.log)
 	a.closers = append(a.closers, runner.Close)
 	mux.Handle("/a2a/service/", http.StripPrefix("/a2a/service", a.authenticated(agent)))
 	mux.Handle("/.well-known/agent-card.json", a.authenticated(agent))
@@ -192,12 +236,20 @@ func (a *App) faces(mux *http.ServeMux, s conclave.Service) error {
 	return nil
 }
 
+// observed are tables whose operations are counted.
+func observed(metrics *telemetry.Service, face string, tables []conclave.Table) []conclave.Table {
+	for i, t := range tables {
+		tables[i] = metrics.Observe(face, t)
+	}
+	return tables
+}
+
 func (a *App) mcp(mux *http.ServeMux, tables []conclave.Table, all bool) error {
 	server, err := mcpwire.NewServer(mcpwire.Options{Version: Version, Tables: tables, All: all, Logger: a.log})
 	if err != nil {
 		return err
 	}
-	h, err := mcpwire.NewHandler(mcpwire.HandlerOptions{Server: server, Authenticate: identity.Authenticate(a.tokens), HostsGuarded: true, Logger: a.log})
+	h, err := mcpwire.NewHandler(mcpwire.HandlerOptions{Server: server, Authenticate: a.authenticate, HostsGuarded: true, Logger: a.log})
 	if err != nil {
 		return err
 	}
@@ -210,57 +262,39 @@ func (a *App) mcp(mux *http.ServeMux, tables []conclave.Table, all bool) error {
 }
 
 // gateway is the one entry: /api, /mcp, /a2a and the page.
-func (a *App) gateway(mux *http.ServeMux) error {
-	auth := identity.Authenticate(a.tokens)
-	api, err := restwire.NewHandler(restwire.Options{Version: Version, Tables: a.allTables(), Events: a.events, Authenticate: auth, Prefix: "/api", Logger: a.log})
+func (a *App) gateway(mux *http.ServeMux, metrics *telemetry.Service) error {
+	api, err := restwire.NewHandler(restwire.Options{Version: Version, Tables: observed(metrics, "rest", a.allTables()), Events: a.events, Authenticate: a.authenticate, Prefix: "/api", Logger: a.log})
 	if err != nil {
 		return err
 	}
-	mux.Handle("/api/", api)
-	if err := a.mcp(mux, a.allTables(), false); err != nil {
+	tools := http.NewServeMux()
+	if err := a.mcp(tools, observed(metrics, "mcp", a.allTables()), false); err != nil {
 		return err
 	}
+	var agents http.Handler
 	if a.hubHTTP != nil {
-		mux.Handle("/a2a/", a.authenticated(a.hubHTTP))
-	} else {
-		mux.Handle("/a2a/", a.proxy(conclave.ServiceHub))
+		agents = a.authenticated(a.hubHTTP)
 	}
-	mux.Handle("/", a.proxy(conclave.ServiceMonitor))
+	g, err := gateway.New(gateway.Options{API: api, MCP: tools, A2A: agents, Authenticate: identity.Authenticate(a.tokens), Resolve: a.resolve, Transport: a.transport,
+		MCPPaths: []string{mcpwire.MetadataPath, mcpwire.MetadataPath + "/", mcpwire.RegistrationPath},
+		Caller:   a.config.Security.RateCaller, Address: a.config.Security.RateAddress, Logger: a.log})
+	if err != nil {
+		return err
+	}
+	mux.Handle("/", g)
 	return nil
-}
-
-// proxy passes requests on to a service, wherever it is.
-func (a *App) proxy(s conclave.Service) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		base, err := a.resolve(s)
-		if err != nil {
-			http.Error(w, conclave.Text(err), http.StatusServiceUnavailable)
-			return
-		}
-		target, err := url.Parse(base)
-		if err != nil {
-			http.Error(w, "the registry holds a bad address", http.StatusInternalServerError)
-			return
-		}
-		p := httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(pr *httputil.ProxyRequest) {
-			pr.SetURL(target)
-			pr.SetXForwarded()
-		}}
-		p.ServeHTTP(w, r)
-	})
 }
 
 // authenticated puts the caller of a request into its context. A request without
 // a token stays without a caller, who may see only what is public; a wrong token
 // is refused.
 func (a *App) authenticated(next http.Handler) http.Handler {
-	auth := identity.Authenticate(a.tokens)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") == "" && r.Header.Get("X-Api-Key") == "" {
 			next.ServeHTTP(w, r)
 			return
 		}
-		c, err := auth(r)
+		c, err := a.authenticate(r)
 		if err != nil {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="conclave"`)
 			http.Error(w, conclave.Text(err), http.StatusUnauthorized)
@@ -268,6 +302,14 @@ func (a *App) authenticated(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r.WithContext(conclave.WithCaller(r.Context(), c)))
 	})
+}
+
+func (a *App) serveOn(server *http.Server, l net.Listener) error {
+	if !a.tls.Serves() {
+		return server.Serve(l)
+	}
+	server.TLSConfig = a.tls.Server()
+	return server.ServeTLS(l, "", "")
 }
 
 // runHTTP serves all ports. The ports answer /healthz and /readyz from here on;
@@ -281,7 +323,7 @@ func (a *App) runHTTP(ctx context.Context, ready func()) error {
 	for i, s := range a.config.Services {
 		a.servers[i].BaseContext = func(net.Listener) context.Context { return requests }
 		wg.Go(func() {
-			if err := a.servers[i].Serve(a.listeners[s]); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			if err := a.serveOn(a.servers[i], a.listeners[s]); err != nil && !errors.Is(err, http.ErrServerClosed) {
 				failed <- fmt.Errorf("%s: %w", s, err)
 			}
 		})

@@ -28,6 +28,7 @@ func patience(ctx context.Context) time.Duration {
 // while it is restarted.
 type following struct {
 	resolve func() (host string, err error)
+	next    http.RoundTripper
 }
 
 // RoundTrip implements http.RoundTripper. A request that may have arrived is
@@ -64,5 +65,5 @@ func (f *following) once(r *http.Request) (*http.Response, error) {
 		}
 	}
 	out.URL.Host, out.Host = host, host
-	return http.DefaultTransport.RoundTrip(out)
+	return f.next.RoundTrip(out)
 }

@@ -5,7 +5,9 @@ package consensus
 
 import (
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 
 	"conclave"
 )
@@ -36,10 +38,36 @@ func Decide(m conclave.Motion, electorate int, ballots []conclave.Ballot) Result
 	counted := count(m, ballots)
 	outstanding := max(0, electorate-len(counted))
 	if m.Rule.Name == RuleCondorcet {
-		return decideCondorcet(m, outstanding, counted)
+		return decideCondorcet(m, weigh(m), outstanding, counted)
 	}
-	return decideThreshold(m.Rule, outstanding, counted)
+	return decideThreshold(m.Rule, weigh(m), outstanding, counted)
 }
+
+// weights tells what a ballot counts, in tenths: whole numbers, so that every
+// machine comes to the same share.
+type weights func(conclave.Ballot) int
+
+// full is the weight of a ballot in a vote without weights, and the most in one
+// with them, so that outstanding voters can be counted at it.
+const full = 10
+
+// weigh returns the weights of a motion. A voter that its list does not name
+// counts in full.
+func weigh(m conclave.Motion) weights {
+	return func(b conclave.Ballot) int {
+		if m.Rule.Weighted {
+			for _, w := range m.Weights {
+				if w.Agent == b.Voter {
+					return min(max(int(math.Round(w.Weight*full)), 1), full)
+				}
+			}
+		}
+		return full
+	}
+}
+
+// tenths shows a number of tenths: 30 is "3", 27 is "2.7".
+func tenths(n int) string { return strconv.FormatFloat(float64(n)/full, 'f', -1, 64) }
 
 // Validate checks that a rule can decide a kind of motion. ErrInvalid, saying
 // what would be right.

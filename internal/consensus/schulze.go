@@ -16,12 +16,12 @@ import (
 // Options that the method leaves tied are ordered by how often they are
 // preferred to another option over all ballots, then by the motion's own order
 // of options, so a result never depends on the order of the ballots.
-func decideCondorcet(m conclave.Motion, outstanding int, counted []conclave.Ballot) Result {
+func decideCondorcet(m conclave.Motion, weigh weights, outstanding int, counted []conclave.Ballot) Result {
 	options := distinct(m.Options)
-	rankings := make([][]string, 0, len(counted))
+	rankings := make([]ranking, 0, len(counted))
 	for _, b := range counted {
 		if b.Verdict != conclave.VerdictAbstain {
-			rankings = append(rankings, b.Ranking)
+			rankings = append(rankings, ranking{b.Ranking, weigh(b)})
 		}
 	}
 	abstaining := len(counted) - len(rankings)
@@ -45,13 +45,20 @@ func decideCondorcet(m conclave.Motion, outstanding int, counted []conclave.Ball
 	return result
 }
 
-// pairwise counts for each pair of options how many ballots prefer the first.
-func pairwise(options []string, rankings [][]string) [][]int {
+// ranking is a ballot's order of options with its weight.
+type ranking struct {
+	order  []string
+	weight int
+}
+
+// pairwise adds up for each pair of options the ballots that prefer the first,
+// in tenths.
+func pairwise(options []string, rankings []ranking) [][]int {
 	prefer := square(len(options))
-	for _, ranking := range rankings {
+	for _, r := range rankings {
 		place := make([]int, len(options))
 		for i, key := range options {
-			place[i] = slices.Index(ranking, key)
+			place[i] = slices.Index(r.order, key)
 			if place[i] < 0 {
 				place[i] = len(options)
 			}
@@ -59,7 +66,7 @@ func pairwise(options []string, rankings [][]string) [][]int {
 		for i := range options {
 			for j := range options {
 				if place[i] < place[j] {
-					prefer[i][j]++
+					prefer[i][j] += r.weight
 				}
 			}
 		}
@@ -126,7 +133,7 @@ func schulzeOrder(prefer [][]int) (order, tied []int) {
 // completion of the vote.
 func decisive(prefer [][]int, winner, outstanding int) bool {
 	for other := range prefer {
-		if other != winner && prefer[winner][other]-prefer[other][winner] <= outstanding {
+		if other != winner && prefer[winner][other]-prefer[other][winner] <= full*outstanding {
 			return false
 		}
 	}
@@ -143,7 +150,7 @@ func explain(options []string, prefer [][]int, winner int, tied []int) string {
 		}
 		won, lost := prefer[winner][other], prefer[other][winner]
 		condorcet = condorcet && won > lost
-		duels = append(duels, fmt.Sprintf("%s %d:%d", options[other], won, lost))
+		duels = append(duels, fmt.Sprintf("%s %s:%s", options[other], tenths(won), tenths(lost)))
 	}
 	against := ""
 	if len(duels) > 0 {

@@ -8,21 +8,24 @@ import (
 )
 
 // decideThreshold approves when the share of yes among yes and no reaches the
-// threshold. Abstentions count neither in the share nor in the quorum.
-func decideThreshold(r conclave.Rule, outstanding int, counted []conclave.Ballot) Result {
-	var yes, no int
+// threshold. Abstentions count neither in the share nor in the quorum. The quorum
+// counts voters, whatever they weigh.
+func decideThreshold(r conclave.Rule, weigh weights, outstanding int, counted []conclave.Ballot) Result {
+	var votes, yes, judging int // the latter two in tenths
 	for _, b := range counted {
 		switch b.Verdict {
 		case conclave.VerdictApprove:
-			yes++
+			yes += weigh(b)
+			judging += weigh(b)
+			votes++
 		case conclave.VerdictReject:
-			no++
+			judging += weigh(b)
+			votes++
 		}
 	}
-	judging := yes + no
-	abstaining := len(counted) - judging
-	if judging < quorum(r) {
-		return belowQuorum(r, judging, abstaining, outstanding)
+	abstaining := len(counted) - votes
+	if votes < quorum(r) {
+		return belowQuorum(r, votes, abstaining, outstanding)
 	}
 
 	result := Result{Outcome: conclave.OutcomeRejected}
@@ -30,13 +33,13 @@ func decideThreshold(r conclave.Rule, outstanding int, counted []conclave.Ballot
 	if share(yes, judging) >= r.Threshold {
 		result.Outcome = conclave.OutcomeApproved
 		relation = "at or above"
-		result.Final = share(yes, judging+outstanding) >= r.Threshold // even if the rest all say no
+		result.Final = share(yes, judging+full*outstanding) >= r.Threshold // even if the rest all say no
 	} else {
-		result.Final = share(yes+outstanding, judging+outstanding) < r.Threshold // even if the rest all say yes
+		result.Final = share(yes+full*outstanding, judging+full*outstanding) < r.Threshold // even if the rest all say yes
 	}
-	result.Reason = fmt.Sprintf("%d yes of %d is %.3f, %s the threshold %s (%s, quorum %d)",
-		yes, judging, share(yes, judging), relation, strconv.FormatFloat(r.Threshold, 'g', -1, 64),
-		turnout(judging, abstaining, outstanding), quorum(r))
+	result.Reason = fmt.Sprintf("%s yes of %s is %.3f, %s the threshold %s (%s, quorum %d)",
+		tenths(yes), tenths(judging), share(yes, judging), relation, strconv.FormatFloat(r.Threshold, 'g', -1, 64),
+		turnout(votes, abstaining, outstanding), quorum(r))
 	return result
 }
 

@@ -8,11 +8,15 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"conclave"
 	"conclave/internal/consensus"
 	"conclave/internal/identity"
+	"conclave/internal/telemetry"
+
+	"go.opentelemetry.io/otel/attribute"
 )
 
 // Store keeps motions, ballots and decisions.
@@ -37,19 +41,23 @@ type Store interface {
 	Get(ctx context.Context, id conclave.MotionID) (conclave.MotionStatus, error)
 	// Wait returns when the motion is no longer open, or d has passed.
 	Wait(ctx context.Context, id conclave.MotionID, d time.Duration) error
+	// WaitBallots returns how many ballots a motion has, once that is another
+	// number than known or d has passed.
+	WaitBallots(ctx context.Context, id conclave.MotionID, known int, d time.Duration) (int, error)
 	// List returns motions, newest first.
 	List(ctx context.Context, in conclave.ListMotions) ([]conclave.MotionStatus, error)
 }
 
 // Options say what a Service works with.
 type Options struct {
-	Store  Store
-	Hub    conclave.Hub
-	Key    *identity.Key // signs decisions
-	Logger *slog.Logger  // nil discards
+	Store    Store
+	Outcomes OutcomeStore
+	Hub      conclave.Hub
+	Key      *identity.Key // signs decisions
+	Logger   *slog.Logger  // nil discards
 }
 
-// Service implements conclave.Council.
+// Service implements conclave.Council and conclave.Trust.
 type Service struct {
 	o   Options
 	log *slog.Logger
@@ -90,6 +98,13 @@ func (s *Service) Convene(ctx context.Context, in conclave.ConveneMotion) (concl
 	}
 	if m.Authors == nil {
 		m.Authors = []conclave.AgentName{}
+	}
+	m.Weights = nil
+	if m.Rule.Weighted {
+		var err error
+		if m.Weights, err = s.weights(ctx, m); err != nil {
+			return m, err
+		}
 	}
 	return s.o.Store.Open(ctx, in, m)
 }
@@ -363,7 +378,9 @@ func (s *Service) HandleMotion(ctx context.Context, id string, epoch int64) erro
 		return err
 	}
 	ctx = conclave.WithCaller(ctx, conclave.ServiceCaller(conclave.ServiceCouncil, conclave.DefaultTenant, st.Motion.Human))
+	ctx, end := telemetry.Run(ctx, st.Motion.Run, "vote "+st.Motion.Subject.Kind, attribute.String("conclave.motion", id))
 	err = s.climb(ctx, st.Motion, epoch)
+	end(err)
 	if errors.Is(err, conclave.ErrConflict) {
 		s.log.Info("motion was taken over", "motion", id, "epoch", epoch)
 		return nil
@@ -465,12 +482,28 @@ func (s *Service) round(ctx context.Context, m conclave.Motion) (consensus.Resul
 		waiting++
 		go func() { answers <- answer{seat, s.askVoter(ctx, m, seat, "vote", nil, previous(m, before.Ballots))} }()
 	}
+	// A ballot that its voter hands in itself counts as soon as one that is asked for.
+	cast := make(chan struct{})
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watch, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	watching.Go(func() { s.tellBallots(watch, m.ID, len(before.Ballots), cast) })
 	var silent []string
 	var grace *time.Timer
+	var full error // a voter that can't be asked because the disk is full is not silent
 	result := consensus.Decide(m, len(m.Voters), seated(m, before.Ballots))
-	for ; waiting > 0; waiting-- {
-		a := <-answers
+	for waiting > 0 {
+		var a answer
+		select {
+		case a = <-answers:
+			waiting--
+		case <-cast:
+		}
 		if a.err != nil {
+			if conclave.DiskFull(a.err) {
+				full = fmt.Errorf("ask %s: %w", a.seat, a.err)
+			}
 			if !errors.Is(a.err, context.Canceled) {
 				silent = append(silent, fmt.Sprintf("%s (%s)", a.seat, conclave.Text(a.err)))
 			}
@@ -478,7 +511,9 @@ func (s *Service) round(ctx context.Context, m conclave.Motion) (consensus.Resul
 		}
 		st, err := s.o.Store.Get(outer, m.ID)
 		if err != nil {
-			silent = append(silent, a.seat)
+			if a.seat != "" {
+				silent = append(silent, a.seat)
+			}
 			continue
 		}
 		if result = consensus.Decide(m, len(m.Voters), seated(m, st.Ballots)); result.Final && grace == nil {
@@ -491,7 +526,32 @@ func (s *Service) round(ctx context.Context, m conclave.Motion) (consensus.Resul
 	if err := context.Cause(ctx); err != nil && !result.Final && !errors.Is(err, context.DeadlineExceeded) {
 		return result, nil, err
 	}
+	if full != nil && !result.Final {
+		return result, nil, full
+	}
 	return result, silent, nil
+}
+
+// tellBallots sends a word for each time that a motion's ballots have become
+// more, until ctx ends.
+func (s *Service) tellBallots(ctx context.Context, id conclave.MotionID, known int, cast chan<- struct{}) {
+	for ctx.Err() == nil {
+		n, err := s.o.Store.WaitBallots(ctx, id, known, 30*time.Second)
+		if err != nil {
+			if ctx.Err() == nil {
+				s.log.Warn("watch a vote's ballots", "motion", id, "error", err)
+			}
+			return // the voters' own answers still count
+		}
+		if n == known {
+			continue
+		}
+		known = n
+		select {
+		case cast <- struct{}{}:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // previous are the ballots of the round before, which a second round may read.
@@ -520,9 +580,9 @@ func (s *Service) askVoter(ctx context.Context, m conclave.Motion, seat, purpose
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintf("Please vote: %s.", m.Title)
+	text := "Please vote: " + sentence(m.Title)
 	if m.Round > 1 {
-		text = fmt.Sprintf("Round %d. Please vote again, now that the others' reasons are known: %s.", m.Round, m.Title)
+		text = fmt.Sprintf("Round %d. Please vote again, now that the others' reasons are known: %s", m.Round, sentence(m.Title))
 	}
 	task, err := s.o.Hub.Send(ctx, conclave.SendMessage{
 		Key: fmt.Sprintf("%s/%d/%s/%s", m.ID, m.Round, purpose, seat), Conversation: m.Conversation, Run: m.Run, To: seat,
@@ -551,6 +611,14 @@ func (s *Service) askVoter(ctx context.Context, m conclave.Motion, seat, purpose
 		return nil
 	}
 	return err
+}
+
+// sentence ends a title with a full stop, unless it has an end of its own.
+func sentence(title string) string {
+	if strings.HasSuffix(title, "?") || strings.HasSuffix(title, ".") || strings.HasSuffix(title, "!") {
+		return title
+	}
+	return title + "."
 }
 
 // senior is the last rung before a human: one agent that did not vote decides.

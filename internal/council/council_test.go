@@ -77,7 +77,7 @@ func newCouncil(t *testing.T, db *store.DB, v *voters) *council.Service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return council.New(council.Options{Store: db.Motions(), Hub: v, Key: key})
+	return council.New(council.Options{Store: db.Motions(), Outcomes: db.Outcomes(), Hub: v, Key: key})
 }
 
 func motion(change ...func(*conclave.Motion)) conclave.Motion {
@@ -251,6 +251,30 @@ func TestLadder(t *testing.T) {
 			defer v.hold("roles/qa")() // never answers
 			st := decided(t, newCouncil(t, db, v), motion())
 			if d := st.Decision; d == nil || d.Outcome != conclave.OutcomeApproved || !reflect.DeepEqual(d.Absent, []string{"roles/qa"}) {
+				t.Fatalf("decision %+v", d)
+			}
+		})
+		t.Run("a ballot that is handed in counts while others are asked", func(t *testing.T) {
+			v := newVoters(t, "planner-1", "architect-1", "security-1", "qa-1")
+			for _, seat := range []string{"roles/architect", "roles/security", "roles/qa"} {
+				defer v.hold(seat)() // never answers
+			}
+			s := newCouncil(t, db, v)
+			m := convene(t, s, motion())
+			done := make(chan error, 1)
+			go func() { done <- s.HandleMotion(t.Context(), string(m.ID), 0) }()
+			for range 3 {
+				<-v.asked
+			}
+			for _, name := range []conclave.AgentName{"architect-1", "security-1"} {
+				if _, err := s.Cast(t.Context(), conclave.CastBallot{ID: m.ID, Ballot: v.ballot(name, m, conclave.VoteReply{Verdict: yes})}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			if d := get(t, s, m.ID).Decision; d == nil || d.Outcome != conclave.OutcomeApproved || len(d.Ballots) != 2 {
 				t.Fatalf("decision %+v", d)
 			}
 		})

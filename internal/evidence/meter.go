@@ -180,6 +180,9 @@ func (m *Meter) Measure(ctx context.Context, t Tree) (conclave.Evidence, error) 
 	if err != nil {
 		return conclave.Evidence{}, fmt.Errorf("measuring %s: %w", t.Dir, err)
 	}
+	if err := diskFull(x.evidence.Checks); err != nil {
+		return conclave.Evidence{}, err
+	}
 	e := seal(x.evidence)
 	x.remember(wholeEvidence, clone(e))
 	x.remember(gatesOnly, conclave.Evidence{Checks: gates})
@@ -208,8 +211,22 @@ func (m *Meter) Check(ctx context.Context, t Tree) ([]conclave.Check, error) {
 		return nil, fmt.Errorf("testing %s: %w", t.Dir, err)
 	}
 	checks := append(built, tested.checks...)
+	if err := diskFull(checks); err != nil {
+		return nil, err
+	}
 	x.remember(gatesOnly, conclave.Evidence{Checks: slices.Clone(checks)})
 	return checks, nil
+}
+
+// diskFull is an error for checks that failed for want of space: that says
+// nothing about the tree.
+func diskFull(checks []conclave.Check) error {
+	for _, c := range checks {
+		if !c.Passed && c.Skipped == "" && conclave.SaysDiskFull(c.Output) {
+			return conclave.Errorf(conclave.ErrUnavailable, "the disk was full while %s ran", c.Command)
+		}
+	}
+	return nil
 }
 
 // clone copies evidence, which callers may change.

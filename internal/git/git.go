@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/internal/telemetry"
 )
 
 // The oldest git with merge-tree --write-tree.
@@ -93,9 +94,15 @@ func exited(err error, status int) bool {
 }
 
 // run runs git and returns what it wrote to its output. It fails with a
-// *failure when git does, with ErrLimited when the output is too long, and with
+// *failure when git does (ErrUnavailable, too, when the disk is full), with ErrLimited when the output is too long, and with
 // ctx's error when that ends first.
-func (c command) run(ctx context.Context) ([]byte, error) {
+func (c command) run(ctx context.Context) (out []byte, err error) {
+	ctx, end := telemetry.Span(ctx, "git "+c.args[0])
+	defer func() { end(err) }()
+	return c.execute(ctx)
+}
+
+func (c command) execute(ctx context.Context) ([]byte, error) {
 	program, err := exec.LookPath("git")
 	if err != nil {
 		return nil, conclave.Errorf(conclave.ErrUnavailable, "git is not installed: %w", err)
@@ -126,7 +133,11 @@ func (c command) run(ctx context.Context) ([]byte, error) {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("git %s: %w", c.args[0], context.Cause(ctx))
 	case errors.As(err, &exit):
-		return out.kept.Bytes(), &failure{command: c.args[0], status: exit.ExitCode(), message: clean(message.kept.String())}
+		f := &failure{command: c.args[0], status: exit.ExitCode(), message: clean(message.kept.String())}
+		if conclave.SaysDiskFull(f.message) {
+			return out.kept.Bytes(), conclave.Errorf(conclave.ErrUnavailable, "%w", f)
+		}
+		return out.kept.Bytes(), f
 	case errors.Is(err, os.ErrNotExist):
 		return nil, conclave.Errorf(conclave.ErrNotFound, "git %s: %w", c.args[0], err)
 	case err != nil:
@@ -135,13 +146,15 @@ func (c command) run(ctx context.Context) ([]byte, error) {
 	return out.kept.Bytes(), nil
 }
 
-// environment is the parent's without git's own variables, and without what
-// would make git ask.
+// passedOn are the variables that git gets of the parent's: what it needs to
+// find the user's configuration, keys and network, and nothing that is a secret.
+var passedOn = regexp.MustCompile(`^(PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|TEMP|TMP|LANG|XDG_.*|SSH_AUTH_SOCK|GNUPGHOME|SSL_CERT_(FILE|DIR)|(?i:(https?|all|no)_proxy)|SYSTEMROOT)$`)
+
+// environment is what git needs of the parent's, without what would make it ask.
 func environment() []string {
 	var env []string
 	for _, kv := range os.Environ() {
-		name, _, _ := strings.Cut(kv, "=")
-		if !strings.HasPrefix(name, "GIT_") && name != "LC_ALL" && name != "LANGUAGE" && name != "SSH_ASKPASS" {
+		if name, _, _ := strings.Cut(kv, "="); passedOn.MatchString(name) {
 			env = append(env, kv)
 		}
 	}

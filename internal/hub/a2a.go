@@ -55,8 +55,14 @@ func (h *Hub) server(ctx context.Context, address string) (http.Handler, error) 
 		return s, nil
 	}
 	s := a2awire.NewServer(a2awire.ServerOptions{
-		Card:   func(r *http.Request) (a2awire.Card, error) { return h.card(r.Context(), address) },
-		Tasks:  &addressTasks{hub: h, address: address},
+		Card:  func(r *http.Request) (a2awire.Card, error) { return h.card(r.Context(), address) },
+		Tasks: &addressTasks{hub: h, address: address},
+		Refused: func(ctx context.Context, why error) {
+			caller := conclave.CallerFrom(ctx)
+			if err := h.opts.Store.Refuse(ctx, caller.Tenant, conclave.Message{From: caller.Name(), To: address}, why.Error()); err != nil {
+				h.opts.Logger.ErrorContext(ctx, "recording a refused call", "from", caller.Name(), "to", address, "err", err)
+			}
+		},
 		Logger: h.opts.Logger,
 	})
 	h.servers[address] = s
@@ -87,6 +93,9 @@ func (h *Hub) card(ctx context.Context, address string) (a2awire.Card, error) {
 			continue
 		}
 		card.Description = a.Description
+		if agent != "" {
+			card.EncryptionKey = a.EncryptionKey
+		}
 		for _, s := range a.Skills {
 			card.Skills = append(card.Skills, a2awire.AssignmentSkill(conclave.AssignmentKind(s)))
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,9 @@ import (
 	"conclave"
 	"conclave/internal/a2awire"
 	"conclave/internal/killpoint"
+	"conclave/internal/telemetry"
+
+	"go.opentelemetry.io/otel/attribute"
 )
 
 const (
@@ -25,6 +29,7 @@ const (
 // job that something overtook does nothing. The error is for the job's log and
 // its retry: the store did not do what was asked.
 func (h *Hub) HandleDelivery(ctx context.Context, id conclave.TaskID, epoch int64) error {
+	defer h.hold(id)()
 	t, err := h.opts.Store.Wait(ctx, id, "", 0)
 	if err != nil {
 		return fmt.Errorf("reading task %s for delivery: %w", id, err)
@@ -47,7 +52,10 @@ func (h *Hub) HandleDelivery(ctx context.Context, id conclave.TaskID, epoch int6
 		case err != nil:
 			return fmt.Errorf("claiming task %s for %s: %w", id, a.Name, err)
 		}
-		return h.deliver(ctx, claimed, a)
+		ctx, end := telemetry.Run(ctx, t.Run, "deliver "+string(t.Kind), attribute.String("conclave.agent", string(a.Name)), attribute.String("conclave.task", string(id)))
+		err = h.deliver(ctx, claimed, a)
+		end(err)
+		return err
 	}
 	if len(ready) == 0 && t.Age > h.opts.MaxAge {
 		why := fmt.Sprintf("nobody at %s could be reached for %s", t.To, t.Age.Round(time.Second))
@@ -57,6 +65,28 @@ func (h *Hub) HandleDelivery(ctx context.Context, id conclave.TaskID, epoch int6
 		return h.fail(ctx, t, conclave.Errorf(conclave.ErrUnavailable, "%s", why))
 	}
 	return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted, After: parkedRetry, Parked: true})
+}
+
+// hold notes that a delivery is in hand, until done is called. Only the claims of
+// those are renewed: one whose end could not be written, because the disk was
+// full, say, goes stale and is delivered again.
+func (h *Hub) hold(id conclave.TaskID) (done func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.inHand[id]++
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.inHand[id]--; h.inHand[id] == 0 {
+			delete(h.inHand, id)
+		}
+	}
+}
+
+func (h *Hub) held() []conclave.TaskID {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Keys(h.inHand))
 }
 
 // candidates returns who may take a task, the freest first and those who did not
@@ -101,6 +131,9 @@ func (h *Hub) deliver(ctx context.Context, t Task, a conclave.Agent) error {
 	switch {
 	case errors.As(err, &overtaken):
 		return nil // cancelled, or put back by somebody else; the store has it
+	case conclave.DiskFull(err), conclave.DiskFull(result.Err):
+		// Nobody can help that but who has the disk; what was asked is asked again.
+		return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted, After: backoff(t.Attempt), Parked: true})
 	case err != nil && ctx.Err() != nil:
 		// This hub stops. The agent, if it lives on, gets the same message id again.
 		return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted})

@@ -44,8 +44,8 @@ type Options struct {
 const (
 	refreshSeen = 30 * time.Second // how often an unchanged agent's Seen is written
 	agentTTL    = 90 * time.Second // for agents that registered with a hub that is gone
-	claimTTL    = time.Minute
-	sweepEvery  = 15 * time.Second
+	claimTTL    = 20 * time.Second // of a claim that no delivery in hand renews
+	sweepEvery  = 5 * time.Second
 	probeEvery  = 30 * time.Second // of agents that no pool of ours hosts
 	probeLimit  = 5 * time.Second
 )
@@ -87,6 +87,7 @@ type Hub struct {
 	suspect map[agentKey]time.Time // when a delivery found nobody there
 	clients map[string]*a2awire.Client
 	servers map[string]http.Handler // A2A faces by address
+	inHand  map[conclave.TaskID]int // deliveries that this hub works on now
 }
 
 type agentKey struct {
@@ -112,7 +113,7 @@ func New(opts Options) (*Hub, error) {
 	}
 	return &Hub{
 		opts: opts, beats: map[agentKey]*beat{}, suspect: map[agentKey]time.Time{},
-		clients: map[string]*a2awire.Client{}, servers: map[string]http.Handler{},
+		clients: map[string]*a2awire.Client{}, servers: map[string]http.Handler{}, inHand: map[conclave.TaskID]int{},
 	}, nil
 }
 
@@ -141,7 +142,7 @@ func (h *Hub) Run(ctx context.Context, ready func()) error {
 		case <-silence.C:
 			h.loseSilent(ctx)
 		case <-sweep.C:
-			if _, err := h.opts.Store.Sweep(ctx, Sweep{Instance: h.opts.Instance, AgentTTL: agentTTL, ClaimTTL: claimTTL}); err != nil && ctx.Err() == nil {
+			if _, err := h.opts.Store.Sweep(ctx, Sweep{Instance: h.opts.Instance, Held: h.held(), AgentTTL: agentTTL, ClaimTTL: claimTTL}); err != nil && ctx.Err() == nil {
 				h.opts.Logger.ErrorContext(ctx, "sweeping deliveries and agents", "err", err)
 			}
 		}
@@ -293,6 +294,9 @@ func checkAgent(a conclave.Agent) (conclave.Agent, error) {
 	if key, err := base64.StdEncoding.DecodeString(a.PublicKey); a.PublicKey != "" && (err != nil || len(key) != 32) {
 		return a, conclave.Errorf(conclave.ErrInvalid, "public key of agent %s: want an ed25519 key of 32 bytes in base64", a.Name)
 	}
+	if key, err := base64.StdEncoding.DecodeString(a.EncryptionKey); a.EncryptionKey != "" && (err != nil || len(key) != 32) {
+		return a, conclave.Errorf(conclave.ErrInvalid, "encryption key of agent %s: want an X25519 key of 32 bytes in base64", a.Name)
+	}
 	switch a.State {
 	case "":
 		a.State = conclave.AgentLive
@@ -315,7 +319,7 @@ func checkAgent(a conclave.Agent) (conclave.Agent, error) {
 
 func sameAgent(a, b conclave.Agent) bool {
 	return a.Name == b.Name && a.Role == b.Role && a.Description == b.Description && slices.Equal(a.Skills, b.Skills) &&
-		a.Brain == b.Brain && a.Service == b.Service && a.URL == b.URL && a.PublicKey == b.PublicKey &&
+		a.Brain == b.Brain && a.Service == b.Service && a.URL == b.URL && a.PublicKey == b.PublicKey && a.EncryptionKey == b.EncryptionKey &&
 		a.State == b.State && a.Capacity == b.Capacity
 }
 

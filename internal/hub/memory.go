@@ -137,12 +137,8 @@ func (m *Memory) taskEvent(t *memoryTask, actor, text string) {
 }
 
 func (m *Memory) messageEvent(tenant conclave.TenantID, msg conclave.Message) {
-	msg.Data = nil
-	data, _ := json.Marshal(msg)
-	m.event(conclave.Event{
-		Tenant: tenant, Kind: conclave.EventMessageSent, Actor: msg.From, Run: msg.Run,
-		Conversation: msg.Conversation, Subject: string(msg.Task), Text: msg.From + " to " + msg.To, Data: data,
-	})
+	event, _ := conclave.MessageEvent(tenant, msg) // its data was checked to be JSON
+	m.event(event)
 }
 
 func (m *Memory) view(t *memoryTask) Task {
@@ -423,11 +419,11 @@ func (m *Memory) Sweep(_ context.Context, in Sweep) (int, error) {
 		}
 		mine := t.instance == in.Instance
 		switch {
-		case mine && in.Start, !mine && now.Sub(t.renewed) > in.ClaimTTL:
+		case mine && slices.Contains(in.Held, t.ID):
+			t.renewed = now
+		case mine && in.Start, now.Sub(t.renewed) > in.ClaimTTL:
 			m.putBack(t, 0, false)
 			requeued++
-		case mine:
-			t.renewed = now
 		}
 	}
 	lost := false

@@ -27,8 +27,7 @@ type Store interface {
 	// Accept inserts the task as submitted with epoch 1, its request message, and
 	// the job (task, 1) due now. When the tenant has a task with the same From and
 	// Key (and Key is not empty), it changes nothing and returns that task with
-	// created false. Event: message.sent, with the task as subject, and the
-	// message (without its data) as data.
+	// created false. Event: conclave.MessageEvent.
 	Accept(ctx context.Context, in Accept) (t Task, created bool, err error)
 
 	// Wait returns the task: at once when its state is not seen, or d has passed,
@@ -66,8 +65,9 @@ type Store interface {
 	// Refuse writes the event call.refused: who wanted what of whom, and why not.
 	Refuse(ctx context.Context, tenant conclave.TenantID, m conclave.Message, why string) error
 
-	// Sweep renews the claims of in.Instance, or with Start puts them back; puts
-	// back every claim that nobody renewed for ClaimTTL; and turns live agents
+	// Sweep renews the claims of in.Instance that are among in.Held, or with Start
+	// puts all of them back; puts back every other claim that nobody renewed for
+	// ClaimTTL, whosever it is; and turns live agents
 	// that were not seen for AgentTTL lost. Putting back is as in Settle, due
 	// now, not parked. It returns how many claims it put back. When there is
 	// nothing to do, it writes nothing. Events: task.changed, agent.lost.
@@ -121,7 +121,8 @@ type Settle struct {
 // Sweep says what is stale.
 type Sweep struct {
 	Instance string
-	Start    bool // the instance has just started, so it holds nothing
+	Start    bool              // the instance has just started, so it holds nothing
+	Held     []conclave.TaskID // what the instance delivers at this moment
 	AgentTTL time.Duration
 	ClaimTTL time.Duration
 }

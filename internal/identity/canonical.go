@@ -28,7 +28,7 @@ const (
 // Hash returns "sha256:" and the hex digest of the canonical JSON (RFC 8785) of
 // v. ErrInvalid when v has no canonical form.
 func Hash(v any) (string, error) {
-	text, err := canonical(v)
+	text, err := Canonical(v)
 	if err != nil {
 		return "", err
 	}
@@ -36,8 +36,8 @@ func Hash(v any) (string, error) {
 	return "sha256:" + hex.EncodeToString(sum[:]), nil
 }
 
-// canonical returns the canonical JSON of v.
-func canonical(v any) ([]byte, error) {
+// Canonical returns the canonical JSON of v.
+func Canonical(v any) ([]byte, error) {
 	plain, err := json.Marshal(v)
 	if err != nil {
 		return nil, conclave.Errorf(conclave.ErrInvalid, "encoding a %T as JSON: %w", v, err)

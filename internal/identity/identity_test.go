@@ -554,7 +554,7 @@ func TestPermissions(t *testing.T) {
 	may := func(ps []conclave.Permission, p conclave.Permission) bool {
 		return conclave.Caller{Permissions: ps}.May(p)
 	}
-	for _, role := range []string{"admin", "operator", "viewer"} {
+	for _, role := range identity.Roles() {
 		if ps := identity.HumanPermissions(role); !may(ps, conclave.PermitRead) || may(ps, conclave.PermitService) {
 			t.Errorf("%s: %v", role, ps)
 		}

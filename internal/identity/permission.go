@@ -2,17 +2,24 @@ package identity
 
 import "conclave"
 
-// HumanPermissions returns what a person with a role may do: "admin",
-// "operator" or "viewer". Any other role may do nothing. PermitService is no
-// person's: it is what one service asks of another.
+// Roles lists the roles of people, from the least to the most.
+func Roles() []string { return []string{"viewer", "developer", "approver", "operator", "admin"} }
+
+// HumanPermissions returns what a person with a role may do. A role that is not
+// one of [Roles] may do nothing. PermitService is no person's: it is what one
+// service asks of another.
 func HumanPermissions(role string) []conclave.Permission {
 	switch role {
-	case "admin":
-		return []conclave.Permission{conclave.PermitRead, conclave.PermitSpeak, conclave.PermitWork, conclave.PermitApprove, conclave.PermitAdmin}
-	case "operator":
-		return []conclave.Permission{conclave.PermitRead, conclave.PermitSpeak, conclave.PermitWork, conclave.PermitApprove}
 	case "viewer":
 		return []conclave.Permission{conclave.PermitRead}
+	case "developer":
+		return []conclave.Permission{conclave.PermitRead, conclave.PermitSpeak, conclave.PermitWork}
+	case "approver":
+		return []conclave.Permission{conclave.PermitRead, conclave.PermitSpeak, conclave.PermitApprove}
+	case "operator":
+		return []conclave.Permission{conclave.PermitRead, conclave.PermitSpeak, conclave.PermitWork, conclave.PermitApprove}
+	case "admin":
+		return []conclave.Permission{conclave.PermitRead, conclave.PermitSpeak, conclave.PermitWork, conclave.PermitApprove, conclave.PermitAdmin}
 	}
 	return nil
 }

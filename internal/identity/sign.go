@@ -57,10 +57,10 @@ func VerifyDecision(d conclave.Decision) error {
 
 func ballotPayload(b conclave.Ballot) ([]byte, error) {
 	b.Signature = ""
-	return canonical(b)
+	return Canonical(b)
 }
 
 func decisionPayload(d conclave.Decision) ([]byte, error) {
 	d.Signature = ""
-	return canonical(d)
+	return Canonical(d)
 }

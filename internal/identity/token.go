@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lestrrat-go/jwx/v3/jwa"
+	"github.com/lestrrat-go/jwx/v3/jwk"
 	"github.com/lestrrat-go/jwx/v3/jwt"
 
 	"conclave"
@@ -28,9 +29,11 @@ const (
 )
 
 // Tokens mints and verifies the bearer tokens of one installation: JSON Web
-// Tokens with HMAC-SHA256.
+// Tokens with HMAC-SHA256 under a secret, or signed with a key.
 type Tokens struct {
 	secret []byte
+	sign   jwk.Key // nil under a secret
+	verify jwk.Set // public keys by id, each bound to its algorithm
 }
 
 // NewTokens returns tokens under a secret of at least 32 bytes. ErrInvalid for
@@ -85,7 +88,12 @@ func (t *Tokens) Mint(c conclave.Caller, ttl time.Duration) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("building a token for %s: %w", c.Name(), err)
 	}
-	signed, err := jwt.Sign(token, jwt.WithKey(jwa.HS256(), t.secret))
+	with := jwt.WithKey(jwa.HS256(), t.secret)
+	if t.sign != nil {
+		alg, _ := t.sign.Algorithm()
+		with = jwt.WithKey(alg, t.sign)
+	}
+	signed, err := jwt.Sign(token, with)
 	if err != nil {
 		return "", fmt.Errorf("signing a token for %s: %w", c.Name(), err)
 	}
@@ -98,8 +106,11 @@ func (t *Tokens) Verify(token string) (conclave.Caller, error) {
 	if len(token) > maxTokenBytes {
 		return conclave.Caller{}, conclave.Errorf(conclave.ErrDenied, "the token has %d bytes; the most is %d", len(token), maxTokenBytes)
 	}
-	parsed, err := jwt.Parse([]byte(token),
-		jwt.WithKey(jwa.HS256(), t.secret), // no other algorithm verifies, "none" included
+	var key jwt.ParseOption = jwt.WithKey(jwa.HS256(), t.secret) // no other algorithm verifies, "none" included
+	if t.sign != nil {
+		key = jwt.WithKeySet(t.verify) // by id, and only with the algorithm that the key is bound to
+	}
+	parsed, err := jwt.Parse([]byte(token), key,
 		jwt.WithIssuer(issuer), jwt.WithAudience(audience),
 		jwt.WithRequiredClaim(jwt.ExpirationKey),
 		jwt.WithAcceptableSkew(clockSkew),

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Server is a running endpoint.
@@ -65,7 +66,7 @@ func Start(addr string, script Script) (*Server, error) {
 	mux.HandleFunc("POST /v1/messages/count_tokens", s.countTokens)
 	mux.HandleFunc("POST /v1/chat/completions", s.answer(openaiWire{}))
 	mux.HandleFunc("GET /v1/models", s.models)
-	s.http = &http.Server{Handler: mux}
+	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	s.served.Go(func() {
 		// Anything but ErrServerClosed shows as refused connections in the test.
 		_ = s.http.Serve(l)

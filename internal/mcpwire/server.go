@@ -131,6 +131,9 @@ func (s service) callTool(ctx context.Context, req *mcp.CallToolRequest) (*mcp.C
 // run decodes the arguments, runs the operation, and encodes what it returns as
 // a JSON object.
 func (s service) run(ctx context.Context, arguments []byte) ([]byte, error) {
+	if err := s.op.Permit(ctx); err != nil {
+		return nil, err
+	}
 	in, err := s.inputs.Decode(s.op.Name, arguments)
 	if err != nil {
 		return nil, err

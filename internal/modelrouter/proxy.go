@@ -20,6 +20,9 @@ import (
 
 	"conclave"
 	"conclave/internal/llm"
+	"conclave/internal/telemetry"
+
+	"go.opentelemetry.io/otel/attribute"
 )
 
 // HeaderRoute, in an answer, says which model answers, and why it was chosen.
@@ -447,6 +450,8 @@ func (r *Router) record(ctx context.Context, x *exchange, b begun, status int, u
 	} else {
 		call.Assumed += u.bytes / bytesPerToken
 	}
+	telemetry.Past(ctx, x.run, "model "+call.Model, b.at,
+		attribute.String("conclave.agent", string(x.agent)), attribute.Int("http.response.status_code", status))
 	r.log.Debug("model called", "upstream", x.chosen.Name, "model", call.Model, "status", status,
 		"measured", u.measured, "input", u.input, "output", u.output, "ms", call.Millis)
 	ctx, cancel := r.finishing(ctx, x)

@@ -339,7 +339,13 @@ func (f *fixture) tables() []conclave.Table {
 		{Service: conclave.ServiceWorkflow, Operations: conclave.WorkflowOperations(), Impl: conclave.Workflows(f)},
 		{Service: conclave.ServicePlans, Operations: conclave.PlanOperations(), Impl: conclave.Plans(fixturePlans{f: f})},
 		{Service: conclave.ServiceHub, Operations: conclave.HubOperations(), Impl: conclave.Hub(fixtureHub{f: f})},
-		{Service: conclave.ServiceCouncil, Operations: conclave.CouncilOperations(), Impl: conclave.Council(fixtureCouncil{f: f})},
-		{Service: conclave.ServiceMonitor, Operations: conclave.EventOperations(), Impl: conclave.Events(fixtureEvents{f})},
+		{Service: conclave.ServiceCouncil, Operations: append(conclave.CouncilOperations(), conclave.TrustOperations()...), Impl: struct {
+			fixtureCouncil
+			fixtureTrust
+		}{fixtureCouncil: fixtureCouncil{f: f}, fixtureTrust: fixtureTrust{f: f}}},
+		{Service: conclave.ServiceMonitor, Operations: append(conclave.EventOperations(), conclave.InsightOperations()...), Impl: struct {
+			fixtureEvents
+			fixtureInsights
+		}{fixtureEvents{f}, fixtureInsights{f: f}}},
 	}
 }

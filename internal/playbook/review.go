@@ -2,7 +2,6 @@ package playbook
 
 import (
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 )
@@ -23,6 +22,12 @@ func Review(role string, spec Spec, facts Facts, steps []Step) []Comment {
 	case "domain":
 		r.domain()
 	}
+	switch spec.Archetype {
+	case Library:
+		r.add(reviewLibrary(roleOf(role), spec, facts, steps))
+	case CLI:
+		r.add(reviewCLI(roleOf(role), spec, facts, steps))
+	}
 	return r.comments
 }
 
@@ -41,6 +46,18 @@ func (r *reviewer) ask(step, cites, criterion, format string, args ...any) {
 		return
 	}
 	r.comments = append(r.comments, Comment{Role: r.role, StepKey: step, Text: fmt.Sprintf(format, args...), Cites: cites, Change: &Amendment{Criterion: criterion}})
+}
+
+// add keeps the declared comments whose step is there and lacks what they ask for.
+func (r *reviewer) add(declared []Comment) {
+	for _, c := range declared {
+		i := slices.IndexFunc(r.steps, func(s Step) bool { return s.Key == c.StepKey })
+		if i < 0 || c.Change != nil && slices.Contains(r.steps[i].Acceptance, c.Change.Criterion) {
+			continue
+		}
+		c.Role = r.role
+		r.comments = append(r.comments, c)
+	}
 }
 
 func (r *reviewer) security() {
@@ -67,7 +84,7 @@ func (r *reviewer) security() {
 			}
 		}
 	} else {
-		r.ask("ops", "CWE-306", "The README says that there are no accounts, and what to put in front", "The task asks for no accounts: whoever reaches %s may change it. Say so where it is deployed.", collections(s))
+		r.ask("ops", "CWE-306", fmt.Sprintf("The README says that there are no accounts, and what to put in front of %s", collections(s)), "The task asks for no accounts: whoever reaches %s may change it. Say so where it is deployed.", collections(s))
 	}
 	for _, e := range s.Entities {
 		for _, f := range e.Fields {
@@ -200,131 +217,4 @@ func Revise(steps []Step, comments []Comment) []Step {
 		}
 	}
 	return out
-}
-
-// Judge is a role's vote on a plan, with what was checked.
-func Judge(role string, spec Spec, facts Facts, steps []Step) (approve bool, reasons []string) {
-	var against, checked []string
-	index := map[string]Step{}
-	for _, s := range steps {
-		if _, twice := index[s.Key]; twice {
-			against = append(against, "two steps are called "+s.Key)
-		}
-		index[s.Key] = s
-		if len(s.Acceptance) == 0 {
-			against = append(against, s.Key+" has no acceptance criterion")
-		}
-	}
-	if len(steps) == 0 {
-		against = append(against, "there is no step")
-	}
-	var all []string
-	for _, s := range steps {
-		all = append(all, s.Acceptance...)
-		for _, d := range s.DependsOn {
-			if _, ok := index[d]; !ok {
-				against = append(against, s.Key+" depends on "+d+", which is not in the plan")
-			}
-		}
-		if reaches(index, s.Key, s.Key, map[string]bool{}) {
-			against = append(against, s.Key+" depends on itself")
-		}
-	}
-	for _, rule := range spec.Rules {
-		if !slices.ContainsFunc(all, func(a string) bool { return strings.HasPrefix(a, rule.ID+":") }) {
-			against = append(against, fmt.Sprintf("%s “%s” has no acceptance criterion", rule.ID, rule.Clause))
-		}
-	}
-	if n := len(spec.Rules); n > 0 && len(against) == 0 {
-		checked = append(checked, fmt.Sprintf("%s of the task, each with a criterion and a step: %s", amount(n, "rule"), ruleIDs(spec)))
-	} else if n == 0 {
-		checked = append(checked, fmt.Sprintf("%s with %s to be held against", amount(len(steps), "step"), amount(len(all), "criterion")))
-	}
-	for i, a := range steps {
-		for _, b := range steps[i+1:] {
-			if reaches(index, a.Key, b.Key, map[string]bool{}) || reaches(index, b.Key, a.Key, map[string]bool{}) {
-				continue
-			}
-			for _, x := range a.Writes {
-				for _, y := range b.Writes {
-					if overlapping(x, y) {
-						against = append(against, fmt.Sprintf("%s and %s may run at once, and both write %s", a.Key, b.Key, x))
-					}
-				}
-			}
-		}
-		for _, w := range a.Writes {
-			if spec.Archetype == Service && !strings.Contains(w, "*") && facts.Has(w) {
-				against = append(against, a.Key+" would overwrite "+w)
-			}
-		}
-	}
-	checked = append(checked, "dependencies have no cycle, and steps that may run at once write different files")
-	for _, e := range spec.Entities {
-		for _, f := range e.Fields {
-			if f.Type == Password && spec.Auth == nil {
-				against = append(against, fmt.Sprintf("%s.%s would be stored, and nothing hashes it", e.Noun, f.Name))
-			}
-		}
-	}
-	if len(against) > 0 {
-		return false, against
-	}
-	if r := roleOf(role); r == "security" && spec.Auth != nil {
-		checked = append(checked, "passwords are hashed, and logins limited")
-	}
-	if len(spec.Uncovered) > 0 {
-		checked = append(checked, "the plan is good, but implementation needs a model for: "+strings.Join(spec.Uncovered, "; "))
-	}
-	return true, checked
-}
-
-// reaches reports whether from depends on to, through one step or more.
-func reaches(index map[string]Step, from, to string, seen map[string]bool) bool {
-	for _, d := range index[from].DependsOn {
-		if d == to {
-			return true
-		}
-		if !seen[d] {
-			seen[d] = true
-			if reaches(index, d, to, seen) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// overlapping reports whether two globs can name one file.
-func overlapping(a, b string) bool {
-	if a == b {
-		return true
-	}
-	for _, p := range [][2]string{{a, b}, {b, a}} {
-		if dir, ok := strings.CutSuffix(p[0], "**"); ok && strings.HasPrefix(p[1], dir) {
-			return true
-		}
-		if ok, err := path.Match(p[0], p[1]); err == nil && ok {
-			return true
-		}
-	}
-	return false
-}
-
-func amount(n int, noun string) string {
-	switch {
-	case n == 1:
-		return "1 " + noun
-	case strings.HasSuffix(noun, "criterion"):
-		return fmt.Sprintf("%d criteria", n)
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
-func ruleIDs(spec Spec) string {
-	var ids []string
-	for _, r := range spec.Rules {
-		ids = append(ids, r.ID)
-	}
-	return strings.Join(ids, ", ")
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"conclave"
 )
@@ -55,6 +56,42 @@ func eventProofs() []proof {
 			}
 			return fmt.Errorf("the stream ended without an event: %v", lines.Err())
 		}},
+		{"audit_verify", "SQL: how many events the newest checkpoint covers, and its head", func(ctx context.Context, s *scene) error {
+			if _, err := s.propose(ctx, 0, s.content("first")); err != nil {
+				return err
+			}
+			seq, err := s.records.number(ctx, `SELECT seq FROM events WHERE run = $1 ORDER BY seq LIMIT 1`, s.name)
+			if err != nil {
+				return err
+			}
+			sealed := conclave.Checkpoint{}
+			var report conclave.AuditReport
+			for sealed.Last < seq { // it is sealed within seconds
+				if err := s.do(ctx, "audit_verify", conclave.None{}, &report); err != nil {
+					return err
+				}
+				if !report.OK {
+					return fmt.Errorf("the record is not as it was sealed: %+v", report.Problems)
+				}
+				if len(report.Heads) == 1 {
+					sealed = report.Heads[0]
+				}
+				select {
+				case <-time.After(250 * time.Millisecond):
+				case <-ctx.Done():
+					return fmt.Errorf("event %d is not sealed: %w", seq, ctx.Err())
+				}
+			}
+			events, err1 := s.records.number(ctx, `SELECT count(*) FROM events WHERE tenant = $1 AND seq <= $2`, string(sealed.Tenant), sealed.Last)
+			kept, err2 := s.records.texts(ctx, `SELECT doc FROM seals WHERE tenant = $1 AND number = $2`, string(sealed.Tenant), sealed.Number)
+			if err := errors.Join(err1, err2); err != nil {
+				return err
+			}
+			if len(kept) != 1 || !strings.Contains(kept[0], sealed.Head) {
+				return fmt.Errorf("no checkpoint has the head %q", sealed.Head)
+			}
+			return same("the sealed events", report.Sealed, events)
+		}},
 	}
 }
 
@@ -69,7 +106,7 @@ func (f *faces) watch(ctx context.Context, filter conclave.EventFilter) (*http.R
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := f.o.client().Do(req)
 	if err != nil {
 		return nil, err
 	}

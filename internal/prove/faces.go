@@ -99,7 +99,7 @@ func (f *faces) callREST(ctx context.Context, base string, op conclave.Operation
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := f.o.client().Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +206,7 @@ func (f *faces) mcpSession(ctx context.Context, base string, op conclave.Operati
 	}
 	client := mcp.NewClient(&mcp.Implementation{Name: "conclave-prove", Version: "1"}, nil)
 	s, err := client.Connect(context.WithoutCancel(ctx), &mcp.StreamableClientTransport{Endpoint: base + "/mcp",
-		HTTPClient: &http.Client{Transport: withToken{token}}}, nil)
+		HTTPClient: &http.Client{Transport: withToken{token, f.o.transport()}}}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -214,12 +214,15 @@ func (f *faces) mcpSession(ctx context.Context, base string, op conclave.Operati
 	return s, nil
 }
 
-type withToken struct{ token string }
+type withToken struct {
+	token string
+	next  http.RoundTripper
+}
 
 func (t withToken) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "Bearer "+t.token)
-	return http.DefaultTransport.RoundTrip(r)
+	return t.next.RoundTrip(r)
 }
 
 func (f *faces) callA2A(ctx context.Context, base string, op conclave.Operation, input []byte) ([]byte, error) {
@@ -246,7 +249,7 @@ func (f *faces) a2aClient(ctx context.Context, base string, op conclave.Operatio
 	if c := f.a2a[key]; c != nil {
 		return c, nil
 	}
-	c, err := a2awire.Dial(ctx, a2awire.DialOptions{URL: base + "/.well-known/agent-card.json",
+	c, err := a2awire.Dial(ctx, a2awire.DialOptions{URL: base + "/.well-known/agent-card.json", Transport: f.o.transport(),
 		Token: func(context.Context) (string, error) { return f.token(op) }})
 	if err != nil {
 		return nil, err

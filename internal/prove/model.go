@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"conclave"
+	"time"
 )
 
 // Provider is a model provider on loopback that speaks the OpenAI wire, says the
@@ -45,7 +46,7 @@ func StartProvider() (*Provider, error) {
 	p := &Provider{URL: "http://" + l.Addr().String() + "/v1", Model: "proving-1", served: make(chan error, 1)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/chat/completions", p.complete)
-	p.server = &http.Server{Handler: mux}
+	p.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { p.served <- p.server.Serve(l) }()
 	return p, nil
 }
@@ -155,7 +156,7 @@ func (s *scene) callModel(ctx context.Context) error {
 	req.Header.Set("Authorization", "Bearer "+token)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-Conclave-Run", s.name)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := s.client().Do(req)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"conclave"
 	"conclave/internal/a2awire"
 	"conclave/internal/identity"
+	"time"
 )
 
 // peer is an agent of somebody else's: an A2A server on loopback that keeps the
@@ -51,7 +52,7 @@ func startPeer(name, dir string) (*peer, error) {
 		Handle: p.handle, Permission: conclave.PermitSpeak, Logger: slog.New(slog.DiscardHandler),
 	})
 	p.runner = runner
-	p.server = &http.Server{Handler: p.record(agent)}
+	p.server = &http.Server{Handler: p.record(agent), ReadHeaderTimeout: 10 * time.Second}
 	go func() { p.served <- p.server.Serve(l) }()
 	return p, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -36,15 +37,25 @@ type Options struct {
 	Tables    []conclave.Table            // every operation; only their descriptions are used
 	Addresses map[conclave.Service]string // base URL of each service
 	Token     func(conclave.Caller) (string, error)
-	Caller    conclave.Caller // the human on whose behalf it is done
-	Database  string          // "sqlite:PATH" or "postgres://…", the one that the services use
-	Provider  *Provider       // the model provider that the services use, when prove started it; else nil
-	Targets   *Targets        // make targets to prove as well; nil for none
-	Only      []string        // operations and targets, as Result.What names them; empty means all
-	Parallel  int             // how many at once; 0 means 4
-	Patience  time.Duration   // how long an effect may take to show; 0 means a minute
-	Progress  func(Result)    // is called for each result as it comes, one at a time; may be nil
+	Caller    conclave.Caller   // the human on whose behalf it is done
+	Database  string            // "sqlite:PATH" or "postgres://…", the one that the services use
+	Provider  *Provider         // the model provider that the services use, when prove started it; else nil
+	Targets   *Targets          // make targets to prove as well; nil for none
+	Only      []string          // operations and targets, as Result.What names them; empty means all
+	Parallel  int               // how many at once; 0 means 4
+	Patience  time.Duration     // how long an effect may take to show; 0 means a minute
+	Progress  func(Result)      // is called for each result as it comes, one at a time; may be nil
+	Transport http.RoundTripper // to the services; nil: http.DefaultTransport
 }
+
+func (o Options) transport() http.RoundTripper {
+	if o.Transport == nil {
+		return http.DefaultTransport
+	}
+	return o.Transport
+}
+
+func (o Options) client() *http.Client { return &http.Client{Transport: o.transport()} }
 
 // errSkip is why something can't be proved here. It is no failure.
 type errSkip struct{ why string }
@@ -216,7 +227,7 @@ type proof struct {
 }
 
 func proofs() []proof {
-	return slices.Concat(hubProofs(), councilProofs(), planProofs(), worktreeProofs(), workflowProofs(), modelProofs(), eventProofs())
+	return slices.Concat(hubProofs(), councilProofs(), planProofs(), worktreeProofs(), workflowProofs(), modelProofs(), eventProofs(), insightProofs())
 }
 
 // scene is where one proof is played through one face.

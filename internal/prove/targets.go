@@ -75,6 +75,16 @@ func targets() []target {
 		{name: "workflow-consensus-planning", by: "SQL: the run", run: workflow("consensus-planning", "workflow-consensus-planning")},
 		{name: "agent-list", by: "SQL: the agents' names", run: listsAgents("agent-list")},
 		{name: "debug-agent-states", by: "SQL: the agents' names", run: listsAgents("debug-agent-states")},
+		{name: "agent-performance", by: "SQL: the agents' names", run: listsAgents("agent-performance")},
+		{name: "monitoring-agent-load", by: "SQL: the agents' names", run: listsAgents("monitoring-agent-load")},
+		{name: "analytics-collaboration", by: "SQL: the number of runs", run: counts("analytics-collaboration", `(?m)^runs +(\d+)`, `SELECT count(*) FROM runs`)},
+		{name: "analytics-consensus-success", by: "SQL: the number of motions", run: counts("analytics-consensus-success", `(?m)^votes +(\d+)`, `SELECT count(*) FROM motions`)},
+		{name: "debug-database-stats", by: "SQL: the number of agents", run: counts("debug-database-stats", `(?m)^agents +(\d+)`, `SELECT count(*) FROM agents`)},
+		{name: "optimize-agent-distribution", by: "the file, which is as it was", run: proposes("optimize-agent-distribution", "agent_pool.yml")},
+		{name: "tune-consensus-thresholds", by: "the file, which is as it was", run: proposes("tune-consensus-thresholds", "collaboration_rules.yml")},
+		{name: "debug-redis-keys", by: "the setting of the bus", run: elsewhere("debug-redis-keys", "redis")},
+		{name: "dev-redis-monitor", by: "the setting of the bus", run: elsewhere("dev-redis-monitor", "redis")},
+		{name: "dev-kafka-console", by: "the setting of the bus", run: elsewhere("dev-kafka-console", "kafka")},
 		{name: "agent-register", by: "SQL: the agent is live; its answer", run: func(ctx context.Context, s *stage) error {
 			path := filepath.Join(s.home, "agents", s.name+".md")
 			defer os.Remove(path) // it is no error that there is none
@@ -241,6 +251,27 @@ func targets() []target {
 			out, err := s.works(ctx, []int{0}, "bench")
 			return errors.Join(err, says(out, "| what | limit | measured |"))
 		}},
+		{name: "security-scan", by: "a planted weakness, and its mended twin", run: func(ctx context.Context, s *stage) error {
+			dir := filepath.Join(s.dir, "scan-"+s.name)
+			scan := func(hash, want string, code int) error {
+				err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module sample\n\ngo 1.26\n"), 0o600),
+					os.WriteFile(filepath.Join(dir, "sample.go"), []byte("package sample\n\nimport \"crypto/"+hash+"\"\n\n// New hashes.\nvar New = "+hash+".New\n"), 0o600))
+				if err != nil {
+					return err
+				}
+				out, err := s.works(ctx, []int{code}, "security-scan", "DIR="+dir)
+				return errors.Join(err, says(out, want))
+			}
+			return errors.Join(scan("md5", "gosec G501", 2), scan("sha256", "0 findings", 0))
+		}},
+		{name: "update-deps", by: "go.mod still builds", long: "changes go.mod, and asks the registries", run: func(ctx context.Context, s *stage) error {
+			_, err := s.works(ctx, []int{0}, "update-deps")
+			return err
+		}},
+		{name: "setup", by: "what doctor finds", long: "fetches every dependency", run: func(ctx context.Context, s *stage) error {
+			out, err := s.works(ctx, []int{0}, "setup")
+			return errors.Join(err, says(out, "sandbox"))
+		}},
 		{name: "prove", by: "this", long: "is what runs", run: func(context.Context, *stage) error { return errSkip{"is what runs"} }},
 	}
 }
@@ -286,6 +317,58 @@ func listsAgents(target string) func(context.Context, *stage) error {
 			err = errors.New("no agents are live")
 		}
 		return errors.Join(err, says(out, names...))
+	}
+}
+
+// counts proves a target that prints a figure which a query gives too.
+func counts(target, printed, query string) func(context.Context, *stage) error {
+	return func(ctx context.Context, s *stage) error {
+		out, err := s.works(ctx, []int{0}, target)
+		if err != nil {
+			return err
+		}
+		m := regexp.MustCompile(printed).FindStringSubmatch(out)
+		if m == nil {
+			return fmt.Errorf("the figure was not printed: %s", last(out))
+		}
+		n, err := s.records.number(ctx, query)
+		return errors.Join(err, same("the figure", m[1], n))
+	}
+}
+
+// proposes proves a target that proposes a change of a configuration file and,
+// unless it is asked to, does not make it.
+func proposes(target, file string) func(context.Context, *stage) error {
+	return func(ctx context.Context, s *stage) error {
+		path := filepath.Join(s.Targets.Dir, "config", file)
+		before, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		out, err := s.works(ctx, []int{0}, target)
+		if err != nil {
+			return err
+		}
+		after, err := os.ReadFile(path)
+		if err == nil && !strings.Contains(out, "nothing is proposed") && !strings.Contains(out, "+++ ") {
+			err = fmt.Errorf("there is neither a proposal nor a reason for none: %s", last(out))
+		}
+		return errors.Join(err, same("the file", string(after), string(before)))
+	}
+}
+
+// elsewhere proves a target that is about one engine of the bus, which says so
+// when another one is in use.
+func elsewhere(target, engine string) func(context.Context, *stage) error {
+	return func(ctx context.Context, s *stage) error {
+		if bus := os.Getenv("CONCLAVE_BUS"); strings.HasPrefix(bus, engine) {
+			return errSkip{"it follows a live " + engine + " for ever"}
+		}
+		m, err := s.make(ctx, target)
+		if err != nil {
+			return err
+		}
+		return errors.Join(same("how it ended", m.code, 2), says(m.out, "the bus is ", "not "+engine))
 	}
 }
 

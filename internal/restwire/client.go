@@ -78,11 +78,11 @@ func Dial(o DialOptions) *Client {
 	for service, ops := range map[conclave.Service][]conclave.Operation{
 		conclave.ServicePlans:    conclave.PlanOperations(),
 		conclave.ServiceHub:      conclave.HubOperations(),
-		conclave.ServiceCouncil:  conclave.CouncilOperations(),
+		conclave.ServiceCouncil:  append(conclave.CouncilOperations(), conclave.TrustOperations()...),
 		conclave.ServiceWorktree: conclave.WorktreeOperations(),
 		conclave.ServiceWorkflow: conclave.WorkflowOperations(),
 		conclave.ServiceModels:   conclave.ModelOperations(),
-		conclave.ServiceMonitor:  conclave.EventOperations(),
+		conclave.ServiceMonitor:  append(conclave.EventOperations(), conclave.InsightOperations()...),
 	} {
 		for _, op := range ops {
 			c.operations[op.Name] = bound{op, service}

@@ -15,6 +15,12 @@ func (c *Client) Hub() conclave.Hub { return hub{c} }
 // Council returns the collaboration-orchestrator service.
 func (c *Client) Council() conclave.Council { return council{c} }
 
+// Trust returns what the collaboration-orchestrator service knows of agents' outcomes.
+func (c *Client) Trust() conclave.Trust { return trust{c} }
+
+// Insights returns what the agent-monitor service measures.
+func (c *Client) Insights() conclave.Insights { return insights{c} }
+
 // Worktrees returns the git-worktree service.
 func (c *Client) Worktrees() conclave.Worktrees { return worktrees{c} }
 
@@ -26,6 +32,9 @@ func (c *Client) Models() conclave.Models { return models{c} }
 
 // Events returns the record that the monitor service serves.
 func (c *Client) Events() conclave.Events { return events{c} }
+
+// Audit returns the audit trail that the monitor service serves.
+func (c *Client) Audit() conclave.Audit { return events{c} }
 
 type plans struct{ c *Client }
 
@@ -95,6 +104,16 @@ func (k council) Resolve(ctx context.Context, in conclave.ResolveMotion) (concla
 
 func (k council) List(ctx context.Context, in conclave.ListMotions) ([]conclave.MotionStatus, error) {
 	return call[[]conclave.MotionStatus](ctx, k.c, "decision_list", in)
+}
+
+type trust struct{ c *Client }
+
+func (k trust) Report(ctx context.Context, in conclave.ReportOutcomes) (conclave.OutcomesReported, error) {
+	return call[conclave.OutcomesReported](ctx, k.c, "outcome_report", in)
+}
+
+func (k trust) Scores(ctx context.Context, in conclave.ListTrust) ([]conclave.TrustScore, error) {
+	return call[[]conclave.TrustScore](ctx, k.c, "trust_list", in)
 }
 
 type worktrees struct{ c *Client }
@@ -167,4 +186,30 @@ type events struct{ c *Client }
 
 func (e events) List(ctx context.Context, f conclave.EventFilter) ([]conclave.Event, error) {
 	return call[[]conclave.Event](ctx, e.c, "event_list", f)
+}
+
+func (e events) Verify(ctx context.Context, in conclave.None) (conclave.AuditReport, error) {
+	return call[conclave.AuditReport](ctx, e.c, "audit_verify", in)
+}
+
+type insights struct{ c *Client }
+
+func (i insights) Metrics(ctx context.Context, in conclave.GetInsights) ([]conclave.KeyMetric, error) {
+	return call[[]conclave.KeyMetric](ctx, i.c, "insight_metrics", in)
+}
+
+func (i insights) Collaboration(ctx context.Context, in conclave.GetInsights) (conclave.CollaborationStats, error) {
+	return call[conclave.CollaborationStats](ctx, i.c, "insight_collaboration", in)
+}
+
+func (i insights) Consensus(ctx context.Context, in conclave.GetInsights) (conclave.ConsensusStats, error) {
+	return call[conclave.ConsensusStats](ctx, i.c, "insight_consensus", in)
+}
+
+func (i insights) Performance(ctx context.Context, in conclave.GetInsights) ([]conclave.AgentStats, error) {
+	return call[[]conclave.AgentStats](ctx, i.c, "insight_performance", in)
+}
+
+func (i insights) Load(ctx context.Context, in conclave.GetInsights) (conclave.LoadStats, error) {
+	return call[conclave.LoadStats](ctx, i.c, "insight_load", in)
 }

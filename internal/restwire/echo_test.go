@@ -195,6 +195,10 @@ func (e echoEvents) List(ctx context.Context, in conclave.EventFilter) ([]concla
 	return answer[[]conclave.Event](ctx, e.echo, in)
 }
 
+func (e echoEvents) Verify(ctx context.Context, in conclave.None) (conclave.AuditReport, error) {
+	return answer[conclave.AuditReport](ctx, e.echo, in)
+}
+
 func (e echoEvents) Watch(ctx context.Context, in conclave.EventFilter) iter.Seq2[conclave.Event, error] {
 	return func(yield func(conclave.Event, error) bool) {
 		yield(conclave.Event{}, fmt.Errorf("the echo has no record: %w", conclave.ErrUnsupported))

@@ -196,6 +196,9 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 // call serves one operation.
 func (s *server) call(in *input, impl any) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
+		if err := in.op.Permit(r.Context()); err != nil { // before the input, which is not for everybody to try
+			return err
+		}
 		arg, err := s.read(in, w, r)
 		if err != nil {
 			return err

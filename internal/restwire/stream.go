@@ -20,8 +20,8 @@ const (
 // stream serves the record as server-sent events until the request ends.
 func (s *server) stream(in *input, events conclave.Events) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		if c := conclave.CallerFrom(r.Context()); !c.May(in.op.Permission) {
-			return conclave.Errorf(conclave.ErrDenied, "%s needs the permission %q, which %q does not have", in.op.Name, in.op.Permission, c.Name())
+		if err := in.op.Permit(r.Context()); err != nil {
+			return err
 		}
 		arg, err := s.read(in, w, r)
 		if err != nil {

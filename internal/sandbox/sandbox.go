@@ -36,6 +36,9 @@ type Options struct {
 	//     other programs stay open;
 	//   - "none": limits and a clean environment only.
 	Switch string
+	// Watch is told of each command before it runs, by its program, and calls
+	// what it returns when it has ended. Nil: nobody watches.
+	Watch func(ctx context.Context, program string) (ended func(Result, error))
 }
 
 func (o Options) validate() error {
@@ -70,6 +73,7 @@ type candidate struct {
 type Sandbox struct {
 	candidate
 	log     *slog.Logger
+	watch   func(ctx context.Context, program string) func(Result, error)
 	refusal error // why Run refuses; nil when it does not
 }
 
@@ -84,7 +88,7 @@ func New(o Options) (*Sandbox, error) {
 	if isChild() {
 		return nil, conclave.Errorf(conclave.ErrInternal, "main must call sandbox.Child before anything else")
 	}
-	s := &Sandbox{log: o.Logger}
+	s := &Sandbox{log: o.Logger, watch: o.Watch}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -168,7 +172,12 @@ func (s *Sandbox) Run(ctx context.Context, c Command) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	ended := func(Result, error) {}
+	if s.watch != nil {
+		ended = s.watch(ctx, filepath.Base(c.Args[0]))
+	}
 	r, err := s.run(ctx, c)
+	ended(r, err)
 	if err != nil {
 		return r, fmt.Errorf("running %s in the sandbox: %w", c.Args[0], err)
 	}

@@ -54,6 +54,10 @@ func TestBackupIsTheSameAfterARestore(t *testing.T) {
 				}
 				note(source, "one")
 				note(source, "two")
+				key := auditKey(t)
+				if _, err := source.Sealer(key, nil).Seal(t.Context()); err != nil {
+					t.Fatal(err)
+				}
 				cost, tokens := 0.1234567, int64(7)
 				if err := source.ModelCalls().Record(t.Context(), conclave.ModelCall{Key: "k", Wire: "openai", Model: "m", Status: 200, InputTokens: &tokens, CostUSD: &cost}); err != nil {
 					t.Fatal(err)
@@ -66,6 +70,9 @@ func TestBackupIsTheSameAfterARestore(t *testing.T) {
 					t.Errorf("exported again:\n%v\nwant\n%v", after, before)
 				}
 				note(target, "three")
+				if report, err := target.Verify(t.Context(), nil, []string{key.Public()}, nil); err != nil || !report.OK || report.Sealed != 2 || report.Unsealed != 2 {
+					t.Errorf("after the restore the record is %+v, %v", report, err)
+				}
 				events, err := target.Events().List(t.Context(), conclave.EventFilter{})
 				if err != nil || len(events) != 4 || events[3].Seq <= events[2].Seq || events[3].Text != "three" {
 					t.Errorf("after the restore the record goes on with %+v, %v", events, err)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,9 +20,10 @@ func (tx *Tx) Append(e conclave.Event) error {
 		return err
 	}
 	e.At = now
-	if e.Tenant == "" {
-		e.Tenant = conclave.DefaultTenant
-	}
+	caller := conclave.CallerFrom(tx.asks)
+	e.Tenant = cmp.Or(e.Tenant, caller.Tenant, conclave.DefaultTenant)
+	e.Actor = cmp.Or(e.Actor, caller.Name())
+	e.Text = strings.ToValidUTF8(strings.ReplaceAll(e.Text, "\x00", ""), "\uFFFD") // as Postgres demands; SQLite would keep anything
 	if len(e.Data) == 0 {
 		e.Data = json.RawMessage("null")
 	}
@@ -32,8 +34,8 @@ func (tx *Tx) Append(e conclave.Event) error {
 			return err
 		}
 	}
-	_, err = tx.exec(`INSERT INTO events (tenant, at, kind, actor, run, step, conversation, subject, text, data)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+	_, err = tx.scan([]any{&e.Seq}, `INSERT INTO events (tenant, at, kind, actor, run, step, conversation, subject, text, data)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING seq`,
 		string(e.Tenant), e.At.UnixMicro(), string(e.Kind), e.Actor, string(e.Run), string(e.Step), string(e.Conversation), e.Subject, e.Text, string(e.Data))
 	if err != nil {
 		return err
@@ -106,6 +108,12 @@ func (s eventStore) List(ctx context.Context, f conclave.EventFilter) ([]conclav
 	if f.Conversation != "" {
 		add("conversation = $%d", string(f.Conversation))
 	}
+	if f.Actor != "" {
+		add("actor = $%d", f.Actor)
+	}
+	if f.Since > 0 {
+		add("at >= $%d", f.Since*1000)
+	}
 	if len(f.Kinds) > 0 {
 		var marks []string
 		for _, k := range f.Kinds {
@@ -156,7 +164,7 @@ func (s eventStore) List(ctx context.Context, f conclave.EventFilter) ([]conclav
 func (s eventStore) Watch(ctx context.Context, f conclave.EventFilter) iter.Seq2[conclave.Event, error] {
 	return func(yield func(conclave.Event, error) bool) {
 		subject := string(f.Run)
-		heard, stop := s.db.feed.subscribe(subject)
+		heard, stop := s.db.bus.Subscribe(subject)
 		defer stop()
 		poll := time.NewTicker(fallbackPoll)
 		defer poll.Stop()
@@ -201,7 +209,7 @@ func tenantOf(ctx context.Context) conclave.TenantID {
 // wait returns when check says true, d has passed (then without an error), or
 // ctx has ended. It looks again whenever something about the subject is committed.
 func (db *DB) wait(ctx context.Context, subject string, d time.Duration, check func() (bool, error)) error {
-	heard, stop := db.feed.subscribe(subject)
+	heard, stop := db.bus.Subscribe(subject)
 	defer stop()
 	deadline := time.NewTimer(d)
 	defer deadline.Stop()

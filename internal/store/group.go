@@ -76,7 +76,7 @@ func (db *DB) commitGroup(group []*write) {
 	var applied []*Tx
 	var kept []*write
 	for i, w := range group {
-		tx := &Tx{ctx: ctx, db: db, tx: t}
+		tx := &Tx{ctx: ctx, asks: w.ctx, db: db, tx: t}
 		if err := w.ctx.Err(); err != nil {
 			w.err = err
 			close(w.done)

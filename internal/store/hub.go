@@ -120,36 +120,38 @@ func (s hubStore) deliver(tx *Tx, t hub.Task, after time.Duration) error {
 
 func (s hubStore) Agents(ctx context.Context, tenant conclave.TenantID, in conclave.ListAgents) ([]conclave.Agent, error) {
 	var list []conclave.Agent
+	err := s.db.View(ctx, func(tx *Tx) (err error) { list, err = s.agents(tx, tenant, in); return err })
+	return list, err
+}
+
+func (s hubStore) agents(tx *Tx, tenant conclave.TenantID, in conclave.ListAgents) ([]conclave.Agent, error) {
 	live := 0
 	if in.Live {
 		live = 1
 	}
-	err := s.db.View(ctx, func(tx *Tx) (err error) {
-		list, err = listDocs[conclave.Agent](tx, `SELECT doc FROM agents WHERE tenant = $1 AND ($2 = '' OR role = $2) AND ($3 = 0 OR state = 'live') ORDER BY name`,
-			string(tenant), string(in.Role), live)
-		if err != nil {
-			return err
+	list, err := listDocs[conclave.Agent](tx, `SELECT doc FROM agents WHERE tenant = $1 AND ($2 = '' OR role = $2) AND ($3 = 0 OR state = 'live') ORDER BY name`,
+		string(tenant), string(in.Role), live)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := tx.query(`SELECT agent, count(*) FROM tasks WHERE tenant = $1 AND state = 'working' GROUP BY agent`, string(tenant))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	busy := map[conclave.AgentName]int{}
+	for rows.Next() {
+		var name conclave.AgentName
+		var n int
+		if err := rows.Scan(&name, &n); err != nil {
+			return nil, err
 		}
-		rows, err := tx.query(`SELECT agent, count(*) FROM tasks WHERE tenant = $1 AND state = 'working' GROUP BY agent`, string(tenant))
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		busy := map[conclave.AgentName]int{}
-		for rows.Next() {
-			var name conclave.AgentName
-			var n int
-			if err := rows.Scan(&name, &n); err != nil {
-				return err
-			}
-			busy[name] = n
-		}
-		for i := range list {
-			list[i].Active = busy[list[i].Name]
-		}
-		return rows.Err()
-	})
-	return list, err
+		busy[name] = n
+	}
+	for i := range list {
+		list[i].Active = busy[list[i].Name]
+	}
+	return list, rows.Err()
 }
 
 func (s hubStore) Accept(ctx context.Context, in hub.Accept) (hub.Task, bool, error) {
@@ -253,17 +255,20 @@ func (s hubStore) keep(tx *Tx, tenant conclave.TenantID, m conclave.Message) err
 		string(m.ID), string(tenant), string(m.Conversation), string(m.Run), string(m.Task), doc); err != nil {
 		return err
 	}
-	m.Data = nil
-	data, err := json.Marshal(m)
+	event, err := conclave.MessageEvent(tenant, m)
 	if err != nil {
-		return err
+		return fmt.Errorf("encode the event of a message: %w", err)
 	}
-	return tx.Append(conclave.Event{Tenant: tenant, Kind: conclave.EventMessageSent, Actor: m.From, Run: m.Run, Conversation: m.Conversation,
-		Subject: string(m.Task), Text: m.From + " to " + m.To, Data: data})
+	return tx.Append(event)
 }
 
 func (s hubStore) changed(tx *Tx, t hub.Task, actor, text string) error {
-	data, err := json.Marshal(map[string]any{"state": t.State, "agent": t.Agent, "from": t.From, "to": t.To, "kind": t.Kind, "attempt": t.Attempt})
+	now, err := tx.Now()
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(map[string]any{"state": t.State, "agent": t.Agent, "from": t.From, "to": t.To, "kind": t.Kind, "attempt": t.Attempt,
+		"seconds": now.Sub(t.Created).Seconds()})
 	if err != nil {
 		return err
 	}
@@ -494,10 +499,11 @@ func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
 				all = 1
 			}
 		}
-		if back, err = listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE state = 'working' AND ((instance = $1 AND $2 = 1) OR (instance <> $1 AND renewed < $3)) ORDER BY created`,
+		if back, err = listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE state = 'working' AND ((instance = $1 AND $2 = 1) OR renewed < $3) ORDER BY created`,
 			in.Instance, start, renewed); err != nil {
 			return
 		}
+		back = slices.DeleteFunc(back, func(t hub.Task) bool { return slices.Contains(in.Held, t.ID) })
 		// A delivery that is long overdue has lost its job: the worker that had
 		// taken the job died before it claimed.
 		if hints, err = listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE state = 'submitted' AND ($1 = 1 OR (parked = 0 AND due < $2)) ORDER BY created`,
@@ -523,7 +529,7 @@ func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
 		if err = rows.Err(); err != nil {
 			return
 		}
-		_, err = tx.scan([]any{&mine}, `SELECT count(*) FROM tasks WHERE state = 'working' AND instance = $1`, in.Instance)
+		mine = len(in.Held)
 		return
 	}
 	var nothing bool
@@ -570,8 +576,12 @@ func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
 				return err
 			}
 		}
-		_, err = tx.exec(`UPDATE tasks SET renewed = $2 WHERE state = 'working' AND instance = $1`, in.Instance, now.UnixMicro())
-		return err
+		for _, id := range in.Held {
+			if _, err := tx.exec(`UPDATE tasks SET renewed = $3 WHERE id = $2 AND state = 'working' AND instance = $1`, in.Instance, string(id), now.UnixMicro()); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	return requeued, err
 }

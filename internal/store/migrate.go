@@ -52,7 +52,7 @@ func (db *DB) migrate(ctx context.Context) error {
 		defer unlock()
 	}
 	provider, err := goose.NewProvider(dialect, db.write, nil,
-		goose.WithGoMigrations(steps...), goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+		goose.WithGoMigrations(steps...), goose.WithDisableGlobalRegistry(true), goose.WithAllowOutofOrder(true), goose.WithLogger(goose.NopLogger()))
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,12 @@ func (s ModelCalls) Record(ctx context.Context, c conclave.ModelCall) error {
 		if c.InputTokens != nil && c.OutputTokens != nil {
 			text = fmt.Sprintf("%s: %d tokens in, %d out", c.Model, *c.InputTokens, *c.OutputTokens)
 		}
-		return tx.Append(conclave.Event{Kind: conclave.EventModelCalled, Tenant: tenantOf(ctx), Actor: string(c.Agent), Run: c.Run, Subject: c.Model, Text: text})
+		data, err := encode(map[string]any{"model": c.Model, "status": c.Status, "input_tokens": c.InputTokens, "output_tokens": c.OutputTokens,
+			"cost_usd": c.CostUSD, "seconds": c.Millis / 1000})
+		if err != nil {
+			return err
+		}
+		return tx.Append(conclave.Event{Kind: conclave.EventModelCalled, Data: []byte(data), Tenant: tenantOf(ctx), Actor: string(c.Agent), Run: c.Run, Subject: c.Model, Text: text})
 	})
 }
 

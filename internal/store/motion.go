@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,7 +22,7 @@ func (s motionStore) Open(ctx context.Context, in conclave.ConveneMotion, m conc
 	// Whoever convenes it again after a crash has measured the same subject
 	// again, with other durations; it is the same motion.
 	asked := in
-	asked.Motion.Material = nil
+	asked.Motion.Material, asked.Motion.Brain = nil, "" // and another model may be the one that answers
 	return once(ctx, s.db, "decide", in.Key, asked, func(tx *Tx) (conclave.Motion, error) {
 		now, err := tx.Now()
 		if err != nil {
@@ -43,8 +44,15 @@ func (s motionStore) Open(ctx context.Context, in conclave.ConveneMotion, m conc
 	})
 }
 
-func (tx *Tx) appendMotion(m conclave.Motion, kind conclave.EventKind, actor, text string) error {
-	return tx.Append(conclave.Event{Kind: kind, Actor: actor, Run: m.Run, Conversation: m.Conversation, Subject: string(m.ID), Text: text})
+func (tx *Tx) appendMotion(m conclave.Motion, kind conclave.EventKind, actor, text string, data ...map[string]any) error {
+	e := conclave.Event{Kind: kind, Actor: actor, Run: m.Run, Conversation: m.Conversation, Subject: string(m.ID), Text: text}
+	for _, d := range data {
+		var err error
+		if e.Data, err = json.Marshal(d); err != nil {
+			return fmt.Errorf("encode what an event tells of motion %s: %w", m.ID, err)
+		}
+	}
+	return tx.Append(e)
 }
 
 func (tx *Tx) motion(id conclave.MotionID) (conclave.MotionStatus, error) {
@@ -135,11 +143,12 @@ func (s motionStore) Cast(ctx context.Context, b conclave.Ballot) error {
 		if n == 0 {
 			return conclave.Errorf(conclave.ErrConflict, "%s has voted in round %d", b.Voter, b.Round)
 		}
-		said := string(b.Verdict)
+		said, verdict := string(b.Verdict), string(b.Verdict)
 		if len(b.Ranking) > 0 {
-			said = strings.Join(b.Ranking, " > ")
+			said, verdict = strings.Join(b.Ranking, " > "), "rank"
 		}
-		return tx.appendMotion(st.Motion, conclave.EventBallotCast, string(b.Voter), fmt.Sprintf("%s: %s", said, strings.Join(b.Reasons, "; ")))
+		return tx.appendMotion(st.Motion, conclave.EventBallotCast, string(b.Voter), fmt.Sprintf("%s: %s", said, strings.Join(b.Reasons, "; ")),
+			map[string]any{"role": b.Role, "verdict": verdict, "round": b.Round})
 	})
 }
 
@@ -223,11 +232,17 @@ func (s motionStore) Decide(ctx context.Context, d conclave.Decision, epoch int6
 		if err := tx.putMotion(st.Motion); err != nil {
 			return err
 		}
+		by, _, _ := strings.Cut(d.DecidedBy, " ")
 		text := string(d.Outcome)
 		if d.Option != "" {
 			text += " " + d.Option
 		}
-		return tx.appendMotion(st.Motion, conclave.EventMotionDecided, d.DecidedBy, fmt.Sprintf("%s: %s (%s)", d.Motion.Title, text, d.Reason))
+		text = fmt.Sprintf("%s: %s (%s)", d.Motion.Title, text, d.Reason)
+		if len(d.Absent) > 0 {
+			text += "; absent: " + strings.Join(d.Absent, ", ")
+		}
+		return tx.appendMotion(st.Motion, conclave.EventMotionDecided, d.DecidedBy, text,
+			map[string]any{"outcome": d.Outcome, "by": by, "subject": d.Motion.Subject.Kind, "seconds": now.Sub(st.Motion.Created).Seconds()})
 	})
 }
 
@@ -252,6 +267,18 @@ func (s motionStore) Wait(ctx context.Context, id conclave.MotionID, d time.Dura
 		st, err := s.Get(ctx, id)
 		return st.Motion.State != conclave.MotionOpen, err
 	})
+}
+
+func (s motionStore) WaitBallots(ctx context.Context, id conclave.MotionID, known int, d time.Duration) (int, error) {
+	n := known
+	err := s.db.wait(ctx, string(id), d, func() (bool, error) {
+		err := s.db.View(ctx, func(tx *Tx) error {
+			_, err := tx.scan([]any{&n}, `SELECT count(*) FROM ballots WHERE motion = $1`, string(id))
+			return err
+		})
+		return n != known, err
+	})
+	return n, err
 }
 
 func (s motionStore) List(ctx context.Context, in conclave.ListMotions) ([]conclave.MotionStatus, error) {

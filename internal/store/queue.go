@@ -3,15 +3,14 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"conclave"
+	"conclave/internal/bus"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
@@ -44,10 +43,7 @@ type queue struct {
 	inserter *river.Client[*sql.Tx]
 
 	mu      sync.Mutex
-	working map[hint]int           // what handlers work on now, whatever the epoch
-	client  *river.Client[*sql.Tx] // while Run runs
-	pending map[string]bool
-	ring    chan struct{}
+	working map[hint]int // what handlers work on now, whatever the epoch
 }
 
 // work notes that a handler works on a row, until done is called.
@@ -72,7 +68,7 @@ func (db *DB) driver() riverdriver.Driver[*sql.Tx] {
 }
 
 func newQueue(db *DB) *queue {
-	q := &queue{db: db, handlers: map[string]Handler{}, workers: map[string]int{}, working: map[hint]int{}, pending: map[string]bool{}, ring: make(chan struct{}, 1)}
+	q := &queue{db: db, handlers: map[string]Handler{}, workers: map[string]int{}, working: map[hint]int{}}
 	var err error
 	if q.inserter, err = river.NewClient(db.driver(), q.config()); err != nil {
 		panic(err) // the configuration is ours and constant
@@ -129,9 +125,14 @@ func (db *DB) Run(ctx context.Context, ready func()) error {
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	// The last commits are told too.
+	telling, quiet := context.WithCancel(context.WithoutCancel(ctx))
+	defer quiet()
+	wg.Go(func() { db.bus.Run(telling) })
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if db.postgres {
+		wg.Go(func() { db.tell(telling) })
 		wg.Go(func() { db.listen(ctx) })
 	}
 	if len(q.handlers) == 0 {
@@ -155,16 +156,14 @@ func (db *DB) Run(ctx context.Context, ready func()) error {
 	if err := client.Start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("start the queue: %w", err)
 	}
-	q.mu.Lock()
-	q.client = client
-	q.mu.Unlock()
-	wg.Go(func() { q.wakeLoop(ctx, client) })
+	for kind := range q.workers {
+		heard, stop := db.bus.Subscribe(queueSubject(kind))
+		defer stop()
+		wg.Go(func() { q.wake(ctx, client, kind, heard) })
+	}
 	wg.Go(func() { db.beat(ctx) })
 	ready()
 	<-ctx.Done()
-	q.mu.Lock()
-	q.client = nil
-	q.mu.Unlock()
 	stop, done := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer done()
 	return client.StopAndCancel(stop)
@@ -202,128 +201,43 @@ func (db *DB) beat(ctx context.Context) {
 	}
 }
 
-// wake makes the workers of a queue look now.
-func (q *queue) wake(name string) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.client == nil || q.workers[name] == 0 {
-		return
-	}
-	q.pending[name] = true
-	select {
-	case q.ring <- struct{}{}:
-	default:
-	}
-}
-
-func (q *queue) wakeLoop(ctx context.Context, client *river.Client[*sql.Tx]) {
+// wake makes the workers of a queue look whenever it got work.
+func (q *queue) wake(ctx context.Context, client *river.Client[*sql.Tx], name string, heard <-chan struct{}) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-q.ring:
+		case <-heard:
 		}
-		q.mu.Lock()
-		names := q.pending
-		q.pending = map[string]bool{}
-		q.mu.Unlock()
-		for name := range names {
-			// Always the same unique job far in the future: the insert changes
-			// nothing, and tells the queue to look.
-			_, err := client.Insert(ctx, wake{}, &river.InsertOpts{Queue: name, ScheduledAt: farFuture,
-				UniqueOpts: river.UniqueOpts{ByArgs: true, ByQueue: true}})
-			if err != nil && ctx.Err() == nil {
-				q.db.log.Warn("wake the queue", "queue", name, "error", err)
-			}
+		// Always the same unique job far in the future: the insert changes
+		// nothing, and tells the queue to look.
+		_, err := client.Insert(ctx, wake{}, &river.InsertOpts{Queue: name, ScheduledAt: farFuture,
+			UniqueOpts: river.UniqueOpts{ByArgs: true, ByQueue: true}})
+		if err != nil && ctx.Err() == nil {
+			q.db.log.Warn("wake the queue", "queue", name, "error", err)
 		}
 	}
 }
 
 var farFuture = time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// channel is the Postgres channel on which processes tell each other of commits.
-const channel = "conclave"
+// queueSubject is what the workers of a queue watch.
+func queueSubject(name string) string { return "queue/" + name }
 
-type notice struct {
-	Events []subject `json:"e,omitempty"`
-	Queues []string  `json:"q,omitempty"`
-}
-
-type subject struct {
-	Run string `json:"r,omitempty"`
-	ID  string `json:"i,omitempty"`
-}
-
-// notify sends what the transaction touches to the other processes, with its commit.
-func (tx *Tx) notify() error {
-	if !tx.db.postgres || (len(tx.events) == 0 && len(tx.queues) == 0) {
-		return nil
-	}
-	var n notice
+// notes say what the transaction touches.
+func (tx *Tx) notes() []bus.Note {
+	var notes []bus.Note
 	for _, e := range tx.events {
-		n.Events = append(n.Events, subject{Run: string(e.Run), ID: e.Subject})
+		n := bus.Note{Tenant: string(e.Tenant), Seq: e.Seq}
+		for _, id := range []string{string(e.Run), e.Subject} {
+			if id != "" {
+				n.About = append(n.About, id)
+			}
+		}
+		notes = append(notes, n)
 	}
 	for q := range tx.queues {
-		n.Queues = append(n.Queues, q)
+		notes = append(notes, bus.Note{About: []string{queueSubject(q)}})
 	}
-	payload, err := json.Marshal(n)
-	if err != nil {
-		return err
-	}
-	if len(payload) > 7900 { // the limit of a payload is 8000 bytes
-		payload = []byte(`{}`) // "look at everything"
-	}
-	_, err = tx.exec(`SELECT pg_notify($1, $2)`, channel, string(payload))
-	return err
-}
-
-// listen passes on what other processes committed. It reconnects for ever;
-// while it is away, watchers poll.
-func (db *DB) listen(ctx context.Context) {
-	for wait := 50 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 5*time.Second) {
-		err := db.listenOnce(ctx, func() { wait = 50 * time.Millisecond })
-		if ctx.Err() != nil {
-			return
-		}
-		db.log.Warn("listening to the database was interrupted", "error", err)
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-		}
-	}
-}
-
-func (db *DB) listenOnce(ctx context.Context, connected func()) error {
-	conn, err := pgx.Connect(ctx, db.dsn)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
-		return err
-	}
-	connected()
-	db.feed.publishAll()
-	for {
-		msg, err := conn.WaitForNotification(ctx)
-		if err != nil {
-			return err
-		}
-		var n notice
-		if err := json.Unmarshal([]byte(msg.Payload), &n); err != nil || len(n.Events)+len(n.Queues) == 0 {
-			db.feed.publishAll()
-			for name := range db.queue.workers {
-				db.queue.wake(name)
-			}
-			continue
-		}
-		events := make([]conclave.Event, len(n.Events))
-		for i, s := range n.Events {
-			events[i] = conclave.Event{Run: conclave.RunID(s.Run), Subject: s.ID}
-		}
-		db.feed.publish(events)
-		for _, name := range n.Queues {
-			db.queue.wake(name)
-		}
-	}
+	return notes
 }

@@ -71,7 +71,11 @@ func (s runStore) addSteps(tx *Tx, tenant conclave.TenantID, run conclave.RunID,
 
 // stepData is what an event tells of a step.
 func stepData(step conclave.Step) json.RawMessage {
-	data, err := json.Marshal(map[string]any{"key": step.Key, "kind": step.Kind, "state": step.State, "depends_on": step.DependsOn, "reason": step.Reason})
+	about := map[string]any{"key": step.Key, "kind": step.Kind, "state": step.State, "depends_on": step.DependsOn, "reason": step.Reason}
+	if step.Started != nil && step.Ended != nil {
+		about["seconds"] = step.Ended.Sub(*step.Started).Seconds()
+	}
+	data, err := json.Marshal(about)
 	if err != nil {
 		return nil
 	}
@@ -394,8 +398,12 @@ func (s runStore) end(tx *Tx, run conclave.Run, tenant conclave.TenantID, status
 			return err
 		}
 	}
+	data, err := json.Marshal(map[string]any{"workflow": run.Workflow, "status": status, "seconds": now.Sub(run.Created).Seconds()})
+	if err != nil {
+		return fmt.Errorf("encode the end of run %s: %w", run.ID, err)
+	}
 	return tx.Append(conclave.Event{Kind: conclave.EventRunEnded, Tenant: tenant, Actor: string(conclave.ServiceWorkflow), Run: run.ID,
-		Conversation: run.Conversation, Subject: string(run.ID), Text: string(status) + ": " + reason})
+		Conversation: run.Conversation, Subject: string(run.ID), Text: string(status) + ": " + reason, Data: data})
 }
 
 func (s runStore) Cancel(ctx context.Context, in conclave.NameRun, cleanup conclave.Step) (conclave.Run, error) {

@@ -2,22 +2,14 @@ package store
 
 import (
 	"context"
-	"time"
 
 	"conclave"
+	"conclave/internal/registry"
 )
-
-// Address is where a service of this installation answers.
-type Address struct {
-	Service conclave.Service `json:"service"`
-	URL     string           `json:"url"`
-	Version string           `json:"version"`
-	Seen    time.Time        `json:"seen"`
-}
 
 // Announce says that this process serves something at a URL. It replaces what
 // this process's name announced for that service before.
-func (db *DB) Announce(ctx context.Context, a Address) error {
+func (db *DB) Announce(ctx context.Context, a registry.Address) error {
 	return db.Update(ctx, func(tx *Tx) error {
 		now, err := tx.Now()
 		if err != nil {
@@ -46,19 +38,19 @@ func (db *DB) Withdraw(ctx context.Context) error {
 	})
 }
 
-// Addresses lists where services answer, by name.
-func (db *DB) Addresses(ctx context.Context) ([]Address, error) {
-	list := []Address{}
+// Find lists where a service answers, what was announced last first.
+func (db *DB) Find(ctx context.Context, s conclave.Service) ([]registry.Address, error) {
+	var list []registry.Address
 	err := db.View(ctx, func(tx *Tx) error {
-		rows, err := tx.query(`SELECT name, address, version, seen FROM services ORDER BY name, seen DESC`)
+		rows, err := tx.query(`SELECT address, version, seen FROM services WHERE name = $1 ORDER BY seen DESC`, string(s))
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
 		for rows.Next() {
-			var a Address
+			a := registry.Address{Service: s}
 			var seen int64
-			if err := rows.Scan(&a.Service, &a.URL, &a.Version, &seen); err != nil {
+			if err := rows.Scan(&a.URL, &a.Version, &seen); err != nil {
 				return err
 			}
 			a.Seen = fromMicros(seen)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/internal/bus"
 	"conclave/internal/killpoint"
 
 	"github.com/jackc/pgx/v5"
@@ -31,7 +32,10 @@ type Options struct {
 	Owner string
 	// Alone says that no other process uses the database, so that every claim
 	// found at start is a dead one. SQLite is always alone.
-	Alone  bool
+	Alone bool
+	// Bus tells other processes of commits, and this one of theirs. nil tells only
+	// this process; on Postgres the database's own notifications then tell the others.
+	Bus    *bus.Bus
 	Logger *slog.Logger // nil discards
 }
 
@@ -44,7 +48,8 @@ type DB struct {
 	owner    string
 	alone    bool
 	log      *slog.Logger
-	feed     *feed
+	bus      *bus.Bus
+	untold   untold // Postgres only: while no bus carries
 	queue    *queue
 
 	writes chan *write   // SQLite only: to the goroutine that groups commits
@@ -58,7 +63,14 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	db := &DB{owner: o.Owner, alone: o.Alone, log: o.Logger, dsn: o.URL, feed: newFeed()}
+	db := &DB{owner: o.Owner, alone: o.Alone, log: o.Logger, dsn: o.URL, bus: o.Bus, untold: untold{bell: make(chan struct{}, 1)}}
+	if db.bus == nil {
+		b, err := bus.New(bus.Options{})
+		if err != nil {
+			return nil, err
+		}
+		db.bus = b
+	}
 	switch {
 	case strings.HasPrefix(o.URL, "sqlite:"):
 		db.alone = true
@@ -95,18 +107,62 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	return db, nil
 }
 
+// Check reports whether a Postgres database can be reached.
+func Check(ctx context.Context, url string) error {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return conclave.Errorf(conclave.ErrUnavailable, "reach the database: %w", err)
+	}
+	return conn.Close(ctx)
+}
+
+// OpenReader opens a database that exists, only to read it, also while another
+// process writes it. ErrNotFound when there is none.
+func OpenReader(ctx context.Context, o Options) (*DB, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	quiet, err := bus.New(bus.Options{}) // nobody tells a reader
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{log: o.Logger, dsn: o.URL, bus: quiet}
+	path, lite := strings.CutPrefix(o.URL, "sqlite:")
+	if lite {
+		if _, err := os.Stat(path); err != nil {
+			return nil, conclave.Errorf(conclave.ErrNotFound, "there is no database at %s", path)
+		}
+		var err error
+		if db.read, err = dialSQLite(path, "&_pragma=query_only(1)"); err != nil {
+			return nil, conclave.Errorf(conclave.ErrUnavailable, "open %s: %w", path, err)
+		}
+	} else {
+		config, err := pgx.ParseConfig(o.URL)
+		if err != nil {
+			return nil, conclave.Errorf(conclave.ErrInvalid, "database URL is not a Postgres URL")
+		}
+		db.postgres, db.read = true, stdlib.OpenDB(*config)
+	}
+	db.write = db.read // which refuses to write
+	if err := db.read.PingContext(ctx); err != nil {
+		return nil, errors.Join(conclave.Errorf(conclave.ErrUnavailable, "open the database: %w", err), db.read.Close())
+	}
+	return db, nil
+}
+
+func dialSQLite(path, more string) (*sql.DB, error) {
+	q := url.Values{}
+	for _, p := range []string{"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(10000)", "foreign_keys(1)"} {
+		q.Add("_pragma", p)
+	}
+	return sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode()+more)
+}
+
 func (db *DB) openSQLite(path string) error {
 	if dir := filepath.Dir(path); dir != "." {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return conclave.Errorf(conclave.ErrUnavailable, "make the database's folder: %w", err)
 		}
-	}
-	open := func(more string) (*sql.DB, error) {
-		q := url.Values{}
-		for _, p := range []string{"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(10000)", "foreign_keys(1)"} {
-			q.Add("_pragma", p)
-		}
-		return sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode()+more)
 	}
 	// Made here, so that nobody else can read what agents say.
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
@@ -116,12 +172,12 @@ func (db *DB) openSQLite(path string) error {
 	if err := f.Close(); err != nil {
 		return conclave.Errorf(conclave.ErrUnavailable, "open the database: %w", err)
 	}
-	if db.write, err = open("&_txlock=immediate"); err != nil {
+	if db.write, err = dialSQLite(path, "&_txlock=immediate"); err != nil {
 		return conclave.Errorf(conclave.ErrUnavailable, "open %s: %w", path, err)
 	}
 	db.write.SetMaxOpenConns(1)
 	db.write.SetConnMaxLifetime(0)
-	if db.read, err = open("&_pragma=query_only(1)"); err != nil {
+	if db.read, err = dialSQLite(path, "&_pragma=query_only(1)"); err != nil {
 		return conclave.Errorf(conclave.ErrUnavailable, "open %s: %w", path, err)
 	}
 	db.read.SetMaxOpenConns(8)
@@ -156,6 +212,7 @@ func (db *DB) Ping(ctx context.Context) error { return db.read.PingContext(ctx) 
 // Tx is a transaction. What it appends and enqueues takes effect with its commit.
 type Tx struct {
 	ctx     context.Context
+	asks    context.Context // of whoever asked for the change: it says who they are
 	db      *DB
 	tx      *sql.Tx
 	now     time.Time
@@ -231,7 +288,7 @@ func (db *DB) View(ctx context.Context, f func(*Tx) error) error {
 		return unavailable(err)
 	}
 	defer t.Rollback() // a transaction that only reads has nothing to commit
-	return f(&Tx{ctx: ctx, db: db, tx: t, reading: true})
+	return f(&Tx{ctx: ctx, asks: ctx, db: db, tx: t, reading: true})
 }
 
 // Update runs f in a transaction, and when it returns the change is on disk.
@@ -254,11 +311,8 @@ func (db *DB) updateOnce(ctx context.Context, f func(*Tx) error) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	tx := &Tx{ctx: ctx, db: db, tx: t}
+	tx := &Tx{ctx: ctx, asks: ctx, db: db, tx: t}
 	if err := f(tx); err != nil {
-		return errors.Join(err, ignoreDone(t.Rollback()))
-	}
-	if err := tx.notify(); err != nil {
 		return errors.Join(err, ignoreDone(t.Rollback()))
 	}
 	killpoint.At("commit.before")
@@ -289,14 +343,4 @@ func unavailable(err error) error {
 func serialisation(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01" || pg.Code == "23505")
-}
-
-// published tells this process what a commit changed.
-func (db *DB) published(tx *Tx) {
-	for q := range tx.queues {
-		db.queue.wake(q)
-	}
-	if len(tx.events) > 0 {
-		db.feed.publish(tx.events)
-	}
 }

@@ -227,7 +227,7 @@ func verify(ctx context.Context, w *work) (Transition, error) {
 		Authors:  b.Authors,
 		Voters:   []string{"roles/code-reviewer", "roles/security", "roles/qa", "roles/architect"},
 		Senior:   "roles/architect",
-		Rule:     conclave.Rule{Name: "threshold", Threshold: w.s.o.Config.Threshold, Quorum: 2},
+		Rule:     conclave.Rule{Name: "threshold", Threshold: w.s.o.Config.Threshold, Quorum: 2, Weighted: true},
 		Material: material, Deadline: w.deadline(),
 	})
 	if err != nil {
@@ -239,8 +239,11 @@ func verify(ctx context.Context, w *work) (Transition, error) {
 	killpoint.At("verdict.after")
 	out := verifyOut{Evidence: measured, Findings: findings, Absent: absent, Round: in.Round,
 		Decision: decisionOut{Motion: d.Motion.ID, Outcome: d.Outcome, Reason: d.Reason}}
-	if d.Outcome == conclave.OutcomeApproved && measured.Passed() {
-		out.Accepted = true
+	out.Accepted = d.Outcome == conclave.OutcomeApproved && measured.Passed()
+	if err := w.learn(ctx, "learn", w.verified(ctx, b, out, d)); err != nil {
+		return Transition{}, err
+	}
+	if out.Accepted {
 		t := done(out)
 		t.Run = func(r *conclave.Run) { r.Status = conclave.RunRunning }
 		return t, nil
@@ -249,7 +252,17 @@ func verify(ctx context.Context, w *work) (Transition, error) {
 	if !measured.Passed() {
 		why = "gates failed: " + checksText(measured)
 	}
-	return w.again(in, out, &b.Lease, blocking(findings), why, conclave.RunRejected), nil
+	t := w.again(in, out, &b.Lease, blocking(findings), why, conclave.RunRejected)
+	if t.End != "" {
+		approval, err := output[decisionOut](w, in.Vote)
+		if err != nil {
+			return Transition{}, err
+		}
+		if err := w.learnVotes(ctx, "learn-plan", approval.Motion, false, "no round could build "+in.Step+": "+why); err != nil {
+			return Transition{}, err
+		}
+	}
+	return t, nil
 }
 
 // evidence measures the committed tree once. It is kept before anybody sees it:
@@ -268,12 +281,33 @@ func (w *work) evidence(ctx context.Context, b buildOut, f conclave.Facts) (conc
 		return measured, err
 	}
 	if f.Baseline != nil {
-		measured = evidence.Compare(*f.Baseline, measured)
+		measured = evidence.Compare(w.accepted(*f.Baseline, measured), measured)
 	}
 	if w.step.Output, err = json.Marshal(verifyOut{Evidence: measured}); err != nil {
 		return measured, err
 	}
 	return measured, w.s.o.Store.KeepStep(ctx, w.step)
+}
+
+// accepted is the base with what earlier steps of the run brought and the vote let
+// pass: a later step is not asked about that again.
+func (w *work) accepted(base, now conclave.Evidence) conclave.Evidence {
+	base.Findings = slices.Clone(base.Findings)
+	for _, step := range w.Steps {
+		if step.Kind != kindVerify || step.State != conclave.StepDone {
+			continue
+		}
+		var before verifyOut
+		if err := json.Unmarshal(step.Output, &before); err != nil || !before.Accepted {
+			continue
+		}
+		for _, f := range before.Evidence.Findings {
+			if slices.ContainsFunc(now.Findings, func(n conclave.Finding) bool { return n.Key() == f.Key() }) {
+				base.Findings = append(base.Findings, f)
+			}
+		}
+	}
+	return base
 }
 
 // again sends a step back to its developer, a bounded number of times.
@@ -451,6 +485,9 @@ func merge(ctx context.Context, w *work) (Transition, error) {
 		return Transition{}, fmt.Errorf("release the worktree of %s: %w", ps.Key, err)
 	}
 	out := mergeOut{Merge: m}
+	if err := w.learnMerge(ctx, verifyKey, "learn"+round, m); err != nil {
+		return Transition{}, err
+	}
 	if !m.Merged {
 		why := "the merged tree failed its tests"
 		if len(m.Conflicts) > 0 {

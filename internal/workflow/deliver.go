@@ -18,6 +18,7 @@ type deliverInput struct {
 	Vote       string   `json:"vote,omitempty"`
 	NeedsModel []string `json:"needs_model,omitempty"` // parts of the task that nothing here can do
 	Why        string   `json:"why,omitempty"`         // why a step of the plan can't be done here
+	Uncovered  []string `json:"uncovered,omitempty"`   // parts of an approved plan that nobody here can build
 }
 
 const addModel = ". Add a model: set ANTHROPIC_API_KEY, or OPENAI_BASE_URL and CONCLAVE_MODEL, and run it again"
@@ -74,6 +75,8 @@ func deliver(ctx context.Context, w *work) (Transition, error) {
 		reason = "no playbook covers: " + strings.Join(quoted(in.NeedsModel), "; ") + addModel
 	case in.Why != "":
 		status, reason = conclave.RunNeedsModel, in.Why+addModel
+	case len(in.Uncovered) > 0:
+		reason += "; to build it, a model is needed for: " + strings.Join(quoted(in.Uncovered), "; ") + addModel
 	case w.Run.Head != "":
 		reason = "branch " + w.Run.Branch + " is ready to merge"
 		if n := len(w.left()); n > 0 {
@@ -81,6 +84,15 @@ func deliver(ctx context.Context, w *work) (Transition, error) {
 		}
 	case w.nothing() != "":
 		reason = "nothing to change: " + w.nothing()
+	}
+	if status == conclave.RunDone && w.Run.Head != "" {
+		approval, err := output[decisionOut](w, in.Vote)
+		if err != nil {
+			return Transition{}, err
+		}
+		if err := w.learnVotes(ctx, "learn", approval.Motion, true, "the branch that it led to is ready to merge"); err != nil {
+			return Transition{}, err
+		}
 	}
 	usage, report, err := w.account(ctx, status, reason)
 	if err != nil {
@@ -220,7 +232,7 @@ func audit(ctx context.Context, w *work) (Transition, error) {
 		Subject:  conclave.Subject{Kind: "tree", ID: f.Commit, Hash: "git:" + f.Tree},
 		Voters:   []string{"roles/code-reviewer", "roles/security", "roles/qa", "roles/architect"},
 		Senior:   "roles/architect",
-		Rule:     conclave.Rule{Name: "threshold", Threshold: w.s.o.Config.Threshold, Quorum: 2},
+		Rule:     conclave.Rule{Name: "threshold", Threshold: w.s.o.Config.Threshold, Quorum: 2, Weighted: true},
 		Material: material, Deadline: w.deadline(),
 	})
 	if err != nil {
@@ -231,6 +243,9 @@ func audit(ctx context.Context, w *work) (Transition, error) {
 	}
 	out := verifyOut{Evidence: *f.Baseline, Findings: findings, Absent: absent, Round: 1, Accepted: d.Outcome == conclave.OutcomeApproved,
 		Decision: decisionOut{Motion: d.Motion.ID, Outcome: d.Outcome, Reason: d.Reason}}
+	if err := w.learn(ctx, "learn", w.judged(ctx, f.Tree, out, d)); err != nil {
+		return Transition{}, err
+	}
 	data, err := json.Marshal(out)
 	if err != nil {
 		return Transition{}, err

@@ -65,7 +65,9 @@ func comment(ctx context.Context, w *work) (Transition, error) {
 		fmt.Sprintf("Version %d of the plan has %s. What do you say as %s?", p.Version, count(len(p.Steps), "step"), in.Role),
 		conclave.Assignment{Kind: conclave.AssignComment, Facts: facts, Plan: &p}, &reply)
 	if errors.Is(err, conclave.ErrNotFound) {
-		return done(commentOut{Absent: conclave.Text(err)}), nil
+		t := done(commentOut{Absent: conclave.Text(err)})
+		t.Reason = fmt.Sprintf("nobody comments as %s: there is no such agent", in.Role)
+		return t, nil
 	}
 	if err != nil {
 		return Transition{}, err
@@ -130,7 +132,7 @@ func votePlan(ctx context.Context, w *work) (Transition, error) {
 		Authors: []conclave.AgentName{p.Author},
 		Voters:  []string{"roles/architect", "roles/security", "roles/qa", "roles/developer"},
 		Senior:  "roles/architect",
-		Rule:    conclave.Rule{Name: "threshold", Threshold: w.s.o.Config.Threshold, Quorum: 2}, Material: material,
+		Rule:    conclave.Rule{Name: "threshold", Threshold: w.s.o.Config.Threshold, Quorum: 2, Weighted: true}, Material: material,
 		Deadline: w.deadline(),
 	})
 	if err != nil {
@@ -155,7 +157,11 @@ func votePlan(ctx context.Context, w *work) (Transition, error) {
 		return t, nil
 	}
 	if w.Run.Workflow == "consensus-planning" {
-		t := done(out, newStep(kindDeliver, "deliver", "Write the report", nil, w.step.Key))
+		var in deliverInput
+		if w.Run.Offline {
+			in.Uncovered = p.Uncovered
+		}
+		t := done(out, newStep(kindDeliver, "deliver", "Write the report", in, w.step.Key))
 		t.Run = running
 		return t, nil
 	}
@@ -293,7 +299,7 @@ func design(ctx context.Context, w *work) (Transition, error) {
 		Subject:  conclave.Subject{Kind: "options", ID: string(p.ID) + "/" + q.Key, Hash: hash},
 		Voters:   []string{"roles/architect", "roles/security", "roles/qa", "roles/developer", "roles/performance-reviewer", "roles/domain-expert"},
 		Senior:   "roles/architect",
-		Rule:     conclave.Rule{Name: "condorcet", Quorum: 2},
+		Rule:     conclave.Rule{Name: "condorcet", Quorum: 2, Weighted: true},
 		Material: material, Deadline: w.deadline(),
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"conclave"
@@ -18,11 +19,19 @@ type ReportDoc struct {
 	Facts     conclave.Facts           `json:"facts"`
 	Plan      *conclave.Plan           `json:"plan"`
 	Steps     []conclave.Step          `json:"steps"`
+	Debate    []Debate                 `json:"debate,omitempty"`
 	Decisions []conclave.Decision      `json:"decisions"`
 	Findings  []conclave.ReviewFinding `json:"findings"`
 	Evidence  []conclave.Evidence      `json:"evidence"`
 	Messages  []conclave.Message       `json:"messages"`
 	Left      []conclave.LeftFinding   `json:"left,omitempty"` // what a repair left to somebody's judgement
+}
+
+// Debate is what was said about a version of the plan, and what its author made of it.
+type Debate struct {
+	Version  int                `json:"version"`
+	Comments []conclave.Comment `json:"comments"`
+	Notes    []string           `json:"notes,omitempty"`
 }
 
 // writeReport writes the three forms of the report. Writing it again gives the
@@ -97,6 +106,9 @@ func (w *work) gather(ctx context.Context) (ReportDoc, error) {
 	if len(plans) > 0 {
 		doc.Plan = &plans[0]
 	}
+	if doc.Debate, err = w.debate(ctx); err != nil {
+		return doc, err
+	}
 	motions, err := w.s.o.Council.List(ctx, conclave.ListMotions{Run: w.Run.ID, Page: conclave.Page{Limit: 500}})
 	if err != nil {
 		return doc, err
@@ -121,6 +133,31 @@ func (w *work) gather(ctx context.Context) (ReportDoc, error) {
 	doc.Left = w.left()
 	doc.Messages, err = w.s.o.Hub.Messages(ctx, conclave.ListMessages{Run: w.Run.ID, Limit: 1000})
 	return doc, err
+}
+
+// debate collects the comments on each version of the plan.
+func (w *work) debate(ctx context.Context) ([]Debate, error) {
+	var all []Debate
+	for _, step := range w.Steps {
+		if step.Kind != kindDraft && step.Kind != kindRevise || step.State != conclave.StepDone {
+			continue
+		}
+		out, err := output[planOut](w, step.Key)
+		if err != nil {
+			return nil, err
+		}
+		if n := len(all) - 1; n >= 0 && step.Kind == kindRevise && out.Version > all[n].Version {
+			all[n].Notes = out.Notes
+		}
+		p, err := w.s.o.Plans.Get(ctx, conclave.GetPlan{ID: out.ID, Version: out.Version})
+		if err != nil {
+			return nil, fmt.Errorf("read version %d of the plan: %w", out.Version, err)
+		}
+		if len(p.Comments) > 0 && !slices.ContainsFunc(all, func(d Debate) bool { return d.Version == out.Version }) {
+			all = append(all, Debate{Version: out.Version, Comments: p.Comments})
+		}
+	}
+	return all, nil
 }
 
 // markdown is the report for a person.
@@ -159,15 +196,27 @@ func markdown(doc ReportDoc) string {
 		}
 		p("")
 	}
+	for _, d := range doc.Debate {
+		p("## What was said about version %d\n", d.Version)
+		p("| who | on | what | cites |\n|---|---|---|---|")
+		for _, c := range d.Comments {
+			p("| %s | %s | %s | %s |", c.Author, dash(c.Step), cell(c.Text), cell(c.Cites))
+		}
+		p("")
+		for _, n := range d.Notes {
+			p("- %s", oneLine(n))
+		}
+		p("")
+	}
 	if len(doc.Decisions) > 0 {
 		p("## Decisions\n")
-		p("| question | outcome | by | subject | dissent |\n|---|---|---|---|---|")
+		p("| question | outcome | by | subject | absent | dissent |\n|---|---|---|---|---|---|")
 		for _, d := range doc.Decisions {
 			outcome := string(d.Outcome)
 			if d.Option != "" {
 				outcome += ": " + d.Option
 			}
-			p("| %s | **%s** – %s | %s | `%.24s` | %s |", cell(d.Motion.Title), outcome, cell(d.Reason), d.DecidedBy, d.Motion.Subject.Hash, dash(cell(strings.Join(d.Dissent, "; "))))
+			p("| %s | **%s** – %s | %s | `%.24s` | %s | %s |", cell(d.Motion.Title), outcome, cell(d.Reason), d.DecidedBy, d.Motion.Subject.Hash, dash(strings.Join(d.Absent, ", ")), dash(cell(strings.Join(d.Dissent, "; "))))
 		}
 		p("")
 	}

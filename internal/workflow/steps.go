@@ -226,7 +226,7 @@ func taskError(t conclave.Task) error {
 // decide opens a vote and waits for its decision. waiting is true when it has
 // come to a human, whose word is not there yet.
 func (w *work) decide(ctx context.Context, purpose string, m conclave.Motion) (d conclave.Decision, waiting bool, err error) {
-	m.Run, m.Conversation, m.Human = w.Run.ID, w.Run.Conversation, w.Run.Human
+	m.Run, m.Conversation, m.Human, m.Brain = w.Run.ID, w.Run.Conversation, w.Run.Human, w.thinker(ctx, conclave.AssignVote)
 	m.Rounds, m.Escalate, m.Settle = 2, w.step.Started.Add(w.s.o.Config.Escalate), !w.s.o.Config.Contest
 	convene := conclave.ConveneMotion{Key: w.key(purpose), Motion: m}
 	if m, err = w.s.o.Council.Convene(ctx, convene); err != nil {

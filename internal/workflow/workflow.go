@@ -18,6 +18,9 @@ import (
 	"conclave/internal/evidence"
 	"conclave/internal/git"
 	"conclave/internal/killpoint"
+	"conclave/internal/telemetry"
+
+	"go.opentelemetry.io/otel/attribute"
 )
 
 // State is a run with what belongs to it.
@@ -86,6 +89,7 @@ type Options struct {
 	Plans     conclave.Plans
 	Worktrees conclave.Worktrees
 	Council   conclave.Council
+	Trust     conclave.Trust
 	Hub       conclave.Hub
 	Models    conclave.Models
 	Meter     Meter
@@ -312,8 +316,10 @@ func (s *Service) HandleStep(ctx context.Context, id string, epoch int64) error 
 		s.mu.Unlock()
 	}()
 	log := s.log.With("run", st.Run.ID, "step", step.Key)
+	ctx, end := telemetry.Run(ctx, st.Run.ID, "step "+step.Kind, attribute.String("conclave.step", step.Key), attribute.Int("conclave.attempt", step.Attempt))
 	w := &work{s: s, step: step, State: st}
 	t, err := s.handle(ctx, w)
+	end(err)
 	if ctx.Err() != nil {
 		return nil // stopped or cancelled: whoever runs it next begins again
 	}
@@ -333,6 +339,11 @@ func (s *Service) HandleStep(ctx context.Context, id string, epoch int64) error 
 			return nil
 		}
 		return err
+	}
+	if t.End != "" {
+		run := st.Run
+		run.Status = t.End
+		telemetry.RunEnded(ctx, run, time.Now())
 	}
 	return nil
 }
@@ -377,12 +388,18 @@ func (w *work) account(ctx context.Context, status conclave.RunStatus, reason st
 	return usage, report, nil
 }
 
-const maxAttempts = 4
+const (
+	maxAttempts = 4
+	diskWait    = 3 * time.Second // between two looks at a disk that is full
+)
 
 // failure turns a handler's error into the step's next state: again after a
 // while when the reason may pass, else the end of the run.
 func failure(step conclave.Step, err error) Transition {
 	kind := conclave.KindOf(err)
+	if conclave.DiskFull(err) { // as often as it takes: it is no fault of the run
+		return Transition{State: conclave.StepReady, Reason: conclave.Text(err), RetryIn: diskWait}
+	}
 	passing := kind == conclave.ErrUnavailable || kind == conclave.ErrTimeout
 	if passing && step.Attempt+1 < maxAttempts {
 		return Transition{State: conclave.StepReady, Reason: conclave.Text(err), RetryIn: time.Second << step.Attempt}

@@ -23,6 +23,7 @@ type row struct{ what, limit, measured, ok string }
 type bench struct {
 	program string
 	dir     string // all data is below it
+	only    string // the one part that is measured; empty: all
 	rows    []row
 	notes   []string
 	failed  bool
@@ -30,12 +31,13 @@ type bench struct {
 
 func main() {
 	program := flag.String("program", "bin/conclave", "the program to measure, stripped")
+	only := flag.String("only", "", "measure nothing else than this part, as bus")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	b := &bench{}
+	b := &bench{only: *only}
 	if err := b.run(ctx, *program); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -62,7 +64,10 @@ func (b *bench) run(ctx context.Context, program string) (err error) {
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context) error
-	}{{"binary size", b.size}, {"start", b.starts}, {"idle", b.idle}, {"rows", b.durableRows}, {"overhead", b.overhead}, {"hundred runs", b.hundred}} {
+	}{{"binary size", b.size}, {"start", b.starts}, {"idle", b.idle}, {"rows", b.durableRows}, {"bus", b.buses}, {"told rows", b.toldRows}, {"overhead", b.overhead}, {"hundred runs", b.hundred}} {
+		if b.only != "" && b.only != part.name {
+			continue
+		}
 		fmt.Fprintf(os.Stderr, "measuring: %s\n", part.name)
 		if err := part.measure(ctx); err != nil {
 			b.failed = true

@@ -2,14 +2,20 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
+	"net/url"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"conclave"
+	"conclave/internal/bus"
 	"conclave/internal/store"
 )
 
@@ -41,6 +47,73 @@ func (b *bench) groupedRows(ctx context.Context) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
+	return appendRows(ctx, db)
+}
+
+// toldRows compares what Postgres commits while it tells other processes itself,
+// with what it commits while a bus does.
+func (b *bench) toldRows(ctx context.Context) error {
+	server, redis := os.Getenv("CONCLAVE_TEST_POSTGRES"), os.Getenv("CONCLAVE_TEST_REDIS")
+	if server == "" || redis == "" {
+		b.note("Rows on Postgres are not shown: CONCLAVE_TEST_POSTGRES and CONCLAVE_TEST_REDIS name no servers.")
+		return nil
+	}
+	own, err := b.rowsOnPostgres(ctx, server, "memory")
+	if err != nil {
+		return err
+	}
+	carried, err := b.rowsOnPostgres(ctx, server, redis)
+	if err != nil {
+		return err
+	}
+	b.add(fmt.Sprintf("durable rows a second, %d writers, Postgres, told over Redis", writers), "none", fmt.Sprintf("%.0f/s, beside %.0f/s while Postgres tells", carried, own), "–")
+	return nil
+}
+
+// rowsOnPostgres appends events in a database of its own.
+func (b *bench) rowsOnPostgres(ctx context.Context, server, busURL string) (_ float64, err error) {
+	admin, err := sql.Open("pgx", server)
+	if err != nil {
+		return 0, err
+	}
+	defer admin.Close()
+	name := "bench_" + strings.ToLower(rand.Text()[:12])
+	if _, err := admin.ExecContext(ctx, "CREATE DATABASE "+name); err != nil {
+		return 0, err
+	}
+	defer func() {
+		if _, dropped := admin.ExecContext(context.WithoutCancel(ctx), "DROP DATABASE "+name+" WITH (FORCE)"); err == nil {
+			err = dropped
+		}
+	}()
+	u, err := url.Parse(server)
+	if err != nil {
+		return 0, err
+	}
+	u.Path = "/" + name
+	told, err := bus.New(bus.Options{URL: busURL, Name: name})
+	if err != nil {
+		return 0, err
+	}
+	db, err := store.Open(ctx, store.Options{URL: u.String(), Owner: "bench", Bus: told})
+	if err != nil {
+		return 0, err
+	}
+	running, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- db.Run(running, func() {}) }()
+	for told.Health() != nil && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	rate, err := appendRows(ctx, db, func() error {
+		stop()
+		return <-ended
+	})
+	return rate, err
+}
+
+// appendRows writes for a while, then calls the functions and closes the database.
+func appendRows(ctx context.Context, db *store.DB, before ...func() error) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, rowsTime)
 	defer cancel()
 	var rows atomic.Int64
@@ -66,7 +139,11 @@ func (b *bench) groupedRows(ctx context.Context) (float64, error) {
 	}
 	all.Wait()
 	rate := float64(rows.Load()) / time.Since(began).Seconds()
-	err = db.Close()
+	var err error
+	for _, f := range before {
+		err = errors.Join(err, f())
+	}
+	err = errors.Join(err, db.Close())
 	if failed := failure.Load(); failed != nil {
 		err = *failed
 	}

@@ -26,10 +26,10 @@ func work() llmtest.Work {
 // repository makes a repository with one commit of a page.
 func (b *bench) repository(ctx context.Context, name string) (string, error) {
 	dir := filepath.Join(b.dir, name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "index.md"), []byte("# Site\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "index.md"), []byte("# Site\n"), 0o600); err != nil {
 		return "", err
 	}
 	for _, args := range [][]string{{"init", "--quiet", "--initial-branch=main"}, {"add", "--all"},

@@ -49,6 +49,21 @@ describe('the page', { skip }, () => {
     await page.context().close();
   });
 
+  it('shows the key metrics with their targets, and the trust of agents', async () => {
+    const page = await open('/overview');
+    const card = (name) => page.locator(`[data-metric=${name}]`);
+    await card('collaboration_success_ratio').getByText('80 %', { exact: true }).waitFor();
+    assert.match(await card('collaboration_success_ratio').innerText(), /target > 85 %, missed/);
+    assert.match(await card('agent_response_average_seconds').innerText(), /8\.4 s[^]*target < 30 s, met/);
+    assert.match(await card('agent_trust_average_ratio').innerText(), /0\.82[^]*target > 0\.8, met/);
+    assert.match(await card('escalation_ratio').innerText(), /–[^]*target < 10 %, not measured yet/);
+    assert.equal(await page.locator('.metric').count(), 6);
+    await page.getByRole('link', { name: 'Agents' }).click();
+    await page.locator('[data-trust=developer-1]', { hasText: 'trust 0.68' }).waitFor();
+    assert.match(await page.locator('[data-trust=qa-1]').innerText(), /trust –/);
+    await page.context().close();
+  });
+
   it('shows a conversation grow, a ballot arrive, and goes on after a lost connection', async () => {
     const page = await open('/runs/run-7c41');
     await page.getByText('waiting for qa').waitFor();

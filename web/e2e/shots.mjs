@@ -22,6 +22,7 @@ const views = {
   'run-events': `${run}/events`,
   'run-waiting': '/runs/run-7b90',
   'run-needs-model': '/runs/run-70aa',
+  overview: '/overview',
   agents: '/agents',
   decisions: '/decisions',
   approvals: '/approvals',

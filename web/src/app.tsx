@@ -1,5 +1,5 @@
 import { ActionIcon, Menu, useComputedColorScheme, useMantineColorScheme } from '@mantine/core';
-import { IconActivity, IconHandStop, IconLogout, IconMoon, IconRefreshAlert, IconScale, IconSun, IconTimelineEvent, IconUserCircle, IconUsersGroup, type Icon } from '@tabler/icons-react';
+import { IconActivity, IconGauge, IconHandStop, IconLogout, IconMoon, IconRefreshAlert, IconScale, IconSun, IconTimelineEvent, IconUserCircle, IconUsersGroup, type Icon } from '@tabler/icons-react';
 import { useQueryClient } from '@tanstack/react-query';
 import { useEffect, useReducer, type ReactNode } from 'react';
 import { Link, Route, Switch, useLocation } from 'wouter';
@@ -9,6 +9,7 @@ import { Agents } from './pages/agents';
 import { Approvals } from './pages/approvals';
 import { Decisions } from './pages/decisions';
 import { Events } from './pages/events';
+import { Overview } from './pages/overview';
 import { RunPage } from './pages/run';
 import { Runs } from './pages/runs';
 import { SignIn } from './pages/signin';
@@ -46,6 +47,7 @@ export function App() {
         <Switch>
           <Route path="/" component={Runs} />
           <Route path="/runs/:id/:tab?">{(params) => <RunPage key={params.id} id={decodeURIComponent(params.id)} tab={params.tab} />}</Route>
+          <Route path="/overview" component={Overview} />
           <Route path="/agents" component={Agents} />
           <Route path="/decisions" component={Decisions} />
           <Route path="/approvals" component={Approvals} />
@@ -79,6 +81,7 @@ function Header({ live }: { live: Live }) {
       </Link>
       <nav className="nav" aria-label="Pages">
         <Tab href="/" icon={IconActivity} label="Runs" also="/runs" />
+        <Tab href="/overview" icon={IconGauge} label="Overview" />
         <Tab href="/agents" icon={IconUsersGroup} label="Agents" />
         <Tab href="/decisions" icon={IconScale} label="Decisions" />
         <Tab href="/approvals" icon={IconHandStop} label="Approvals" badge={open || undefined} />

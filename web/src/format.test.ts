@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { ago, base, compact, count, dollars, duration, hash, millis, moment, party, plural } from './format';
+import { ago, base, compact, count, dollars, duration, hash, measured, millis, moment, party, percent, plural, target, time } from './format';
 
 describe('what was not measured', () => {
   it('is a dash, and never zero', () => {
-    for (const show of [count, compact, dollars, millis]) {
+    for (const show of [count, compact, dollars, millis, percent, time]) {
       expect(show(null)).toBe('–');
       expect(show(undefined)).toBe('–');
     }
@@ -61,5 +61,20 @@ describe('figures', () => {
     expect(base('/home/ana/src/harbor/')).toBe('harbor');
     expect(party('agents/qa-1')).toBe('qa-1');
     expect(party('roles/qa')).toBe('qa');
+  });
+});
+
+describe('a key metric', () => {
+  it('is shown by its unit', () => {
+    expect(measured(0.917, 'ratio')).toBe('91.7 %');
+    expect(measured(0, 'ratio')).toBe('0 %');
+    expect(measured(0.8703, 'score')).toBe('0.87');
+    expect(measured(8.42, 'seconds')).toBe('8.4 s');
+    expect(measured(null, 'score')).toBe('–');
+  });
+  it('has a target', () => {
+    expect(target({ target: 0.1, below: true, unit: 'ratio' })).toBe('< 10 %');
+    expect(target({ target: 0.8, below: false, unit: 'score' })).toBe('> 0.8');
+    expect(target({ target: 30, below: true, unit: 'seconds' })).toBe('< 30 s');
   });
 });

@@ -94,3 +94,26 @@ export function party(address: string): string {
 export function words(key: string): string {
   return key.replaceAll('_', ' ');
 }
+
+/** A share of 0 to 1 in percent. */
+export function percent(v: number | null | undefined): string {
+  if (v === null || v === undefined) return none;
+  return `${(100 * v).toLocaleString('en-US', { maximumFractionDigits: 1 })} %`;
+}
+
+/** A time in seconds. */
+export function time(s: number | null | undefined): string {
+  return s === null || s === undefined ? none : millis(1000 * s);
+}
+
+/** A key metric's value by its unit. */
+export function measured(v: number | null, unit: 'ratio' | 'score' | 'seconds'): string {
+  if (v === null) return none;
+  return unit === 'seconds' ? time(v) : unit === 'score' ? v.toFixed(2) : percent(v);
+}
+
+/** What a key metric should be. */
+export function target(m: { target: number; below: boolean; unit: 'ratio' | 'score' | 'seconds' }): string {
+  const value = m.unit === 'seconds' ? `${m.target} s` : m.unit === 'score' ? String(m.target) : percent(m.target);
+  return `${m.below ? '<' : '>'} ${value}`;
+}

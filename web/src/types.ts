@@ -162,6 +162,12 @@ export interface Rule {
   name: string;
   threshold: number;
   quorum: number;
+  weighted?: boolean;
+}
+
+export interface Weight {
+  agent: string;
+  weight: number;
 }
 
 export interface Motion {
@@ -181,6 +187,8 @@ export interface Motion {
   settle?: boolean;
   escalate?: string;
   material?: Json;
+  brain?: string;
+  weights?: Weight[];
   human: string;
   round: number;
   ladder?: string[];
@@ -246,6 +254,7 @@ export interface Agent {
   service?: string;
   url: string;
   public_key: string;
+  encryption_key?: string;
   state: 'live' | 'lost';
   active: number;
   capacity: number;
@@ -337,4 +346,98 @@ export interface Approve {
   decision: Verdict;
   option?: string;
   reason?: string;
+}
+
+export interface TrustScore {
+  agent: string;
+  category?: string;
+  brain?: string;
+  confirmed: number;
+  refuted: number;
+  trust: number | null;
+  weight: number;
+}
+
+export interface KeyMetric {
+  name: string;
+  title: string;
+  value: number | null;
+  unit: 'ratio' | 'score' | 'seconds';
+  target: number;
+  below: boolean;
+  met: boolean | null;
+  sample: number;
+  definition: string;
+}
+
+export interface QueueLoad {
+  queue: string;
+  depth: number;
+  oldest_seconds: number | null;
+}
+
+export interface RoleLoad {
+  role: string;
+  agents: number;
+  active: number;
+  capacity: number;
+  utilization: number | null;
+  busy_seconds: number;
+  tasks: number;
+}
+
+export interface AgentLoad {
+  agent: string;
+  role: string;
+  state: string;
+  active: number;
+  capacity: number;
+  utilization: number | null;
+  busy_seconds: number;
+  tasks: number;
+}
+
+export interface LoadStats {
+  hours: number;
+  active: number;
+  capacity: number;
+  utilization: number | null;
+  agents: AgentLoad[] | null;
+  roles: RoleLoad[] | null;
+  queues: QueueLoad[] | null;
+}
+
+export interface SubjectStat {
+  subject: string;
+  decided: number;
+  approved: number;
+  rejected: number;
+  chosen: number;
+  achieved: number | null;
+}
+
+export interface ThresholdStat {
+  threshold: number;
+  good: number;
+  bad: number;
+  wrong: number;
+}
+
+export interface ConsensusStats {
+  hours: number;
+  motions: number;
+  open: number;
+  waiting: number;
+  by_vote: number;
+  by_senior: number;
+  by_human: number;
+  achieved: number | null;
+  escalated: number | null;
+  unanimous: number | null;
+  rounds: number | null;
+  seconds: number | null;
+  subjects: SubjectStat[] | null;
+  shown_good: number;
+  shown_bad: number;
+  tried: ThresholdStat[] | null;
 }

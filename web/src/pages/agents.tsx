@@ -1,15 +1,18 @@
 import { useDocumentTitle } from '@mantine/hooks';
+import { useQuery } from '@tanstack/react-query';
 import { Command, Empty, Failure, Waiting } from '../parts/panel';
 import { State } from '../parts/state';
 import { Ago } from '../parts/time';
 import { Avatar, useAgents } from '../parts/who';
-import { plural } from '../format';
+import { list } from '../api';
+import { measured, plural } from '../format';
 import { roleColour } from '../theme';
-import type { Agent } from '../types';
+import type { Agent, TrustScore } from '../types';
 
 export function Agents() {
   useDocumentTitle('Agents · Conclave');
   const { data: agents, error } = useAgents(10_000);
+  const { data: trust } = useQuery({ queryKey: ['trust'], queryFn: () => list<TrustScore>('/trust', { total: 'true' }), refetchInterval: 10_000 });
   if (!agents) return error ? <Failure error={error} /> : <Waiting />;
   const live = agents.filter((a) => a.state === 'live').length;
   return (
@@ -25,7 +28,7 @@ export function Agents() {
       ) : (
         <ul className="agents">
           {agents.map((agent) => (
-            <AgentCard key={agent.name} agent={agent} />
+            <AgentCard key={agent.name} agent={agent} score={trust?.find((t) => t.agent === agent.name)} />
           ))}
         </ul>
       )}
@@ -33,7 +36,7 @@ export function Agents() {
   );
 }
 
-function AgentCard({ agent }: { agent: Agent }) {
+function AgentCard({ agent, score }: { agent: Agent; score: TrustScore | undefined }) {
   const load = agent.capacity > 0 ? Math.min(1, agent.active / agent.capacity) : 0;
   return (
     <li className={`agent agent-${agent.state}`} style={{ '--hue': roleColour(agent.role) } as React.CSSProperties}>
@@ -41,7 +44,12 @@ function AgentCard({ agent }: { agent: Agent }) {
         <Avatar name={agent.name} role={agent.role} size={38} />
         <div>
           <h2>{agent.name}</h2>
-          <p className="small dim">{agent.role}</p>
+          <p className="small dim">
+            {agent.role} ·{' '}
+            <span data-trust={agent.name} title={score ? `${plural(score.confirmed, 'outcome')} confirmed, ${score.refuted} refuted` : 'Nothing that it did was confirmed or refuted yet'}>
+              trust <b>{measured(score?.trust ?? null, 'score')}</b>
+            </span>
+          </p>
         </div>
         <State state={agent.state} />
       </header>

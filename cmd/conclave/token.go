@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"conclave"
+	"conclave/internal/app"
+	"conclave/internal/identity"
+
+	"github.com/spf13/cobra"
+)
+
+const maxTokenLife = 366 * 24 * time.Hour
+
+func (c *cli) tokenCommand() *cobra.Command {
+	var role, name, tenant string
+	var life time.Duration
+	cmd := &cobra.Command{Use: "token", Short: "Print the local token, or make one for somebody else", Args: cobra.NoArgs,
+		Long: "Without --role, print the local token. With it, make a token for somebody: a viewer reads; a developer also speaks with agents and starts runs;\n" +
+			"an approver reads, speaks and decides what waits for a human; an operator does all of that; an admin also registers agents.\n" +
+			"Whoever can read the installation's secret or key can make tokens; nobody else can.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if role == "" {
+				for _, flag := range []string{"name", "tenant", "for"} {
+					if cmd.Flags().Changed(flag) {
+						return conclave.Errorf(conclave.ErrInvalid, "--%s needs --role: one of %s", flag, strings.Join(identity.Roles(), ", "))
+					}
+				}
+				home, err := app.Home(c.getenv)
+				if err != nil {
+					return err
+				}
+				token, err := app.ReadToken(home)
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintln(c.stdout, token)
+				return err
+			}
+			switch {
+			case !slices.Contains(identity.Roles(), role):
+				return conclave.Errorf(conclave.ErrInvalid, "there is no role %q; the roles are %s", role, strings.Join(identity.Roles(), ", "))
+			case strings.TrimSpace(name) == "":
+				return conclave.Errorf(conclave.ErrInvalid, "--name is missing: whose token is it?")
+			case life <= 0 || life > maxTokenLife:
+				return conclave.Errorf(conclave.ErrInvalid, "--for %s: a token lives up to %s", life, maxTokenLife)
+			}
+			config, err := c.config()
+			if err != nil {
+				return err
+			}
+			tokens, err := app.Tokens(config, c.getenv)
+			if err != nil {
+				return err
+			}
+			token, err := tokens.Mint(conclave.Caller{Tenant: conclave.TenantID(tenant), Human: name, Permissions: identity.HumanPermissions(role)}, life)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(c.stdout, token)
+			return err
+		}}
+	cmd.Flags().StringVar(&role, "role", "", "what its bearer may do: "+strings.Join(identity.Roles(), ", "))
+	cmd.Flags().StringVar(&name, "name", "", "whose token it is, as the record shows it")
+	cmd.Flags().StringVar(&tenant, "tenant", string(conclave.DefaultTenant), "whose data it reaches")
+	cmd.Flags().DurationVar(&life, "for", 24*time.Hour, "how long it is good")
+	return cmd
+}
