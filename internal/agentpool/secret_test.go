@@ -95,8 +95,7 @@ func TestAgentsAskInSecret(t *testing.T) {
 func TestNoKeyNoSecret(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		var h *house
-		h = startWith(t, agentpool.Defaults(), func(ctx context.Context, r agent.Request) (agent.Reply, error) {
+		h := startWith(t, agentpool.Defaults(), func(ctx context.Context, r agent.Request) (agent.Reply, error) {
 			_, err := r.Ask(ctx, "agents/stranger", "the question is 4711")
 			return agent.Reply{Text: fmt.Sprint(conclave.KindOf(err), ": ", conclave.Text(err))}, nil
 		}, secretly(dir, agentpool.Encryption{All: true}, nil), conclave.ServicePool)

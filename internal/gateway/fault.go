@@ -25,7 +25,7 @@ func (f fault) write(w http.ResponseWriter, r *http.Request) {
 	}
 	h.Set("Cache-Control", "no-store")
 	kind, text := conclave.KindOf(f.err).Error(), conclave.Text(f.err)
-	body := map[string]any{}
+	var body map[string]any
 	switch face(r) {
 	case "mcp": // the transport's own errors are JSON-RPC errors without an id
 		body = map[string]any{"jsonrpc": "2.0", "id": nil, "error": map[string]any{

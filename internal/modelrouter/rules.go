@@ -153,10 +153,7 @@ func (r *Rules) byLength(n int) (tier, reason string) {
 	return TierStrong, fmt.Sprintf("%d characters are more than %d", n, r.Lengths.Middle)
 }
 
-var (
-	dated   = regexp.MustCompile(`-(\d{8}|\d{4}-\d{2}-\d{2})$`)
-	unknown = regexp.MustCompile(`field (\S+) not found in type \S+`)
-)
+var dated = regexp.MustCompile(`-(\d{8}|\d{4}-\d{2}-\d{2})$`)
 
 // cost is what a call cost in US dollars, or nil when the model's price is not
 // known. A dated name has the price of the plain one.
