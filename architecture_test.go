@@ -25,6 +25,7 @@ func allowed() map[string][]string {
 		"internal/telemetry":   {""},
 		"internal/insight":     {""},
 		"internal/git":         {"", "telemetry"},
+		"internal/pgtest":      {},
 		"internal/strictyaml":  {""},
 		"internal/sandbox":     {""},
 		"internal/llm":         {""},

@@ -1,57 +1,19 @@
 package main
 
 import (
-	"crypto/rand"
-	"database/sql"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	mathrand "math/rand/v2"
-	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"testing"
+
+	"conclave/internal/pgtest"
 
 	"conclave"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
 )
-
-// postgresDatabase makes a database on the server that CONCLAVE_TEST_POSTGRES
-// names, for the time of the test.
-func postgresDatabase(t *testing.T) string {
-	t.Helper()
-	server := os.Getenv("CONCLAVE_TEST_POSTGRES")
-	if server == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("CONCLAVE_TEST_POSTGRES names no Postgres server")
-		}
-		t.Skip("no Postgres: CONCLAVE_TEST_POSTGRES names none")
-	}
-	admin, err := sql.Open("pgx", server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var r [6]byte
-	rand.Read(r[:])
-	name := "e2e_" + hex.EncodeToString(r[:])
-	if _, err := admin.Exec("CREATE DATABASE " + name); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if _, err := admin.Exec("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
-			t.Error(err)
-		}
-		admin.Close()
-	})
-	u, err := url.Parse(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Path = "/" + name
-	return u.String()
-}
 
 // fleet is one process for each service, on one database.
 type fleet struct {
@@ -64,7 +26,7 @@ type fleet struct {
 func startFleet(t *testing.T, program string, env map[conclave.Service]map[string]string) *fleet {
 	t.Helper()
 	f := &fleet{installation: newInstallation(t), program: program, servers: map[conclave.Service]*server{}}
-	f.env["CONCLAVE_DATABASE_URL"] = postgresDatabase(t)
+	f.env["CONCLAVE_DATABASE_URL"] = pgtest.URL(t)
 	services := conclave.AllServices()
 	mathrand.Shuffle(len(services), func(i, j int) { services[i], services[j] = services[j], services[i] })
 	for _, s := range services {

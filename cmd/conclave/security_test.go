@@ -31,6 +31,7 @@ import (
 	"conclave/internal/app"
 	"conclave/internal/identity"
 	"conclave/internal/llmtest"
+	"conclave/internal/pgtest"
 )
 
 func operations() []conclave.Operation {
@@ -429,7 +430,7 @@ func TestServicesByTLS(t *testing.T) {
 		t.Skip("starts a process for each service")
 	}
 	i := newInstallation(t)
-	i.env["CONCLAVE_DATABASE_URL"] = postgresDatabase(t)
+	i.env["CONCLAVE_DATABASE_URL"] = pgtest.URL(t)
 	i.secure(t)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

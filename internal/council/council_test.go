@@ -2,12 +2,7 @@ package council_test
 
 import (
 	"context"
-	"crypto/rand"
-	"database/sql"
-	"encoding/hex"
 	"errors"
-	"net/url"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -17,6 +12,7 @@ import (
 	"conclave"
 	"conclave/internal/council"
 	"conclave/internal/identity"
+	"conclave/internal/pgtest"
 	"conclave/internal/store"
 )
 
@@ -35,40 +31,7 @@ func onEach(t *testing.T, test func(t *testing.T, db *store.DB)) {
 		return db
 	}
 	t.Run("sqlite", func(t *testing.T) { test(t, open(t, "sqlite:"+filepath.Join(t.TempDir(), "test.db"))) })
-	t.Run("postgres", func(t *testing.T) { test(t, open(t, postgresURL(t))) })
-}
-
-func postgresURL(t *testing.T) string {
-	t.Helper()
-	server := os.Getenv("CONCLAVE_TEST_POSTGRES")
-	if server == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("CONCLAVE_TEST_POSTGRES names no Postgres server")
-		}
-		t.Skip("no Postgres: CONCLAVE_TEST_POSTGRES names none")
-	}
-	admin, err := sql.Open("pgx", server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var r [6]byte
-	rand.Read(r[:])
-	name := "test_" + hex.EncodeToString(r[:])
-	if _, err := admin.Exec("CREATE DATABASE " + name); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if _, err := admin.Exec("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
-			t.Error(err)
-		}
-		admin.Close()
-	})
-	u, err := url.Parse(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Path = "/" + name
-	return u.String()
+	t.Run("postgres", func(t *testing.T) { test(t, open(t, pgtest.URL(t))) })
 }
 
 func newCouncil(t *testing.T, db *store.DB, v *voters) *council.Service {

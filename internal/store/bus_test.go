@@ -9,6 +9,7 @@ import (
 	"conclave"
 	"conclave/internal/bus"
 	"conclave/internal/bustest"
+	"conclave/internal/pgtest"
 	"conclave/internal/store"
 
 	"github.com/jackc/pgx/v5"
@@ -19,7 +20,7 @@ import (
 func TestBusWakesOtherProcesses(t *testing.T) {
 	for _, engine := range append([]string{"memory"}, bustest.Engines()...) {
 		t.Run(engine, func(t *testing.T) {
-			url, name := postgresURL(t), "test-"+string(conclave.NewID("bus"))
+			url, name := pgtest.URL(t), "test-"+string(conclave.NewID("bus"))
 			process := func(owner string) (*store.DB, *bus.Bus) {
 				o := bus.Options{Name: name}
 				if engine != "memory" {

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"testing"
 
+	"conclave/internal/pgtest"
+
 	"conclave"
 )
 
 func TestReplicaNumbers(t *testing.T) {
-	url := postgresURL(t)
+	url := pgtest.URL(t)
 	first, second := open(t, url, "a"), open(t, url, "b")
 	a, err := first.TakeReplica(t.Context(), "agent-pool")
 	if err != nil {

@@ -2,13 +2,8 @@ package store_test
 
 import (
 	"context"
-	"crypto/rand"
-	"database/sql"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -16,6 +11,7 @@ import (
 
 	"conclave"
 	"conclave/internal/hub"
+	"conclave/internal/pgtest"
 	"conclave/internal/store"
 )
 
@@ -28,42 +24,8 @@ type engine struct {
 func engines() []engine {
 	return []engine{
 		{"sqlite", func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "test.db") }},
-		{"postgres", postgresURL},
+		{"postgres", func(t *testing.T) string { return pgtest.URL(t) }},
 	}
-}
-
-// postgresURL makes a database on the server that CONCLAVE_TEST_POSTGRES names.
-func postgresURL(t *testing.T) string {
-	t.Helper()
-	server := os.Getenv("CONCLAVE_TEST_POSTGRES")
-	if server == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("CONCLAVE_TEST_POSTGRES names no Postgres server")
-		}
-		t.Skip("no Postgres: CONCLAVE_TEST_POSTGRES names none")
-	}
-	admin, err := sql.Open("pgx", server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var r [6]byte
-	rand.Read(r[:])
-	name := "test_" + hex.EncodeToString(r[:])
-	if _, err := admin.Exec("CREATE DATABASE " + name); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if _, err := admin.Exec("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
-			t.Error(err)
-		}
-		admin.Close()
-	})
-	u, err := url.Parse(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Path = "/" + name
-	return u.String()
 }
 
 func onEach(t *testing.T, test func(t *testing.T, db *store.DB)) {
