@@ -238,10 +238,7 @@ func (p *play) outcome(d conclave.RunDetail) outcome {
 // checkEvidence checks that what the ballots on a tree rest on is in the report.
 func (p *play) checkEvidence(o *outcome, report string) {
 	p.t.Helper()
-	text, err := os.ReadFile(report)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	text := validReport(p.t, report)
 	var doc struct {
 		Decisions []conclave.Decision
 		Evidence  []conclave.Evidence

@@ -20,6 +20,8 @@ import (
 	"conclave"
 	"conclave/internal/app"
 	"conclave/internal/restwire"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 // The tests of this package run the real program: built once, each test with a
@@ -332,4 +334,25 @@ func newRepo(t *testing.T, files map[string]string) string {
 	runGit(t, dir, "add", "--all")
 	runGit(t, dir, "commit", "--quiet", "--allow-empty", "--message=Begin")
 	return dir
+}
+
+// validReport reads a run's report, which must have the shape that is published.
+func validReport(t *testing.T, path string) []byte {
+	t.Helper()
+	schema, err := jsonschema.NewCompiler().Compile("../../docs/report.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err == nil {
+		err = schema.Validate(doc)
+	}
+	if err != nil {
+		t.Errorf("the report %s: %v", path, err)
+	}
+	return text
 }

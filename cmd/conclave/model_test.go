@@ -163,10 +163,7 @@ func (s *site) built(w llmtest.Work, b *bill) conclave.Run {
 
 func (s *site) reported(run conclave.Run) {
 	s.t.Helper()
-	text, err := os.ReadFile(run.Report.JSON)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	text := validReport(s.t, run.Report.JSON)
 	var doc struct {
 		Run      conclave.Run       `json:"run"`
 		Messages []conclave.Message `json:"messages"`
@@ -177,7 +174,8 @@ func (s *site) reported(run conclave.Run) {
 	if shown(doc.Run.Usage) != shown(run.Usage) {
 		s.t.Errorf("the report says %s, the run says %s", shown(doc.Run.Usage), shown(run.Usage))
 	}
-	if text, err = os.ReadFile(run.Report.Markdown); err != nil {
+	text, err := os.ReadFile(run.Report.Markdown)
+	if err != nil {
 		s.t.Fatal(err)
 	}
 	if want := fmt.Sprintf("%d model calls, %d tokens in, %d out", *run.Usage.ModelCalls, *run.Usage.InputTokens, *run.Usage.OutputTokens); !strings.Contains(string(text), want) {
