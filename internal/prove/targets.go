@@ -272,6 +272,12 @@ func targets() []target {
 			out, err := s.works(ctx, []int{0}, "setup")
 			return errors.Join(err, says(out, "sandbox"))
 		}},
+		{name: "seed", by: "its own table", long: ownStage, run: func(ctx context.Context, s *stage) error {
+			out, err := s.works(ctx, []int{0}, "seed")
+			return errors.Join(err, says(out, "quick-start-a2a"))
+		}},
+		{name: "api-docs", by: "the file's time", long: "writes files of the repository; a test compares them with the program", run: writes("api-docs", "docs/api/rest.md")},
+		{name: "picture", by: "the file's time", long: "writes a file of the repository, with a browser", run: writes("picture", "docs/images/run.png")},
 		{name: "prove", by: "this", long: "is what runs", run: func(context.Context, *stage) error { return errSkip{"is what runs"} }},
 	}
 }
@@ -317,6 +323,25 @@ func listsAgents(target string) func(context.Context, *stage) error {
 			err = errors.New("no agents are live")
 		}
 		return errors.Join(err, says(out, names...))
+	}
+}
+
+// writes proves a target that writes a file of the repository anew.
+func writes(target, file string) func(context.Context, *stage) error {
+	return func(ctx context.Context, s *stage) error {
+		path := filepath.Join(s.Targets.Dir, filepath.FromSlash(file))
+		before, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		if _, err := s.works(ctx, []int{0}, target); err != nil {
+			return err
+		}
+		after, err := os.Stat(path)
+		if err == nil && !after.ModTime().After(before.ModTime()) {
+			err = fmt.Errorf("%s was not written", file)
+		}
+		return err
 	}
 }
 
