@@ -34,8 +34,8 @@ func honest() []honestEnd {
 		{regexp.MustCompile(`^make workflow-(collaborative|multi-review) `), "needs_model", "said needs_model: no model is configured, and no playbook covers the task"},
 		{regexp.MustCompile(`^make agent-simulate-collaboration `), "needs_model", "said needs_model: no model is configured, and no playbook covers the task"},
 		{regexp.MustCompile(`^make agent-consensus `), "waits for a human", "said that it waits for a human: no model is configured, and a playbook can't judge the question"},
-		{regexp.MustCompile(`redis`), "Redis", "said that Redis is not in use"},
-		{regexp.MustCompile(`kafka`), "Kafka", "said that Kafka is not in use"},
+		{regexp.MustCompile(`redis`), "the bus is memory, not redis", "said that Redis is not in use"},
+		{regexp.MustCompile(`kafka`), "the bus is memory, not kafka", "said that Kafka is not in use"},
 	}
 }
 
