@@ -105,10 +105,9 @@ func WriteBackup(ctx context.Context, c Config, w io.Writer) (_ Backup, err erro
 	return b, nil
 }
 
-func exportTables(ctx context.Context, c Config, dir string) (err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return conclave.Errorf(conclave.ErrUnavailable, "make a folder for the backup: %w", err)
-	}
+// withDatabase opens the database for f, and closes it afterwards together with
+// the files that f kept open for it.
+func withDatabase(ctx context.Context, c Config, f func(db *store.DB, keep func(*os.File)) error) (err error) {
 	db, err := store.Open(ctx, store.Options{URL: c.Database, Owner: "backup", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
@@ -120,13 +119,22 @@ func exportTables(ctx context.Context, c Config, dir string) (err error) {
 			err = errors.Join(err, f.Close())
 		}
 	}()
-	return db.Export(ctx, func(table string) (io.Writer, error) {
-		f, err := os.OpenFile(filepath.Join(dir, table+".jsonl"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return nil, conclave.Errorf(conclave.ErrUnavailable, "write the backup: %w", err)
-		}
-		open = append(open, f)
-		return f, nil
+	return f(db, func(file *os.File) { open = append(open, file) })
+}
+
+func exportTables(ctx context.Context, c Config, dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return conclave.Errorf(conclave.ErrUnavailable, "make a folder for the backup: %w", err)
+	}
+	return withDatabase(ctx, c, func(db *store.DB, keep func(*os.File)) error {
+		return db.Export(ctx, func(table string) (io.Writer, error) {
+			f, err := os.OpenFile(filepath.Join(dir, table+".jsonl"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+			if err != nil {
+				return nil, conclave.Errorf(conclave.ErrUnavailable, "write the backup: %w", err)
+			}
+			keep(f)
+			return f, nil
+		})
 	})
 }
 
@@ -260,28 +268,19 @@ func Restore(ctx context.Context, c Config, r io.Reader) (_ Backup, err error) {
 	return b, importTables(ctx, c, filepath.Join(dir, "tables"))
 }
 
-func importTables(ctx context.Context, c Config, dir string) (err error) {
-	db, err := store.Open(ctx, store.Options{URL: c.Database, Owner: "restore", Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	var open []*os.File
-	defer func() {
-		for _, f := range open {
-			err = errors.Join(err, f.Close())
-		}
-	}()
-	return db.Import(ctx, func(table string) (io.Reader, error) {
-		f, err := os.Open(filepath.Join(dir, table+".jsonl"))
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, conclave.Errorf(conclave.ErrUnavailable, "read the table %s: %w", table, err)
-		}
-		open = append(open, f)
-		return f, nil
+func importTables(ctx context.Context, c Config, dir string) error {
+	return withDatabase(ctx, c, func(db *store.DB, keep func(*os.File)) error {
+		return db.Import(ctx, func(table string) (io.Reader, error) {
+			f, err := os.Open(filepath.Join(dir, table+".jsonl"))
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil, nil
+			}
+			if err != nil {
+				return nil, conclave.Errorf(conclave.ErrUnavailable, "read the table %s: %w", table, err)
+			}
+			keep(f)
+			return f, nil
+		})
 	})
 }
 
