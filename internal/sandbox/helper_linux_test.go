@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -23,17 +24,18 @@ import (
 // the tests need no compiler and no tools.
 func helpers() map[string]func(args []string) error {
 	return map[string]func([]string) error{
-		"hog":     hog,
-		"spin":    func([]string) error { return hang() },
-		"flood":   flood,
-		"network": tryNetwork,
-		"bomb":    bomb,
-		"many":    many,
-		"daemon":  daemon,
-		"hold":    hold,
-		"calls":   tryCalls,
-		"refuse":  refuse,
-		"run":     runAsParent,
+		"hog":      hog,
+		"spin":     func([]string) error { return hang() },
+		"flood":    flood,
+		"network":  tryNetwork,
+		"bomb":     bomb,
+		"many":     many,
+		"daemon":   daemon,
+		"headless": headless,
+		"hold":     hold,
+		"calls":    tryCalls,
+		"refuse":   refuse,
+		"run":      runAsParent,
 	}
 }
 
@@ -57,19 +59,23 @@ func helper(name string, args ...string) Command {
 	return Command{Args: append([]string{self, "helper", name}, args...), Read: []string{filepath.Dir(self)}}
 }
 
-// hog fills memory for ever.
-func hog([]string) error {
+// hog fills so many mebibytes of memory, and keeps them for ever.
+func hog(args []string) error {
+	n, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
 	var all [][]byte
-	for {
-		block := make([]byte, 4<<20)
+	for len(all) < n {
+		block := make([]byte, 1<<20)
 		for i := range block {
 			block[i] = byte(i)
 		}
 		all = append(all, block)
-		if len(all) == 1<<20 {
-			return errors.New("there was no end to it")
-		}
 	}
+	err = hang()
+	runtime.KeepAlive(all)
+	return err
 }
 
 // flood writes so many mebibytes, with a mark at either end.
@@ -158,10 +164,12 @@ func many(args []string) error {
 	return hang()
 }
 
-// daemon leaves a grandchild behind that holds a lock on the file, in a session
-// of its own, and has closed its streams. It returns once the lock is held.
+// daemon leaves a grandchild behind that holds a lock on the file args[0], in a
+// session of its own, and has closed its streams. It returns once the lock is
+// held. The grandchild is run by the helpers args[1:].
 func daemon(args []string) error {
-	cmd := exec.Command("sh", "-c", `"$0" "$@" & `, os.Args[0], "helper", "hold", args[0])
+	command := append([]string{"-c", `"$0" helper "$@" & `, os.Args[0]}, args[1:]...)
+	cmd := exec.Command("sh", append(command, "hold", args[0])...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	ready, w, err := os.Pipe()
 	if err != nil {
@@ -174,6 +182,24 @@ func daemon(args []string) error {
 	w.Close()
 	_, err = ready.Read(make([]byte, 1))
 	return err
+}
+
+// headless ends the process's first thread and runs the helper in another. The
+// kernel calls such a process a zombie.
+func headless(args []string) error {
+	runtime.LockOSThread()
+	if unix.Gettid() != os.Getpid() {
+		return unix.Exec("/proc/self/exe", os.Args, os.Environ())
+	}
+	go func() {
+		if err := helpers()[args[0]](args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}()
+	_, _, errno := unix.Syscall(unix.SYS_EXIT, 0, 0, 0)
+	return errno // the thread did not end
 }
 
 // hold locks the file for ever, and says so on file descriptor 3, if it is open.

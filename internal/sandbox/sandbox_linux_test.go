@@ -344,10 +344,11 @@ func TestContextEnds(t *testing.T) {
 
 func TestMemoryEnds(t *testing.T) {
 	each(t, func(t *testing.T, s *Sandbox) {
-		c := helper("hog")
-		c.MemoryBytes = 256 << 20
-		if r := run(t, s, c); !r.OutOfMemory {
-			t.Errorf("exit %d, timed out %v, after %s: %.300s", r.ExitCode, r.TimedOut, r.Duration, r.Stderr)
+		for _, c := range []Command{helper("hog", "1000000"), helper("hog", "384"), helper("headless", "hog", "384")} {
+			c.MemoryBytes = 256 << 20
+			if r := run(t, s, c); !r.OutOfMemory {
+				t.Errorf("%q: exit %d, timed out %v, after %s: %.300s", c.Args[2:], r.ExitCode, r.TimedOut, r.Duration, r.Stderr)
+			}
 		}
 	})
 }
@@ -411,13 +412,14 @@ func TestNothingSurvivesTheCommand(t *testing.T) {
 	each(t, func(t *testing.T, s *Sandbox) {
 		dir := t.TempDir()
 		lock := filepath.Join(dir, "lock")
-		c := helper("daemon", lock)
-		c.Dir = dir
-		if r := run(t, s, c); r.ExitCode != 0 {
-			t.Fatalf("exit %d: %s", r.ExitCode, r.Stderr)
-		}
-		if !free(t, lock, unix.LOCK_NB) {
-			t.Error("the daemon is alive")
+		for _, c := range []Command{helper("daemon", lock), helper("daemon", lock, "headless")} {
+			c.Dir = dir
+			if r := run(t, s, c); r.ExitCode != 0 {
+				t.Fatalf("%q: exit %d: %s", c.Args[3:], r.ExitCode, r.Stderr)
+			}
+			if !free(t, lock, unix.LOCK_NB) {
+				t.Errorf("%q: the daemon is alive", c.Args[3:])
+			}
 		}
 	})
 }

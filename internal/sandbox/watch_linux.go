@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -26,9 +27,10 @@ const (
 // A process is what /proc says of one.
 type process struct {
 	pid, parent int
+	dir         string // what /proc says of its memory
 	threads     int
 	resident    int64 // bytes, shared pages included
-	zombie      bool
+	zombie      bool // nothing is left of it but its exit code
 }
 
 // watch waits until something ends, or the command and its descendants pass a
@@ -94,7 +96,7 @@ func temporaryFiles(p spec) int64 {
 // share is a process's part of the memory it maps. It falls back to the whole
 // when the kernel does not say.
 func share(one process) int64 {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(one.pid) + "/smaps_rollup")
+	text, err := os.ReadFile(one.dir + "/smaps_rollup")
 	if err != nil {
 		return one.resident
 	}
@@ -135,9 +137,32 @@ func descendants(root int) []process {
 	return below
 }
 
-// readProcess reads /proc/PID/stat. It is false for a process that is gone.
+// readProcess is false for a process that is gone.
 func readProcess(pid int) (process, bool) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	dir := "/proc/" + strconv.Itoa(pid)
+	one, ok := readStat(dir)
+	if !ok || !one.zombie || one.threads <= 1 {
+		return one, ok
+	}
+	// Its first thread has ended and the others go on, with its memory and its
+	// files. Only they say how much memory.
+	threads, err := os.ReadDir(dir + "/task")
+	if err != nil {
+		return process{}, false
+	}
+	for _, t := range threads {
+		if thread, ok := readStat(dir + "/task/" + t.Name()); ok && !thread.zombie {
+			thread.pid = pid
+			return thread, true
+		}
+	}
+	one.zombie = false // its threads are just ending, and may still hold files
+	return one, true
+}
+
+// readStat reads the file stat of a process or a thread.
+func readStat(dir string) (process, bool) {
+	text, err := os.ReadFile(dir + "/stat")
 	if err != nil {
 		return process{}, false
 	}
@@ -152,10 +177,15 @@ func readProcess(pid int) (process, bool) {
 		n, _ := strconv.Atoi(fields[field-3]) // the kernel writes numbers
 		return n
 	}
-	if fields[0] == "Z" {
-		return process{pid: pid, parent: number(4), threads: 1, zombie: true}, true
-	}
-	return process{pid: pid, parent: number(4), threads: number(20), resident: int64(number(24)) * int64(os.Getpagesize())}, true
+	pid, _ := strconv.Atoi(filepath.Base(dir))
+	return process{
+		pid:      pid,
+		parent:   number(4),
+		dir:      dir,
+		threads:  number(20),
+		resident: int64(number(24)) * int64(os.Getpagesize()),
+		zombie:   fields[0] == "Z",
+	}, true
 }
 
 // killTree kills every process below root. It stops them first, so that none
