@@ -130,7 +130,7 @@ func call(t *testing.T, method, url, token, version, contentType, body string) (
 		t.Fatal(err)
 	}
 	var out map[string]any
-	if len(raw) > 0 && strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json") {
+	if len(raw) > 0 && strings.Contains(resp.Header.Get("Content-Type"), "json") {
 		if err := json.Unmarshal(raw, &out); err != nil {
 			t.Fatalf("%s in %s", err, raw)
 		}
