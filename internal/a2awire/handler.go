@@ -14,7 +14,7 @@ import (
 // handler implements the protocol's operations over a Tasks. It takes the place
 // of the SDK's own request handler, whose tasks live in memory without a bound.
 type handler struct {
-	tasks Tasks
+	opts ServerOptions
 }
 
 var _ a2asrv.RequestHandler = (*handler)(nil)
@@ -37,10 +37,10 @@ func (h *handler) accept(ctx context.Context, req *a2a.SendMessageRequest) (Task
 		return Task{}, toError(err)
 	}
 	if in.TaskID == "" {
-		t, err := h.tasks.Accept(ctx, in)
+		t, err := h.opts.Tasks.Accept(ctx, in)
 		return t, toError(err)
 	}
-	t, err := h.tasks.Wait(ctx, in.TaskID, "")
+	t, err := h.opts.Tasks.Wait(ctx, in.TaskID, "")
 	if err != nil {
 		return Task{}, toError(err)
 	}
@@ -48,12 +48,12 @@ func (h *handler) accept(ctx context.Context, req *a2a.SendMessageRequest) (Task
 		return Task{}, a2a.NewError(a2a.ErrInvalidParams, "message.contextId is not the context of task "+string(t.ID)+"; leave it out, or send "+string(t.Conversation))
 	}
 	in.ContextID = t.Conversation
-	t, err = h.tasks.Answer(ctx, in)
+	t, err = h.opts.Tasks.Answer(ctx, in)
 	return t, toError(err)
 }
 
-// waitsNot is the error of an answer to a task that waits for none.
-func waitsNot(t conclave.Task) error {
+// WaitsNot is the error of an answer to a task that waits for none.
+func WaitsNot(t conclave.Task) error {
 	if t.State.Ended() {
 		return conclave.Errorf(conclave.ErrConflict, "task %s has ended; to go on, send the message without taskId in the same contextId", t.ID)
 	}
@@ -73,7 +73,7 @@ func (h *handler) SendMessage(ctx context.Context, req *a2a.SendMessageRequest) 
 		return toTask(t, history, true), nil
 	}
 	for !resting(t.State) {
-		if t, err = h.tasks.Wait(ctx, t.ID, t.State); err != nil {
+		if t, err = h.opts.Tasks.Wait(ctx, t.ID, t.State); err != nil {
 			return nil, toError(err)
 		}
 	}
@@ -107,7 +107,7 @@ func (h *handler) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTaskR
 			yield(nil, a2a.NewError(a2a.ErrInvalidParams, "id is required"))
 			return
 		}
-		t, err := h.tasks.Wait(ctx, conclave.TaskID(req.ID), "")
+		t, err := h.opts.Tasks.Wait(ctx, conclave.TaskID(req.ID), "")
 		if err != nil {
 			yield(nil, toError(err))
 			return
@@ -124,7 +124,7 @@ func (h *handler) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTaskR
 // ends the stream: a sender's at rest, a subscriber's when the task has ended.
 func (h *handler) follow(ctx context.Context, t Task, yield func(a2a.Event, error) bool, ends func(conclave.TaskState) bool) {
 	events := h.states(ctx, t)
-	if f, ok := h.tasks.(Follower); ok {
+	if f, ok := h.opts.Tasks.(Follower); ok {
 		events = f.Follow(ctx, t.ID)
 	}
 	for event, err := range events {
@@ -152,7 +152,7 @@ func (h *handler) states(ctx context.Context, t Task) iter.Seq2[a2a.Event, error
 		}
 		for !t.State.Ended() {
 			var err error
-			if t, err = h.tasks.Wait(ctx, t.ID, t.State); err != nil {
+			if t, err = h.opts.Tasks.Wait(ctx, t.ID, t.State); err != nil {
 				yield(nil, err)
 				return
 			}
@@ -185,7 +185,7 @@ func (h *handler) GetTask(ctx context.Context, req *a2a.GetTaskRequest) (*a2a.Ta
 	if req.HistoryLength != nil && *req.HistoryLength < 0 {
 		return nil, a2a.NewError(a2a.ErrInvalidParams, "historyLength must not be negative")
 	}
-	t, err := h.tasks.Wait(ctx, conclave.TaskID(req.ID), "")
+	t, err := h.opts.Tasks.Wait(ctx, conclave.TaskID(req.ID), "")
 	if err != nil {
 		return nil, toError(err)
 	}
@@ -196,7 +196,7 @@ func (h *handler) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest) (*
 	if req == nil || req.ID == "" {
 		return nil, a2a.NewError(a2a.ErrInvalidParams, "id is required")
 	}
-	t, err := h.tasks.Cancel(ctx, conclave.TaskID(req.ID))
+	t, err := h.opts.Tasks.Cancel(ctx, conclave.TaskID(req.ID))
 	if errors.Is(err, conclave.ErrConflict) {
 		return nil, a2a.NewError(a2a.ErrTaskNotCancelable, conclave.Text(err)).
 			WithErrorInfoMeta(map[string]string{MetaKind: conclave.ErrConflict.Error()})
@@ -229,7 +229,7 @@ func (h *handler) ListTasks(ctx context.Context, req *a2a.ListTasksRequest) (*a2
 	if req.StatusTimestampAfter != nil {
 		f.UpdatedAfter = *req.StatusTimestampAfter
 	}
-	list, err := h.tasks.List(ctx, f)
+	list, err := h.opts.Tasks.List(ctx, f)
 	if err != nil {
 		return nil, toError(err)
 	}
@@ -256,6 +256,14 @@ func (h *handler) DeleteTaskPushConfig(context.Context, *a2a.DeleteTaskPushConfi
 	return a2a.ErrPushNotificationNotSupported
 }
 
-func (h *handler) GetExtendedAgentCard(context.Context, *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {
-	return nil, a2a.ErrExtendedCardNotConfigured
+func (h *handler) GetExtendedAgentCard(ctx context.Context, _ *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {
+	if h.opts.Extended == nil {
+		return nil, a2a.NewError(a2a.ErrUnsupportedOperation, "there is no extended card here; the public one is at "+a2asrv.WellKnownAgentCardPath)
+	}
+	card, err := h.opts.Extended(ctx)
+	if err != nil {
+		return nil, toError(err)
+	}
+	base, _ := ctx.Value(baseKey{}).(string)
+	return card.agentCard(base), nil
 }

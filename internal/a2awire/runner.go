@@ -135,7 +135,7 @@ func (r *Runner) Answer(ctx context.Context, in Incoming) (Task, error) {
 		return t.task, nil
 	}
 	if t.task.State != conclave.TaskInputRequired {
-		return Task{}, waitsNot(t.task.Task)
+		return Task{}, WaitsNot(t.task.Task)
 	}
 	if err := r.mayStart(); err != nil {
 		return Task{}, err

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -23,12 +24,23 @@ import (
 // ServerOptions says what a server shows and who may speak to it.
 type ServerOptions struct {
 	// Card makes the card at each request. ErrNotFound when there is no such agent any more.
-	Card       func(r *http.Request) (Card, error)
-	Tasks      Tasks
+	Card  func(r *http.Request) (Card, error)
+	Tasks Tasks
+	// Extended makes the card for callers who may speak here. Nil: there is none.
+	Extended   func(ctx context.Context) (Card, error)
 	Permission conclave.Permission // what a caller needs; PermitSpeak when empty
 	// Refused is told when a known caller lacks the permission. Nil: nobody is.
 	Refused func(ctx context.Context, why error)
 	Logger  *slog.Logger // slog.Default() when nil
+}
+
+func (o *ServerOptions) setDefaults() {
+	if o.Permission == "" {
+		o.Permission = conclave.PermitSpeak
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
 }
 
 // server serves one agent at "/": JSON-RPC by POST, HTTP+JSON below it, and its
@@ -40,17 +52,16 @@ type server struct {
 	rpc          *rpcServer
 	rest         http.Handler
 	rpc03, rest3 http.Handler
+
+	mu    sync.Mutex
+	shown [sha256.Size]byte // the card that was served last
+	since time.Time         // since when
 }
 
 // NewServer makes the A2A server of one agent. Mount it with http.StripPrefix.
 func NewServer(opts ServerOptions) http.Handler {
-	if opts.Permission == "" {
-		opts.Permission = conclave.PermitSpeak
-	}
-	if opts.Logger == nil {
-		opts.Logger = slog.Default()
-	}
-	h := &handler{tasks: opts.Tasks}
+	opts.setDefaults()
+	h := &handler{opts: opts}
 	alive := a2asrv.WithTransportKeepAlive(keepAlive)
 	return &server{
 		opts: opts, rpc: newRPC(h), rest: newREST(h),
@@ -63,7 +74,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveCard(w, r)
 		return
 	}
-	r = r.WithContext(a2alog.AttachLogger(r.Context(), s.opts.Logger))
+	r = r.WithContext(a2alog.AttachLogger(withBase(r.Context(), base(r)), s.opts.Logger))
 	r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
 	if r.URL.Path == "" || r.URL.Path == "/" {
 		s.serveRPC(w, r)
@@ -72,24 +83,43 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.serveREST(w, r)
 }
 
-// version returns which protocol the client speaks: "0.3" when it does not say
-// (A2A 1.0 §3.6), "" for one that is not served.
+// base is the address that a client asked, without a path.
+func base(r *http.Request) string {
+	if r.TLS != nil {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
+}
+
+type baseKey struct{}
+
+func withBase(ctx context.Context, base string) context.Context {
+	return context.WithValue(ctx, baseKey{}, base)
+}
+
+// version returns which protocol the client speaks.
 func version(r *http.Request) (asked, served string) {
 	asked = r.Header.Get(a2a.SvcParamVersion)
 	if asked == "" {
 		asked = r.URL.Query().Get(a2a.SvcParamVersion)
 	}
+	return asked, servedVersion(asked)
+}
+
+// servedVersion is the version in which a client is answered: "0.3" when it does
+// not say (A2A 1.0 §3.6), "" for one that is not served.
+func servedVersion(asked string) string {
 	major, rest, _ := strings.Cut(strings.TrimSpace(asked), ".")
 	minor, _, _ := strings.Cut(rest, ".") // a patch number changes nothing on the wire
 	switch {
 	case asked == "":
-		return asked, "0.3"
+		return "0.3"
 	case major == "1" && minor == "0":
-		return asked, "1.0"
+		return "1.0"
 	case major == "0" && minor == "3":
-		return asked, "0.3"
+		return "0.3"
 	}
-	return asked, ""
+	return ""
 }
 
 func versionError(asked string) error {
@@ -97,15 +127,15 @@ func versionError(asked string) error {
 }
 
 // permitted says why the caller may not speak here, or nothing.
-func (s *server) permitted(r *http.Request) error {
-	c := conclave.CallerFrom(r.Context())
+func (o ServerOptions) permitted(ctx context.Context) error {
+	c := conclave.CallerFrom(ctx)
 	if c.Name() == "" {
 		return a2a.NewError(a2a.ErrUnauthenticated, "send Authorization: Bearer TOKEN")
 	}
-	if !c.May(s.opts.Permission) {
-		err := a2a.NewError(a2a.ErrUnauthorized, "speaking here needs the permission "+string(s.opts.Permission)+", which "+c.Name()+" does not have")
-		if s.opts.Refused != nil {
-			s.opts.Refused(r.Context(), err)
+	if !c.May(o.Permission) {
+		err := a2a.NewError(a2a.ErrUnauthorized, "speaking here needs the permission "+string(o.Permission)+", which "+c.Name()+" does not have")
+		if o.Refused != nil {
+			o.Refused(ctx, err)
 		}
 		return err
 	}
@@ -129,7 +159,7 @@ func (s *server) serveRPC(w http.ResponseWriter, r *http.Request) {
 	}
 	// Who may not speak learns no more than that.
 	req, invalid := readRPC(body)
-	if err := s.permitted(r); err != nil {
+	if err := s.opts.permitted(r.Context()); err != nil {
 		writeRPCError(w, r, req.ID, err)
 		return
 	}
@@ -167,7 +197,7 @@ func (s *server) serveREST(w http.ResponseWriter, r *http.Request) {
 		writeRESTError(w, r, a2a.NewError(a2a.ErrUnsupportedContentType, "send Content-Type: application/a2a+json or application/json"))
 		return
 	}
-	if err := s.permitted(r); err != nil {
+	if err := s.opts.permitted(r.Context()); err != nil {
 		writeRESTError(w, r, err)
 		return
 	}
@@ -201,7 +231,7 @@ func (s *server) serveCard(w http.ResponseWriter, r *http.Request) {
 	card, err := s.opts.Card(r)
 	var body []byte
 	if err == nil {
-		body, err = card.json(r)
+		body, err = card.json(r.Context(), base(r))
 	}
 	if errors.Is(err, conclave.ErrNotFound) {
 		http.Error(w, conclave.Text(err), http.StatusNotFound)
@@ -219,5 +249,15 @@ func (s *server) serveCard(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "public, max-age=60")
 	h.Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
 	// ServeContent answers If-None-Match from the ETag, and HEAD.
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+	http.ServeContent(w, r, "", s.changed(sum), bytes.NewReader(body))
+}
+
+// changed is since when the card is as it is, as far as this server has seen.
+func (s *server) changed(sum [sha256.Size]byte) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shown != sum {
+		s.shown, s.since = sum, time.Now()
+	}
+	return s.since
 }

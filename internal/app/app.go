@@ -75,6 +75,7 @@ type App struct {
 	models    conclave.Models
 	hub       conclave.Hub
 	hubHTTP   http.Handler
+	hubGRPC   http.Handler
 	council   conclave.Council
 	trust     conclave.Trust
 	insights  conclave.Insights
@@ -408,7 +409,7 @@ func (a *App) makeHub() (conclave.Hub, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.hubHTTP = h
+	a.hubHTTP, a.hubGRPC = h, h.GRPC()
 	a.db.Handle(store.WorkDelivery, 512, func(ctx context.Context, id string, epoch int64) error {
 		return h.HandleDelivery(ctx, conclave.TaskID(id), epoch)
 	})

@@ -97,7 +97,7 @@ func (h *Hub) candidates(t Task, agents []conclave.Agent) (ready []conclave.Agen
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, a := range agents {
-		if agent != "" && a.Name != agent || role != "" && a.Role != role {
+		if agent != "" && a.Name != agent || role != "" && a.Role != role || t.Remote != "" && a.Name != t.AskedBy {
 			continue
 		}
 		if role != "" && (slices.Contains(t.Exclude, a.Name) || slices.Contains(t.Call.Path, string(a.Name))) {
@@ -149,9 +149,12 @@ func (h *Hub) deliver(ctx context.Context, t Task, a conclave.Agent) error {
 		return h.fail(ctx, t, err)
 	}
 
-	end := Settle{State: result.State, Text: result.Text, Reply: result.Data, Actor: string(a.Name)}
+	end := Settle{State: result.State, Text: result.Text, Reply: result.Data, Actor: string(a.Name), Artifacts: result.Artifacts, Said: result.Message}
 	said := result.Text
-	if result.State == conclave.TaskInputRequired {
+	if result.State == conclave.TaskInputRequired && t.Interactive {
+		end.Remote, result.Err = result.Remote, nil
+	}
+	if result.State == conclave.TaskInputRequired && !t.Interactive {
 		end.State = conclave.TaskFailed
 		result.Err = conclave.Errorf(conclave.ErrUnsupported, "%s wants more input, and nobody is there to give it: %w", a.Name, result.Err)
 	}
@@ -258,8 +261,12 @@ func (h *Hub) speak(ctx context.Context, t Task, a conclave.Agent) (a2awire.Resu
 			}
 		}
 	}()
+	talk := t.Conversation
+	if t.Remote != "" {
+		talk = "" // the agent knows the context of its own task, and may have named it otherwise
+	}
 	result, err := client.Send(sendCtx, a2awire.Outbound{
-		ID: t.Request.ID, Context: t.Conversation, Text: t.Request.Text, Data: t.Request.Data,
+		ID: t.Request.ID, Context: talk, Task: t.Remote, Text: t.Request.Text, Data: t.Request.Data,
 		Call: onward(t), Run: t.Run, Kind: t.Kind, References: []conclave.TaskID{t.ID},
 	}, func(remote string) { accepted <- remote })
 	stopWatch()

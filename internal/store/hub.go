@@ -155,7 +155,7 @@ func (s hubStore) agents(tx *Tx, tenant conclave.TenantID, in conclave.ListAgent
 }
 
 func (s hubStore) Accept(ctx context.Context, in hub.Accept) (hub.Task, bool, error) {
-	t := hub.Task{Task: in.Task, Tenant: in.Tenant, Call: in.Call, Exclude: in.Exclude, Request: in.Request, Epoch: 1}
+	t := hub.Task{Task: in.Task, Tenant: in.Tenant, Call: in.Call, Exclude: in.Exclude, Request: in.Request, Epoch: 1, Interactive: in.Interactive}
 	created := false
 	err := s.db.Update(ctx, func(tx *Tx) error {
 		created = false
@@ -213,7 +213,7 @@ func (s hubStore) find(tx *Tx, where string, args ...any) (hub.Task, bool, error
 		return t, found, err
 	}
 	now, err := tx.Now()
-	t.Age = now.Sub(t.Created)
+	t.Age = now.Sub(t.Request.Sent)
 	return t, true, err
 }
 
@@ -339,7 +339,7 @@ func (s hubStore) Settle(ctx context.Context, in hub.Settle) (hub.Task, error) {
 			return s.putBack(tx, &t, in.After, in.Parked)
 		}
 		working := t.State == conclave.TaskWorking
-		t.State, t.Text, t.Reply, t.Error = in.State, in.Text, in.Reply, in.Error
+		t = t.Settled(in)
 		if err := s.put(tx, &t); err != nil {
 			return err
 		}
@@ -430,7 +430,7 @@ func (s hubStore) Tasks(ctx context.Context, f hub.TaskFilter) ([]hub.Task, int,
 		}
 		list, err = listDocs[hub.Task](tx, query, args...)
 		for i := range list {
-			list[i].Age = now.Sub(list[i].Created)
+			list[i].Age = now.Sub(list[i].Request.Sent)
 		}
 		return err
 	})
