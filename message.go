@@ -12,6 +12,7 @@ import (
 // Message is what one party said to another, as the hub keeps it.
 type Message struct {
 	ID           MessageID       `json:"id"`
+	SentAs       MessageID       `json:"sent_as,omitempty"` // the id that an A2A client gave it
 	Task         TaskID          `json:"task"`
 	Conversation ConversationID  `json:"conversation"`
 	Run          RunID           `json:"run,omitempty"`

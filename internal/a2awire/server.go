@@ -228,10 +228,14 @@ func (s *server) serveCard(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
+	asked, served := version(r)
+	if asked == "" {
+		served = "" // a client that looks whom it has found may speak either
+	}
 	card, err := s.opts.Card(r)
 	var body []byte
 	if err == nil {
-		body, err = card.json(r.Context(), base(r))
+		body, err = card.json(r.Context(), base(r), served)
 	}
 	if errors.Is(err, conclave.ErrNotFound) {
 		http.Error(w, conclave.Text(err), http.StatusNotFound)
@@ -245,7 +249,8 @@ func (s *server) serveCard(w http.ResponseWriter, r *http.Request) {
 	sum := sha256.Sum256(body)
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Content-Type", "application/json")
+	h.Set("Content-Type", plainJSON)
+	h.Set("Vary", a2a.SvcParamVersion)
 	h.Set("Cache-Control", "public, max-age=60")
 	h.Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
 	// ServeContent answers If-None-Match from the ETag, and HEAD.

@@ -196,7 +196,7 @@ func (a *addressTasks) Accept(ctx context.Context, in a2awire.Incoming) (a2awire
 	t, err := a.hub.send(ctx, conclave.SendMessage{
 		Key: "a2a " + a.address + " " + string(in.MessageID), Conversation: in.ContextID, Run: in.Run,
 		To: a.address, Kind: in.Kind, Text: in.Text, Data: in.Data, Call: call,
-	}, true)
+	}, in.MessageID)
 	if err != nil {
 		return a2awire.Task{}, err
 	}

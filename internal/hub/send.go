@@ -25,12 +25,13 @@ const actsFor = "tasks/"
 // carry one on; an agent names the task that it works on, as the only element
 // tasks/ID of the path.
 func (h *Hub) Send(ctx context.Context, in conclave.SendMessage) (conclave.Task, error) {
-	t, err := h.send(ctx, in, false)
+	t, err := h.send(ctx, in, "")
 	return t.Task, err
 }
 
-// send accepts a message. interactive says that its sender can be asked back.
-func (h *Hub) send(ctx context.Context, in conclave.SendMessage, interactive bool) (Task, error) {
+// send accepts a message. sentAs is the id that an A2A client gave it, who can be
+// asked back; it is empty when no such client sent it.
+func (h *Hub) send(ctx context.Context, in conclave.SendMessage, sentAs conclave.MessageID) (Task, error) {
 	caller := conclave.CallerFrom(ctx)
 	agent, role, err := parseAddress(in.To)
 	if err != nil {
@@ -66,11 +67,11 @@ func (h *Hub) send(ctx context.Context, in conclave.SendMessage, interactive boo
 	id := conclave.TaskID(conclave.NewID("task"))
 	killpoint.At("send.before")
 	t, _, err := h.opts.Store.Accept(ctx, Accept{
-		Tenant: caller.Tenant, Key: in.Key, Call: call, Exclude: in.Exclude, Interactive: interactive,
+		Tenant: caller.Tenant, Key: in.Key, Call: call, Exclude: in.Exclude, Interactive: sentAs != "",
 		Task: conclave.Task{ID: id, Conversation: in.Conversation, Run: in.Run, From: from, To: in.To, Kind: in.Kind},
 		Request: conclave.Message{
 			ID: conclave.MessageID(conclave.NewID("msg")), Task: id, Conversation: in.Conversation, Run: in.Run,
-			From: from, To: in.To, Kind: in.Kind, Text: in.Text, Data: in.Data,
+			SentAs: sentAs, From: from, To: in.To, Kind: in.Kind, Text: in.Text, Data: in.Data,
 		},
 	})
 	if err != nil {
