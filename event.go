@@ -41,6 +41,7 @@ const (
 	EventModelCalled      EventKind = "model.called"
 	EventOutcomeKnown     EventKind = "outcome.known"
 	EventCallRefused      EventKind = "call.refused"
+	EventMessageRepeated  EventKind = "message.repeated"
 )
 
 // Event is one row of the record: written in the transaction of the change that

@@ -7,6 +7,7 @@ type ModelCall struct {
 	Key          string    `json:"idempotency_key,omitempty"`
 	Run          RunID     `json:"run,omitempty"`
 	Agent        AgentName `json:"agent,omitempty"`
+	Task         TaskID    `json:"task,omitempty"` // of the hub, for which it was made
 	Wire         string    `json:"wire"` // "anthropic", "openai"
 	Model        string    `json:"model"`
 	Status       int       `json:"status"`       // HTTP status of the provider

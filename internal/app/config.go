@@ -17,6 +17,7 @@ import (
 	"conclave/internal/agentpool"
 	"conclave/internal/bus"
 	"conclave/internal/gateway"
+	"conclave/internal/hub"
 	"conclave/internal/modelrouter"
 	"conclave/internal/registry"
 	"conclave/internal/strictyaml"
@@ -42,6 +43,7 @@ type Config struct {
 	Sandbox     string             // the sandbox's switch
 	Pool        agentpool.Config
 	Rules       workflow.Config
+	Speech      hub.Rules
 	Routing     *modelrouter.Rules
 	Security    Security
 	Sources     map[string]string // where each setting that is not the default came from
@@ -74,7 +76,7 @@ func Home(getenv func(string) string) (string, error) {
 // Load reads the configuration: defaults, then files, then the environment.
 // ErrInvalid names what is wrong, where, and what would be right.
 func Load(getenv func(string) string, environ []string) (Config, error) {
-	c := Config{Listen: "127.0.0.1", Bus: "memory", GatewayPort: conclave.ServiceGateway.Port(), Brain: "auto", Pool: agentpool.Defaults(), Rules: workflow.Defaults(), Security: securityDefaults(), Sources: map[string]string{}}
+	c := Config{Listen: "127.0.0.1", Bus: "memory", GatewayPort: conclave.ServiceGateway.Port(), Brain: "auto", Pool: agentpool.Defaults(), Rules: workflow.Defaults(), Speech: hub.DefaultRules(), Security: securityDefaults(), Sources: map[string]string{}}
 	if err := knownVariables(environ); err != nil {
 		return c, err
 	}
@@ -128,6 +130,8 @@ type rulesFile struct {
 		MendRounds           *int      `yaml:"mend_rounds"`
 		EscalationTriggers   []trigger `yaml:"escalation_triggers"`
 	} `yaml:"collaboration"`
+	Speech        speechFile        `yaml:"speech"`
+	Conversations conversationsFile `yaml:"conversations"`
 }
 
 type trigger struct {
@@ -182,8 +186,9 @@ func (c *Config) readFiles() error {
 				c.Sources["collaboration.escalation_triggers.conflicting_recommendations"] = path
 			}
 		}
+		c.speech(path, rules.Speech, rules.Conversations)
 	}
-	if err := c.Rules.Validate(); err != nil {
+	if err := errors.Join(c.Rules.Validate(), c.Speech.Validate()); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	routing := filepath.Join(c.Files, "routing_rules.yml")

@@ -59,9 +59,7 @@ func (h *Hub) server(ctx context.Context, address string) (http.Handler, error) 
 		Tasks: &addressTasks{hub: h, address: address},
 		Refused: func(ctx context.Context, why error) {
 			caller := conclave.CallerFrom(ctx)
-			if err := h.opts.Store.Refuse(ctx, caller.Tenant, conclave.Message{From: caller.Name(), To: address}, why.Error()); err != nil {
-				h.opts.Logger.ErrorContext(ctx, "recording a refused call", "from", caller.Name(), "to", address, "err", err)
-			}
+			h.record(ctx, Refusal{Tenant: caller.Tenant, Rule: "permission", From: caller.Name(), To: address, Why: why.Error()})
 		},
 		Logger: h.opts.Logger,
 	})

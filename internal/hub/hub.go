@@ -33,7 +33,7 @@ type Options struct {
 	// Instance names this hub among its replicas, and stays the same when it
 	// restarts. Empty: "hub".
 	Instance string
-	MaxHops  int           // of a call that names no limit; 0: 8
+	Rules    *Rules        // of speech; nil: DefaultRules
 	MaxAge   time.Duration // how long a message tries to reach somebody; 0: 10 minutes
 	Timeout  time.Duration // how long an agent may take; 0: 1 hour
 	Silence  time.Duration // after which an agent that registered here is lost; 0: 20 seconds
@@ -57,8 +57,12 @@ func (o *Options) setDefaults() error {
 	if o.Instance == "" {
 		o.Instance = "hub"
 	}
-	if o.MaxHops == 0 {
-		o.MaxHops = 8
+	if o.Rules == nil {
+		rules := DefaultRules()
+		o.Rules = &rules
+	}
+	if err := o.Rules.Validate(); err != nil {
+		return err
 	}
 	if o.MaxAge == 0 {
 		o.MaxAge = 10 * time.Minute
@@ -88,6 +92,7 @@ type Hub struct {
 	clients map[string]*a2awire.Client
 	servers map[string]http.Handler // A2A faces by address
 	inHand  map[conclave.TaskID]int // deliveries that this hub works on now
+	paces   map[agentKey]*pace      // how often agents speak
 }
 
 type agentKey struct {
@@ -113,7 +118,7 @@ func New(opts Options) (*Hub, error) {
 	}
 	return &Hub{
 		opts: opts, beats: map[agentKey]*beat{}, suspect: map[agentKey]time.Time{},
-		clients: map[string]*a2awire.Client{}, servers: map[string]http.Handler{}, inHand: map[conclave.TaskID]int{},
+		clients: map[string]*a2awire.Client{}, servers: map[string]http.Handler{}, inHand: map[conclave.TaskID]int{}, paces: map[agentKey]*pace{},
 	}, nil
 }
 
@@ -266,6 +271,9 @@ func (h *Hub) Register(ctx context.Context, in conclave.RegisterAgent) (conclave
 	h.mu.Unlock()
 
 	told, err := h.opts.Store.UpsertAgent(ctx, key.tenant, a)
+	if errors.Is(err, conclave.ErrConflict) { // somebody wants the name of another
+		h.record(ctx, Refusal{Tenant: key.tenant, Rule: "key", From: conclave.CallerFrom(ctx).Name(), To: "agents/" + string(a.Name), Why: err.Error()})
+	}
 	if err != nil {
 		return conclave.Agent{}, fmt.Errorf("registering %s: %w", a.Name, err)
 	}
