@@ -26,6 +26,9 @@ type Card struct {
 	// EncryptionKey is the X25519 key, in base64, for messages that only the agent
 	// may read; the extension [EncryptionExtension] tells it. Empty: there is none.
 	EncryptionKey string
+	// Trust is what the agent's outcomes come to, which [TrustExtension] shows. Nil:
+	// the card does not speak of it.
+	Trust *conclave.TrustScore
 }
 
 // EncryptionExtension is the URI of the extension by which a card publishes the
@@ -98,11 +101,14 @@ func (c Card) agentCard(r *http.Request) *a2a.AgentCard {
 	if c.EncryptionKey != "" {
 		raw, err := base64.StdEncoding.DecodeString(c.EncryptionKey)
 		if err == nil { // the hub takes no other
-			card.Capabilities.Extensions = []a2a.AgentExtension{{URI: EncryptionExtension,
+			card.Capabilities.Extensions = append(card.Capabilities.Extensions, a2a.AgentExtension{URI: EncryptionExtension,
 				Description: `Takes messages that only it can read: the data part {"jwe": …} holds a JWE of {"to", "text", "data", "reply_to"}; reply_to is the key for the answer.`,
 				Params: map[string]any{"jwk": map[string]any{"kty": "OKP", "crv": "X25519", "use": "enc", "x": base64.RawURLEncoding.EncodeToString(raw)},
-					"alg": []any{"ECDH-ES", "ECDH-ES+A256KW"}, "enc": []any{"A256GCM"}}}}
+					"alg": []any{"ECDH-ES", "ECDH-ES+A256KW"}, "enc": []any{"A256GCM"}}})
 		}
+	}
+	if c.Trust != nil {
+		card.Capabilities.Extensions = append(card.Capabilities.Extensions, trustExtension(*c.Trust))
 	}
 	for _, s := range c.Skills {
 		tags := s.Tags

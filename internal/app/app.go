@@ -400,7 +400,7 @@ func (a *App) makeRouter() (conclave.Models, error) {
 }
 
 func (a *App) makeHub() (conclave.Hub, error) {
-	h, err := hub.New(hub.Options{Store: a.db.Hub(), Rules: &a.config.Speech, Transport: a.tracing.Transport(a.local), URL: a.urls[conclave.ServiceHub], Instance: a.owner(), Logger: a.log,
+	h, err := hub.New(hub.Options{Store: a.db.Hub(), Rules: &a.config.Speech, Trust: a.trustOf, Transport: a.tracing.Transport(a.local), URL: a.urls[conclave.ServiceHub], Instance: a.owner(), Logger: a.log,
 		Token: func(ctx context.Context, _ conclave.Agent) (string, error) {
 			c := conclave.CallerFrom(ctx)
 			return a.tokens.Mint(conclave.ServiceCaller(conclave.ServiceHub, conclave.DefaultTenant, c.Human), 5*time.Minute)

@@ -1,8 +1,11 @@
 package app
 
 import (
+	"context"
 	"time"
 
+	"conclave"
+	"conclave/internal/council"
 	"conclave/internal/hub"
 )
 
@@ -47,4 +50,16 @@ func take[T any](c *Config, into, from *T, setting, path string) {
 		*into = *from
 		c.Sources[setting] = path
 	}
+}
+
+// trustOf is what an agent's outcomes come to, read from the record: it is there
+// while the council is not.
+func (a *App) trustOf(ctx context.Context, tenant conclave.TenantID, name conclave.AgentName) (conclave.TrustScore, error) {
+	record := council.New(council.Options{Outcomes: a.db.Outcomes()})
+	ctx = conclave.WithCaller(ctx, conclave.ServiceCaller(conclave.ServiceHub, tenant, ""))
+	scores, err := record.Scores(ctx, conclave.ListTrust{Agent: name, Total: true})
+	if err != nil || len(scores) == 0 {
+		return conclave.TrustScore{Agent: name}, err
+	}
+	return scores[0], nil
 }

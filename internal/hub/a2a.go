@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -55,7 +56,7 @@ func (h *Hub) server(ctx context.Context, address string) (http.Handler, error) 
 		return s, nil
 	}
 	s := a2awire.NewServer(a2awire.ServerOptions{
-		Card:  func(r *http.Request) (a2awire.Card, error) { return h.card(r.Context(), address) },
+		Card:  func(r *http.Request) (a2awire.Card, error) { return h.shownCard(r.Context(), address) },
 		Tasks: &addressTasks{hub: h, address: address},
 		Refused: func(ctx context.Context, why error) {
 			caller := conclave.CallerFrom(ctx)
@@ -105,6 +106,21 @@ func (h *Hub) card(ctx context.Context, address string) (a2awire.Card, error) {
 		card.Name = string(role)
 		card.Description = strings.TrimSpace(fmt.Sprintf("Whoever of the role %s is free. %s", role, card.Description))
 	}
+	return card, nil
+}
+
+// shownCard is the card with what takes a look at the record.
+func (h *Hub) shownCard(ctx context.Context, address string) (a2awire.Card, error) {
+	card, err := h.card(ctx, address)
+	name, _, _ := parseAddress(address)
+	if err != nil || name == "" || h.opts.Trust == nil {
+		return card, err
+	}
+	score, err := h.opts.Trust(ctx, cmp.Or(conclave.CallerFrom(ctx).Tenant, conclave.DefaultTenant), name)
+	if err != nil {
+		return card, fmt.Errorf("reading the trust of %s: %w", name, err)
+	}
+	card.Trust = &score
 	return card, nil
 }
 

@@ -33,12 +33,15 @@ type Options struct {
 	// Instance names this hub among its replicas, and stays the same when it
 	// restarts. Empty: "hub".
 	Instance string
-	Rules    *Rules        // of speech; nil: DefaultRules
-	MaxAge   time.Duration // how long a message tries to reach somebody; 0: 10 minutes
-	Timeout  time.Duration // how long an agent may take; 0: 1 hour
-	Silence  time.Duration // after which an agent that registered here is lost; 0: 20 seconds
-	Clock    conclave.Clock
-	Logger   *slog.Logger
+	Rules    *Rules // of speech; nil: DefaultRules
+	// Trust returns what an agent's outcomes come to, for its card. Nil: cards do
+	// not speak of it.
+	Trust   func(ctx context.Context, tenant conclave.TenantID, name conclave.AgentName) (conclave.TrustScore, error)
+	MaxAge  time.Duration // how long a message tries to reach somebody; 0: 10 minutes
+	Timeout time.Duration // how long an agent may take; 0: 1 hour
+	Silence time.Duration // after which an agent that registered here is lost; 0: 20 seconds
+	Clock   conclave.Clock
+	Logger  *slog.Logger
 }
 
 const (
