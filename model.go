@@ -8,7 +8,7 @@ type ModelCall struct {
 	Run          RunID     `json:"run,omitempty"`
 	Agent        AgentName `json:"agent,omitempty"`
 	Task         TaskID    `json:"task,omitempty"` // of the hub, for which it was made
-	Wire         string    `json:"wire"` // "anthropic", "openai"
+	Wire         string    `json:"wire"`           // "anthropic", "openai"
 	Model        string    `json:"model"`
 	Status       int       `json:"status"`       // HTTP status of the provider
 	InputTokens  *int64    `json:"input_tokens"` // nil, as the next three, when the provider did not tell

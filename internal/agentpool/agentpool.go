@@ -170,7 +170,7 @@ func (p *Pool) add(spec conclave.AgentSpec, name conclave.AgentName) error {
 	}
 	path := "/agents/" + string(name)
 	h := &hosted{Agent: a, spec: spec, shown: conclave.Agent{
-		Name: name, Role: spec.Role, Description: spec.Description, Service: p.opts.Service,
+		Name: name, Role: spec.Role, Description: spec.Description, Topics: spec.Topics, Service: p.opts.Service,
 		URL: strings.TrimSuffix(p.opts.URL, "/") + path, PublicKey: a.PublicKey(),
 		State: conclave.AgentLive, Capacity: p.opts.Capacity,
 	}}

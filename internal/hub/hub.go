@@ -21,6 +21,10 @@ import (
 // Options says how a hub works.
 type Options struct {
 	Store Store
+	// Topics and Conversations keep what is said to many, and what was said as a
+	// whole. Nil: those operations are ErrUnsupported.
+	Topics        TopicStore
+	Conversations ConversationStore
 	// Transport reaches agents; an *a2awire.Local serves those in this process.
 	// Nil: http.DefaultTransport.
 	Transport http.RoundTripper
@@ -143,13 +147,20 @@ func (h *Hub) Run(ctx context.Context, ready func()) error {
 	defer silence.Stop()
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
+	expire := time.NewTicker(expireEvery)
+	defer expire.Stop()
+	h.handOver(ctx, 0)
+	h.expire(ctx)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-silence.C:
 			h.loseSilent(ctx)
+		case <-expire.C:
+			h.expire(ctx)
 		case <-sweep.C:
+			h.handOver(ctx, handAgain)
 			if _, err := h.opts.Store.Sweep(ctx, Sweep{Instance: h.opts.Instance, Held: h.held(), AgentTTL: agentTTL, ClaimTTL: claimTTL}); err != nil && ctx.Err() == nil {
 				h.opts.Logger.ErrorContext(ctx, "sweeping deliveries and agents", "err", err)
 			}
@@ -280,6 +291,11 @@ func (h *Hub) Register(ctx context.Context, in conclave.RegisterAgent) (conclave
 	if err != nil {
 		return conclave.Agent{}, fmt.Errorf("registering %s: %w", a.Name, err)
 	}
+	if b == nil || !slices.Equal(b.asked.Topics, a.Topics) {
+		if err := h.declare(ctx, key.tenant, a); err != nil {
+			return conclave.Agent{}, fmt.Errorf("subscribing %s to its topics: %w", a.Name, err)
+		}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.suspect, key)
@@ -321,6 +337,11 @@ func checkAgent(a conclave.Agent) (conclave.Agent, error) {
 	if a.Capacity == 0 {
 		a.Capacity = 1
 	}
+	for _, topic := range a.Topics {
+		if err := conclave.CheckTopic(topic); err != nil {
+			return a, fmt.Errorf("agent %s: %w", a.Name, err)
+		}
+	}
 	if a.Skills == nil {
 		a.Skills = []string{}
 	}
@@ -329,7 +350,7 @@ func checkAgent(a conclave.Agent) (conclave.Agent, error) {
 }
 
 func sameAgent(a, b conclave.Agent) bool {
-	return a.Name == b.Name && a.Role == b.Role && a.Description == b.Description && slices.Equal(a.Skills, b.Skills) &&
+	return a.Name == b.Name && a.Role == b.Role && a.Description == b.Description && slices.Equal(a.Skills, b.Skills) && slices.Equal(a.Topics, b.Topics) &&
 		a.Brain == b.Brain && a.Service == b.Service && a.URL == b.URL && a.PublicKey == b.PublicKey && a.EncryptionKey == b.EncryptionKey &&
 		a.State == b.State && a.Capacity == b.Capacity
 }

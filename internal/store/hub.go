@@ -161,6 +161,9 @@ func (s hubStore) keep(tx *Tx, tenant conclave.TenantID, m conclave.Message) err
 		string(m.ID), string(tenant), string(m.Conversation), string(m.Run), string(m.Task), doc); err != nil {
 		return err
 	}
+	if err := tx.talked(tenant, m); err != nil {
+		return err
+	}
 	event, err := conclave.MessageEvent(tenant, m)
 	if err != nil {
 		return fmt.Errorf("encode the event of a message: %w", err)
