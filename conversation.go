@@ -2,6 +2,7 @@ package conclave
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -125,6 +126,11 @@ type Conversations interface {
 	Escalations(ctx context.Context, in ListEscalations) ([]Escalation, error)
 	// Answer settles one for a human. ErrNotFound, ErrConflict when it is answered.
 	Answer(ctx context.Context, in AnswerEscalation) (Escalation, error)
+}
+
+// AllHubOperations is the whole table of the a2a-hub service.
+func AllHubOperations() []Operation {
+	return slices.Concat(HubOperations(), TopicOperations(), ConversationOperations())
 }
 
 // ConversationOperations are those of the a2a-hub service that belong to

@@ -72,20 +72,23 @@ type App struct {
 	meter     *evidence.Meter
 	router    *modelrouter.Router
 
-	models    conclave.Models
-	hub       conclave.Hub
-	hubHTTP   http.Handler
-	council   conclave.Council
-	trust     conclave.Trust
-	insights  conclave.Insights
-	collector *insight.Collector
-	sandboxed *telemetry.Sandbox
-	tracing   *telemetry.Tracing
-	plans     conclave.Plans
-	worktrees conclave.Worktrees
-	workflows conclave.Workflows
-	events    conclave.Events
-	pools     map[conclave.Service]*agentpool.Pool
+	models        conclave.Models
+	hub           conclave.Hub
+	topics        conclave.Topics
+	broadcasts    conclave.Broadcasts
+	conversations conclave.Conversations
+	hubHTTP       http.Handler
+	council       conclave.Council
+	trust         conclave.Trust
+	insights      conclave.Insights
+	collector     *insight.Collector
+	sandboxed     *telemetry.Sandbox
+	tracing       *telemetry.Tracing
+	plans         conclave.Plans
+	worktrees     conclave.Worktrees
+	workflows     conclave.Workflows
+	events        conclave.Events
+	pools         map[conclave.Service]*agentpool.Pool
 
 	services []lifecycle.Service // in order of start
 	servers  []*http.Server
@@ -313,6 +316,7 @@ func (a *App) bind(ctx context.Context) error {
 	if a.models, err = bind(a, conclave.ServiceModels, a.makeRouter, a.remote.Models()); err != nil {
 		return err
 	}
+	a.topics, a.broadcasts, a.conversations = a.remote.Topics(), a.remote.Broadcasts(), a.remote.Conversations() // unless makeHub makes them
 	if a.hub, err = bind(a, conclave.ServiceHub, a.makeHub, a.remote.Hub()); err != nil {
 		return err
 	}
@@ -400,7 +404,7 @@ func (a *App) makeRouter() (conclave.Models, error) {
 }
 
 func (a *App) makeHub() (conclave.Hub, error) {
-	h, err := hub.New(hub.Options{Store: a.db.Hub(), Rules: &a.config.Speech, Trust: a.trustOf, Transport: a.tracing.Transport(a.local), URL: a.urls[conclave.ServiceHub], Instance: a.owner(), Logger: a.log,
+	h, err := hub.New(hub.Options{Store: a.db.Hub(), Topics: a.db.Topics(), Conversations: a.db.Conversations(), Rules: &a.config.Speech, Trust: a.trustOf, Transport: a.tracing.Transport(a.local), URL: a.urls[conclave.ServiceHub], Instance: a.owner(), Logger: a.log,
 		Token: func(ctx context.Context, _ conclave.Agent) (string, error) {
 			c := conclave.CallerFrom(ctx)
 			return a.tokens.Mint(conclave.ServiceCaller(conclave.ServiceHub, conclave.DefaultTenant, c.Human), 5*time.Minute)
@@ -408,7 +412,7 @@ func (a *App) makeHub() (conclave.Hub, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.hubHTTP = h
+	a.hubHTTP, a.topics, a.broadcasts, a.conversations = h, h, h, h.Conversations()
 	a.db.Handle(store.WorkDelivery, 512, func(ctx context.Context, id string, epoch int64) error {
 		return h.HandleDelivery(ctx, conclave.TaskID(id), epoch)
 	})

@@ -54,7 +54,7 @@ func (a *App) tables() map[conclave.Service]conclave.Table {
 		{Service: conclave.ServicePlans, Operations: conclave.PlanOperations(), Impl: a.plans},
 		{Service: conclave.ServiceWorktree, Operations: conclave.WorktreeOperations(), Impl: a.worktrees},
 		{Service: conclave.ServiceWorkflow, Operations: conclave.WorkflowOperations(), Impl: a.workflows},
-		{Service: conclave.ServiceHub, Operations: conclave.HubOperations(), Impl: a.hub},
+		{Service: conclave.ServiceHub, Operations: conclave.AllHubOperations(), Impl: talk{a.hub, a.topics, a.broadcasts, a.conversations}},
 		{Service: conclave.ServiceCouncil, Operations: append(conclave.CouncilOperations(), conclave.TrustOperations()...), Impl: struct {
 			conclave.Council
 			conclave.Trust
@@ -81,7 +81,7 @@ func (a *App) tables() map[conclave.Service]conclave.Table {
 
 // Tables are all operations, answered by a client.
 func Tables(c *restwire.Client) []conclave.Table {
-	a := &App{models: c.Models(), plans: c.Plans(), worktrees: c.Worktrees(), workflows: c.Workflows(), hub: c.Hub(), council: c.Council(), trust: c.Trust(), events: c.Events(), audit: c.Audit(), insights: c.Insights()}
+	a := &App{models: c.Models(), plans: c.Plans(), worktrees: c.Worktrees(), workflows: c.Workflows(), hub: c.Hub(), topics: c.Topics(), broadcasts: c.Broadcasts(), conversations: c.Conversations(), council: c.Council(), trust: c.Trust(), events: c.Events(), audit: c.Audit(), insights: c.Insights()}
 	return a.allTables()
 }
 

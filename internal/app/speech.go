@@ -63,3 +63,11 @@ func (a *App) trustOf(ctx context.Context, tenant conclave.TenantID, name concla
 	}
 	return scores[0], nil
 }
+
+// talk answers the whole table of the hub.
+type talk struct {
+	conclave.Hub
+	conclave.Topics
+	conclave.Broadcasts
+	conclave.Conversations
+}

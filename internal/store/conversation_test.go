@@ -145,7 +145,9 @@ func TestEscalation(t *testing.T) {
 			}
 			return out
 		}
-		n.must(waitFor(t, func() bool { return slices.Equal(list(conclave.ListEscalations{}), []string{"roles/lead answered lead-1"}) }))
+		n.must(waitFor(t, func() bool {
+			return slices.Equal(list(conclave.ListEscalations{}), []string{"roles/lead answered lead-1"})
+		}))
 		all, err := talks.Escalations(ada, conclave.ListEscalations{Conversation: "talk-1"})
 		n.must(err)
 		if answer := all[0].Answer; !strings.Contains(answer, "ada escalates this conversation to you: we can't agree") || !strings.Contains(answer, "- ada to agents/dev-1: Tabs or spaces?") {

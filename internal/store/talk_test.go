@@ -146,7 +146,9 @@ func TestPublishAndSubscribe(t *testing.T) {
 		n.must(err)
 		_, err = n.hub.Subscribe(ada, conclave.SubscribeTopic{Topic: "builds", Subscriber: "roles/qa", Past: true})
 		n.must(err)
-		n.must(waitFor(t, func() bool { return len(n.ended(first.ID).Recipients) == 2 && n.ended(first.ID).Recipients[1].Text != "" }))
+		n.must(waitFor(t, func() bool {
+			return len(n.ended(first.ID).Recipients) == 2 && n.ended(first.ID).Recipients[1].Text != ""
+		}))
 		past := n.ended(first.ID)
 		if text := past.Recipients[1].Text; text != "qa-1 heard one" && text != "qa-2 heard one" {
 			t.Errorf("who asked for what was before got %q", answers(past))
