@@ -46,8 +46,11 @@ type DialOptions struct {
 	// URL is the address of the agent's JSON-RPC 1.0 interface, or of its card:
 	// an address that ends in ".json" is fetched, and the best interface that
 	// the card names is used, 0.3 too.
-	URL       string
-	Transport http.RoundTripper // http.DefaultTransport when nil
+	URL string
+	// Interfaces, when there are any, are used instead: those of a card that was
+	// read before.
+	Interfaces []conclave.CardInterface
+	Transport  http.RoundTripper // http.DefaultTransport when nil
 	// Token returns the bearer token for a request; "" sends none. It is asked
 	// for each one, because tokens expire. Nil: none is sent.
 	Token  func(ctx context.Context) (string, error)
@@ -102,7 +105,9 @@ func Dial(ctx context.Context, opts DialOptions) (*Client, error) {
 	)
 	var sdk *a2aclient.Client
 	var err error
-	if base, ok := strings.CutSuffix(opts.URL, ".json"); ok {
+	if len(opts.Interfaces) > 0 {
+		sdk, err = factory.CreateFromEndpoints(ctx, endpoints(opts.Interfaces))
+	} else if base, ok := strings.CutSuffix(opts.URL, ".json"); ok {
 		slash := strings.LastIndex(base, "/")
 		var card *a2a.AgentCard
 		resolver := &agentcard.Resolver{Client: hc, CardParser: a2av0.NewAgentCardParser()}

@@ -38,6 +38,8 @@ type ServerOptions struct {
 	Card       func(r *http.Request) (Card, error)
 	Tasks      Tasks
 	Permission conclave.Permission // what a caller needs; PermitSpeak when empty
+	// Sign signs what a card says. Nil: cards are not signed.
+	Sign func(r *http.Request, payload []byte) (CardSignature, error)
 	// Refused is told when a known caller lacks the permission. Nil: nobody is.
 	Refused func(ctx context.Context, why error)
 	Logger  *slog.Logger // slog.Default() when nil
@@ -300,6 +302,9 @@ func (s *server) serveCard(w http.ResponseWriter, r *http.Request) {
 	var body []byte
 	if err == nil {
 		body, err = card.json(r)
+	}
+	if err == nil && s.opts.Sign != nil {
+		body, err = sign(body, func(payload []byte) (CardSignature, error) { return s.opts.Sign(r, payload) })
 	}
 	if errors.Is(err, conclave.ErrNotFound) {
 		http.Error(w, conclave.Text(err), http.StatusNotFound)

@@ -27,8 +27,8 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	kind, rest, _ := strings.Cut(rest, "/")
 	name, _, _ := strings.Cut(rest, "/")
 	address := kind + "/" + name
-	if _, _, err := parseAddress(address); !ok || err != nil {
-		http.Error(w, "an agent is at "+A2APrefix+"agents/NAME, a role at "+A2APrefix+"roles/ROLE", http.StatusNotFound)
+	if _, err := parseAddress(address); !ok || err != nil {
+		http.Error(w, "an agent is at "+A2APrefix+"agents/NAME, a role at "+A2APrefix+"roles/ROLE, a skill at "+A2APrefix+"skills/SKILL", http.StatusNotFound)
 		return
 	}
 	server, err := h.server(r.Context(), address)
@@ -63,6 +63,7 @@ func (h *Hub) server(ctx context.Context, address string) (http.Handler, error) 
 				h.opts.Logger.ErrorContext(ctx, "recording a refused call", "from", caller.Name(), "to", address, "err", err)
 			}
 		},
+		Sign:   h.opts.Sign,
 		Logger: h.opts.Logger,
 	})
 	h.servers[address] = s
@@ -75,7 +76,7 @@ func (h *Hub) card(ctx context.Context, address string) (a2awire.Card, error) {
 	if tenant == "" {
 		tenant = conclave.DefaultTenant
 	}
-	agent, role, err := parseAddress(address)
+	to, err := parseAddress(address)
 	if err != nil {
 		return a2awire.Card{}, err
 	}
@@ -83,17 +84,17 @@ func (h *Hub) card(ctx context.Context, address string) (a2awire.Card, error) {
 	if err != nil {
 		return a2awire.Card{}, fmt.Errorf("listing agents for a card: %w", err)
 	}
-	card := a2awire.Card{Name: string(agent), URL: h.opts.URL + A2APrefix + address}
+	card := a2awire.Card{Name: string(to.agent), URL: h.opts.URL + A2APrefix + address}
 	count := 0
 	for _, a := range agents {
-		if agent != "" && a.Name != agent || role != "" && a.Role != role {
+		if !to.has(a) {
 			continue
 		}
 		if count++; count > 1 {
 			continue
 		}
 		card.Description = a.Description
-		if agent != "" {
+		if to.agent != "" {
 			card.EncryptionKey = a.EncryptionKey
 		}
 		for _, s := range a.Skills {
@@ -103,9 +104,14 @@ func (h *Hub) card(ctx context.Context, address string) (a2awire.Card, error) {
 	if count == 0 {
 		return card, conclave.Errorf(conclave.ErrNotFound, "nobody has the address %s; there are %s", address, known(agents))
 	}
-	if role != "" {
-		card.Name = string(role)
-		card.Description = strings.TrimSpace(fmt.Sprintf("Whoever of the role %s is free. %s", role, card.Description))
+	switch {
+	case to.role != "":
+		card.Name = string(to.role)
+		card.Description = strings.TrimSpace(fmt.Sprintf("Whoever of the role %s is free. %s", to.role, card.Description))
+	case to.skill != "":
+		card.Name = to.skill
+		card.Description = fmt.Sprintf("Whoever has the skill %s and is free.", to.skill)
+		card.Skills = []a2awire.Skill{a2awire.AssignmentSkill(conclave.AssignmentKind(to.skill))}
 	}
 	return card, nil
 }

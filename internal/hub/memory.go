@@ -153,8 +153,10 @@ func (m *Memory) UpsertAgent(_ context.Context, tenant conclave.TenantID, a conc
 	defer m.mu.Unlock()
 	key := agentKey{tenant, a.Name}
 	old, had := m.agents[key]
-	if had && old.PublicKey != a.PublicKey {
-		return conclave.Agent{}, conclave.Errorf(conclave.ErrConflict, "another key holds the name %s", a.Name)
+	if had {
+		if err := MayReplace(old, a); err != nil {
+			return conclave.Agent{}, err
+		}
 	}
 	a.Seen, a.Active = m.clock(), 0
 	m.agents[key] = a
@@ -178,8 +180,7 @@ func (m *Memory) wake(tenant conclave.TenantID, a conclave.Agent, n int) {
 		if n == 0 {
 			return
 		}
-		mine := t.To == "agents/"+string(a.Name) || t.To == "roles/"+string(a.Role) && !slices.Contains(t.Exclude, a.Name)
-		if t.Tenant == tenant && t.parked && t.State == conclave.TaskSubmitted && mine {
+		if t.Tenant == tenant && t.parked && t.State == conclave.TaskSubmitted && MayTake(t.Task, a) {
 			t.parked = false
 			m.jobs = append(m.jobs, memoryJob{t.ID, t.Epoch, m.clock()})
 			n--
@@ -295,7 +296,7 @@ func (m *Memory) Claim(_ context.Context, in Claim) (Task, error) {
 	t.State, t.Agent, t.Updated = conclave.TaskWorking, in.Agent, m.clock()
 	t.Epoch++
 	t.Attempt++
-	t.parked, t.instance, t.renewed = false, in.Instance, m.clock()
+	t.parked, t.instance, t.renewed = false, in.Instance, m.clock().Add(in.Ahead)
 	m.taskEvent(t, string(in.Agent), string(in.Agent)+" works on it")
 	m.notify()
 	return m.view(t), nil

@@ -31,7 +31,7 @@ func (h *Hub) Send(ctx context.Context, in conclave.SendMessage) (conclave.Task,
 
 func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
 	caller := conclave.CallerFrom(ctx)
-	agent, role, err := parseAddress(in.To)
+	to, err := parseAddress(in.To)
 	if err != nil {
 		return Task{}, err
 	}
@@ -56,7 +56,7 @@ func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
 	if err != nil {
 		return Task{}, h.refuse(ctx, caller, in, err)
 	}
-	if err := h.checkCallee(ctx, caller.Tenant, agent, role, in.Exclude, call); err != nil {
+	if err := h.checkCallee(ctx, caller.Tenant, to, in, call); err != nil {
 		return Task{}, h.refuse(ctx, caller, in, err)
 	}
 	if in.Conversation == "" {
@@ -200,37 +200,37 @@ func shownPath(path []string) string { return strings.Join(path, " → ") }
 
 // checkCallee refuses an address that nobody has, and a call that comes back to
 // somebody who waits for it.
-func (h *Hub) checkCallee(ctx context.Context, tenant conclave.TenantID, agent conclave.AgentName, role conclave.Role, exclude []conclave.AgentName, call conclave.CallPath) error {
+func (h *Hub) checkCallee(ctx context.Context, tenant conclave.TenantID, to address, in conclave.SendMessage, call conclave.CallPath) error {
 	agents, err := h.opts.Store.Agents(ctx, tenant, conclave.ListAgents{})
 	if err != nil {
 		return fmt.Errorf("looking for who has an address: %w", err)
 	}
-	if agent != "" {
-		if !slices.ContainsFunc(agents, func(a conclave.Agent) bool { return a.Name == agent }) {
-			return conclave.Errorf(conclave.ErrNotFound, "there is no agent %q; there are %s", agent, known(agents))
-		}
-		if slices.Contains(call.Path, string(agent)) {
-			return cycle(call.Path, string(agent))
-		}
-		return nil
-	}
-	var has, inPath bool
+	var has, takes, inPath bool
 	for _, a := range agents {
-		if a.Role != role || slices.Contains(exclude, a.Name) {
+		if !to.has(a) {
 			continue
 		}
-		if has = true; !slices.Contains(call.Path, string(a.Name)) {
+		has = true
+		if to.agent == "" && slices.Contains(in.Exclude, a.Name) {
+			continue
+		}
+		if to.agent == "" && !takesKind(a, in.Kind) {
+			continue
+		}
+		if takes = true; !slices.Contains(call.Path, string(a.Name)) {
 			return nil
 		}
 		inPath = true
 	}
 	switch {
 	case inPath:
-		return cycle(call.Path, "roles/"+string(role))
-	case has || slices.ContainsFunc(agents, func(a conclave.Agent) bool { return a.Role == role }):
-		return conclave.Errorf(conclave.ErrNotFound, "every agent of the role %q is excluded", role)
+		return cycle(call.Path, strings.TrimPrefix(in.To, "agents/"))
+	case has && !takes && !slices.ContainsFunc(agents, func(a conclave.Agent) bool { return to.has(a) && takesKind(a, in.Kind) }):
+		return conclave.Errorf(conclave.ErrNotFound, "no agent at %s takes a %q", in.To, in.Kind)
+	case has:
+		return conclave.Errorf(conclave.ErrNotFound, "every agent %s is excluded", to)
 	}
-	return conclave.Errorf(conclave.ErrNotFound, "there is no agent of the role %q; there are %s", role, known(agents))
+	return conclave.Errorf(conclave.ErrNotFound, "there is no agent %s; there are %s", to, known(agents))
 }
 
 func cycle(path []string, callee string) error {

@@ -13,7 +13,7 @@ import (
 // Ids are made by the hub. Every implementation passes [StoreSuite].
 type Store interface {
 	// UpsertAgent keeps an agent under (tenant, name) with Seen = now. ErrConflict
-	// when the name is kept with another PublicKey. Events: agent.registered when
+	// when [MayReplace] says so. Events: agent.registered when
 	// it is new, changed, or live again; agent.lost when State turns from live to
 	// lost; none when nothing but Seen changes. When it is new or live again, up
 	// to Capacity parked deliveries (see Settle) that it may take are enqueued
@@ -34,6 +34,15 @@ type Store interface {
 	// else as soon as its state changes. ErrNotFound.
 	Wait(ctx context.Context, id conclave.TaskID, seen conclave.TaskState, d time.Duration) (Task, error)
 
+	// Waiting returns up to limit submitted tasks that an agent may take (see
+	// [MayTake]), the oldest first: at once when there are any, or d has passed, else
+	// as soon as there are.
+	Waiting(ctx context.Context, tenant conclave.TenantID, a conclave.Agent, limit int, d time.Duration) ([]Task, error)
+
+	// Renew lets a claim count as renewed by d from now. ErrConflict when the
+	// task is not working or its epoch is another one; ErrNotFound.
+	Renew(ctx context.Context, id conclave.TaskID, epoch int64, d time.Duration) (Task, error)
+
 	// Claim gives a submitted task to an agent: it becomes working with that
 	// Agent, its epoch is raised by one, Attempt too, and the claim is kept with
 	// the instance and the time. ErrConflict when the task is not submitted or
@@ -48,8 +57,7 @@ type Store interface {
 	//     (task, epoch) due after in.After, and parked as in.Parked says.
 	//   - Any other state is final: Text, Reply and Error are kept, and
 	//     in.Message is inserted when it is not nil. When the task was working,
-	//     the oldest parked delivery that the agent may take (same tenant, To is
-	//     the agent's own address or its role's, the agent is not excluded) is
+	//     the oldest parked delivery that the agent may take (see [MayTake]) is
 	//     enqueued again at once with its present epoch, and is no longer parked.
 	// Events: task.changed, and message.sent for in.Message.
 	Settle(ctx context.Context, in Settle) (Task, error)
@@ -101,7 +109,8 @@ type Claim struct {
 	ID       conclave.TaskID
 	Epoch    int64
 	Agent    conclave.AgentName
-	Instance string // the hub that holds it
+	Instance string        // the hub that holds it
+	Ahead    time.Duration // counts as renewed that much later: of a lease that lasts longer than ClaimTTL
 }
 
 // Settle says how a delivery ended.
