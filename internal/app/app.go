@@ -78,6 +78,7 @@ type App struct {
 	work      conclave.Work
 	hubKeys   []byte // the JSON Web Key Set that cards are signed with; empty when the hub is elsewhere
 	hubHTTP   http.Handler
+	hubGRPC   http.Handler
 	council   conclave.Council
 	trust     conclave.Trust
 	insights  conclave.Insights
@@ -419,7 +420,7 @@ func (a *App) makeHub() (conclave.Hub, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.hubHTTP, a.directory, a.work = h, h, h
+	a.hubHTTP, a.hubGRPC, a.directory, a.work = h, h.GRPC(), h, h
 	a.db.Handle(store.WorkDelivery, 512, func(ctx context.Context, id string, epoch int64) error {
 		return h.HandleDelivery(ctx, conclave.TaskID(id), epoch)
 	})

@@ -123,12 +123,18 @@ func (a *App) serve() error {
 		if err := a.faces(mux, s, metrics); err != nil {
 			return fmt.Errorf("make the faces of %s: %w", s, err)
 		}
-		a.servers = append(a.servers, &http.Server{
+		server := &http.Server{
 			Handler:           metrics.Count(identity.GuardLocal(hosts...)(a.tracing.Handler(mux))),
 			ReadHeaderTimeout: 10 * time.Second,
 			IdleTimeout:       2 * time.Minute,
 			ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
-		})
+			Protocols:         new(http.Protocols),
+		}
+		server.Protocols.SetHTTP1(true)
+		server.Protocols.SetHTTP2(true)
+		// gRPC in clear is HTTP/2 without TLS.
+		server.Protocols.SetUnencryptedHTTP2(s == conclave.ServiceHub && !a.tls.Serves())
+		a.servers = append(a.servers, server)
 	}
 	return nil
 }
@@ -216,6 +222,9 @@ func (a *App) faces(mux *http.ServeMux, s conclave.Service, metrics *telemetry.S
 		}
 		for _, path := range append(hubPaths(), hubSearch) {
 			mux.Handle(path, hub)
+		}
+		for _, path := range a2awire.GRPCPaths() {
+			mux.Handle(path, a.authenticated(a.hubGRPC))
 		}
 	case conclave.ServiceModels:
 		wire := a.router.Handler()

@@ -97,7 +97,7 @@ func (h *Hub) candidates(t Task, agents []conclave.Agent) (ready []conclave.Agen
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, a := range agents {
-		if !to.mayTake(t, a) || a.URL == conclave.PullURL {
+		if !to.mayTake(t, a) || t.Remote != "" && a.Name != t.AskedBy || a.URL == conclave.PullURL {
 			continue
 		}
 		if a.State != conclave.AgentLive {
@@ -151,9 +151,12 @@ func (h *Hub) deliver(ctx context.Context, t Task, a conclave.Agent) error {
 
 // ended is what is kept of an agent's answer.
 func ended(t Task, agent conclave.AgentName, result a2awire.Result) Settle {
-	end := Settle{State: result.State, Text: result.Text, Reply: result.Data, Actor: string(agent)}
+	end := Settle{State: result.State, Text: result.Text, Reply: result.Data, Actor: string(agent), Artifacts: result.Artifacts, Said: result.Message}
 	said := result.Text
-	if result.State == conclave.TaskInputRequired {
+	if result.State == conclave.TaskInputRequired && t.Interactive {
+		end.Remote, result.Err = result.Remote, nil
+	}
+	if result.State == conclave.TaskInputRequired && !t.Interactive {
 		end.State = conclave.TaskFailed
 		result.Err = conclave.Errorf(conclave.ErrUnsupported, "%s wants more input, and nobody is there to give it: %w", agent, result.Err)
 	}
@@ -260,8 +263,12 @@ func (h *Hub) speak(ctx context.Context, t Task, a conclave.Agent) (a2awire.Resu
 			}
 		}
 	}()
+	talk := t.Conversation
+	if t.Remote != "" {
+		talk = "" // the agent knows the context of its own task, and may have named it otherwise
+	}
 	result, err := client.Send(sendCtx, a2awire.Outbound{
-		ID: t.Request.ID, Context: t.Conversation, Text: t.Request.Text, Data: t.Request.Data,
+		ID: t.Request.ID, Context: talk, Task: t.Remote, Text: t.Request.Text, Data: t.Request.Data,
 		Call: onward(t), Run: t.Run, Kind: t.Kind, References: []conclave.TaskID{t.ID},
 	}, func(remote string) { accepted <- remote })
 	stopWatch()

@@ -396,11 +396,15 @@ func (h *Hub) Cancel(ctx context.Context, in conclave.NameTask) (conclave.Task, 
 	if t.State.Ended() {
 		return conclave.Task{}, conclave.Errorf(conclave.ErrConflict, "task %s has ended: it is %s", in.ID, t.State)
 	}
+	asking := t.State == conclave.TaskInputRequired
 	t, err = h.opts.Store.Settle(ctx, Settle{
 		ID: in.ID, State: conclave.TaskCanceled, Error: "cancelled by " + caller.Name(), Actor: caller.Name(),
 	})
 	if err != nil {
 		return conclave.Task{}, fmt.Errorf("cancelling task %s: %w", in.ID, err)
+	}
+	if asking {
+		h.dismiss(ctx, t)
 	}
 	return t.Task, nil
 }

@@ -143,7 +143,7 @@ func (m *Memory) messageEvent(tenant conclave.TenantID, msg conclave.Message) {
 
 func (m *Memory) view(t *memoryTask) Task {
 	out := t.Task
-	out.Age = m.clock().Sub(t.Created)
+	out.Age = m.clock().Sub(t.Request.Sent)
 	return out
 }
 
@@ -229,7 +229,7 @@ func (m *Memory) Accept(_ context.Context, in Accept) (Task, bool, error) {
 	}
 	now := m.clock()
 	t := &memoryTask{key: in.Key, Task: Task{
-		Task: in.Task, Tenant: in.Tenant, Call: in.Call, Exclude: in.Exclude, Request: in.Request, Epoch: 1,
+		Task: in.Task, Tenant: in.Tenant, Call: in.Call, Exclude: in.Exclude, Request: in.Request, Epoch: 1, Interactive: in.Interactive,
 	}}
 	t.State, t.Created, t.Updated, t.Request.Sent = conclave.TaskSubmitted, now, now, now
 	m.tasks[t.ID], m.accepted = t, append(m.accepted, t)
@@ -319,7 +319,7 @@ func (m *Memory) Settle(_ context.Context, in Settle) (Task, error) {
 		return m.view(t), nil
 	}
 	working := t.State == conclave.TaskWorking
-	t.State, t.Text, t.Reply, t.Error, t.Updated = in.State, in.Text, in.Reply, in.Error, m.clock()
+	t.Task, t.Updated = t.Task.Settled(in), m.clock()
 	m.taskEvent(t, in.Actor, "the task is "+string(in.State))
 	if in.Message != nil {
 		msg := *in.Message
@@ -330,6 +330,30 @@ func (m *Memory) Settle(_ context.Context, in Settle) (Task, error) {
 	if working {
 		m.wake(t.Tenant, m.agents[agentKey{t.Tenant, t.Agent}], 1)
 	}
+	m.notify()
+	return m.view(t), nil
+}
+
+// Answer implements [Store].
+func (m *Memory) Answer(_ context.Context, in Answer) (Task, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t, err := m.find(in.ID)
+	if err != nil {
+		return Task{}, err
+	}
+	if slices.Contains(t.Keys, in.Key) {
+		return m.view(t), nil
+	}
+	in.Message.Sent = m.clock()
+	if t.Task, err = t.Answered(in); err != nil {
+		return Task{}, err
+	}
+	t.Updated = m.clock()
+	m.messages = append(m.messages, memoryMessage{t.Request, t.Tenant})
+	m.messageEvent(t.Tenant, t.Request)
+	m.taskEvent(t, t.From, t.From+" answered")
+	m.jobs = append(m.jobs, memoryJob{t.ID, t.Epoch, m.clock()})
 	m.notify()
 	return m.view(t), nil
 }

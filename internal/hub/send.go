@@ -25,25 +25,19 @@ const actsFor = "tasks/"
 // carry one on; an agent names the task that it works on, as the only element
 // tasks/ID of the path.
 func (h *Hub) Send(ctx context.Context, in conclave.SendMessage) (conclave.Task, error) {
-	t, err := h.send(ctx, in)
+	t, err := h.send(ctx, in, false)
 	return t.Task, err
 }
 
-func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
+// send accepts a message. interactive says that its sender can be asked back.
+func (h *Hub) send(ctx context.Context, in conclave.SendMessage, interactive bool) (Task, error) {
 	caller := conclave.CallerFrom(ctx)
 	to, err := parseAddress(in.To)
 	if err != nil {
 		return Task{}, err
 	}
-	switch {
-	case len(in.Text) > maxText:
-		return Task{}, conclave.Errorf(conclave.ErrInvalid, "the text is larger than 1 MiB")
-	case len(in.Data) > maxData:
-		return Task{}, conclave.Errorf(conclave.ErrInvalid, "the data is larger than 15 MiB")
-	case strings.TrimSpace(in.Text) == "" && len(in.Data) == 0:
-		return Task{}, conclave.Errorf(conclave.ErrInvalid, "the message says nothing: it has neither text nor data")
-	case len(in.Data) > 0 && !json.Valid(in.Data):
-		return Task{}, conclave.Errorf(conclave.ErrInvalid, "the data is not JSON")
+	if err := checkContent(in.Text, in.Data); err != nil {
+		return Task{}, err
 	}
 	from, err := speaker(caller, in.From)
 	if err != nil {
@@ -72,7 +66,7 @@ func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
 	id := conclave.TaskID(conclave.NewID("task"))
 	killpoint.At("send.before")
 	t, _, err := h.opts.Store.Accept(ctx, Accept{
-		Tenant: caller.Tenant, Key: in.Key, Call: call, Exclude: in.Exclude,
+		Tenant: caller.Tenant, Key: in.Key, Call: call, Exclude: in.Exclude, Interactive: interactive,
 		Task: conclave.Task{ID: id, Conversation: in.Conversation, Run: in.Run, From: from, To: in.To, Kind: in.Kind},
 		Request: conclave.Message{
 			ID: conclave.MessageID(conclave.NewID("msg")), Task: id, Conversation: in.Conversation, Run: in.Run,
@@ -84,6 +78,21 @@ func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
 	}
 	killpoint.At("send.after")
 	return t, nil
+}
+
+// checkContent refuses what no message may hold.
+func checkContent(text string, data json.RawMessage) error {
+	switch {
+	case len(text) > maxText:
+		return conclave.Errorf(conclave.ErrInvalid, "the text is larger than 1 MiB")
+	case len(data) > maxData:
+		return conclave.Errorf(conclave.ErrInvalid, "the data is larger than 15 MiB")
+	case strings.TrimSpace(text) == "" && len(data) == 0:
+		return conclave.Errorf(conclave.ErrInvalid, "the message says nothing: it has neither text nor data")
+	case len(data) > 0 && !json.Valid(data):
+		return conclave.Errorf(conclave.ErrInvalid, "the data is not JSON")
+	}
+	return nil
 }
 
 // refuse records a refusal for reasons of rights or limits; a mistake in the

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/internal/a2awire"
 )
 
 // Store keeps agents, tasks and messages. Each method is one transaction that
@@ -55,12 +56,21 @@ type Store interface {
 	// ErrNotFound.
 	//   - State submitted puts it back: no Agent, epoch raised by one, the job
 	//     (task, epoch) due after in.After, and parked as in.Parked says.
+	//   - State input-required is a rest: Text is the agent's question, and Remote
+	//     and AskedBy say who waits for the answer. All else is as in the next case.
 	//   - Any other state is final: Text, Reply and Error are kept, and
 	//     in.Message is inserted when it is not nil. When the task was working,
 	//     the oldest parked delivery that the agent may take (see [MayTake]) is
 	//     enqueued again at once with its present epoch, and is no longer parked.
 	// Events: task.changed, and message.sent for in.Message.
 	Settle(ctx context.Context, in Settle) (Task, error)
+
+	// Answer gives a task that is input-required its asker's next message, which
+	// becomes its Request: it is submitted again with its epoch raised by one and
+	// the job (task, epoch) due now. A Key that the task has had changes nothing.
+	// ErrConflict when the task is in another state; ErrNotFound. Events:
+	// message.sent, task.changed.
+	Answer(ctx context.Context, in Answer) (Task, error)
 
 	// Tasks lists tasks, the newest update first (ties: the higher id first), with
 	// how many there are without Limit and Before.
@@ -91,7 +101,14 @@ type Task struct {
 	Request conclave.Message
 	Epoch   int64
 	Attempt int           // how often it was claimed
-	Age     time.Duration // since acceptance, on the database's clock
+	Age     time.Duration // since the last message was accepted, on the database's clock
+
+	Interactive bool                // its asker can be asked back
+	Keys        []string            // of its asker's further messages
+	Remote      string              // the agent's own task, when that has asked back
+	AskedBy     conclave.AgentName  // who asked back, and gets the answer
+	Artifacts   []*a2awire.Artifact // what the agent made, when that is more than Text and Reply
+	Said        bool                // the agent answered with a message
 }
 
 // Accept is a message to keep.
@@ -102,6 +119,8 @@ type Accept struct {
 	Request conclave.Message
 	Call    conclave.CallPath
 	Exclude []conclave.AgentName
+	// Interactive says that the asker can be asked back.
+	Interactive bool
 }
 
 // Claim gives a delivery to an agent.
@@ -123,8 +142,13 @@ type Settle struct {
 	Error   string            // the kind of error, a colon, a text: "denied: planner-1 does not vote on its own work"
 	Actor   string            // who did it, for the event
 	Message *conclave.Message // what the agent said, when it said something
-	After   time.Duration     // put back: when it is due
-	Parked  bool              // put back: nobody can take it now; wake it when somebody can
+	// What the agent made, when that is more than Text and Reply; whether it
+	// answered with a message; its own task, when it asks back.
+	Artifacts []*a2awire.Artifact
+	Said      bool
+	Remote    string
+	After     time.Duration // put back: when it is due
+	Parked    bool          // put back: nobody can take it now; wake it when somebody can
 }
 
 // Sweep says what is stale.

@@ -56,7 +56,7 @@ func (s hubStore) deliver(tx *Tx, t hub.Task, after time.Duration) error {
 }
 
 func (s hubStore) Accept(ctx context.Context, in hub.Accept) (hub.Task, bool, error) {
-	t := hub.Task{Task: in.Task, Tenant: in.Tenant, Call: in.Call, Exclude: in.Exclude, Request: in.Request, Epoch: 1}
+	t := hub.Task{Task: in.Task, Tenant: in.Tenant, Call: in.Call, Exclude: in.Exclude, Request: in.Request, Epoch: 1, Interactive: in.Interactive}
 	created := false
 	err := s.db.Update(ctx, func(tx *Tx) error {
 		created = false
@@ -114,7 +114,7 @@ func (s hubStore) find(tx *Tx, where string, args ...any) (hub.Task, bool, error
 		return t, found, err
 	}
 	now, err := tx.Now()
-	t.Age = now.Sub(t.Created)
+	t.Age = now.Sub(t.Request.Sent)
 	return t, true, err
 }
 
@@ -240,7 +240,7 @@ func (s hubStore) Settle(ctx context.Context, in hub.Settle) (hub.Task, error) {
 			return s.putBack(tx, &t, in.After, in.Parked)
 		}
 		working := t.State == conclave.TaskWorking
-		t.State, t.Text, t.Reply, t.Error = in.State, in.Text, in.Reply, in.Error
+		t = t.Settled(in)
 		if err := s.put(tx, &t); err != nil {
 			return err
 		}
