@@ -25,6 +25,8 @@ const (
 	MetaCall       = "conclave/call"       // on a message: its conclave.CallPath
 	MetaRun        = "conclave/run"        // on a message: the run it belongs to
 	MetaAssignment = "conclave/assignment" // on a message: the kind of assignment
+	MetaAgent      = "conclave/agent"      // on a message: the name that its receiver is registered with
+	MetaRole       = "conclave/role"       // on a message: the role that its receiver has
 	MetaKind       = "conclave/kind"       // on a failed task's status message, and in error details: the kind of error
 )
 

@@ -31,6 +31,8 @@ type Outbound struct {
 	Call       conclave.CallPath
 	Run        conclave.RunID
 	Kind       conclave.AssignmentKind
+	Agent      conclave.AgentName // whom it is for, who may be registered under a name that it does not know
+	Role       conclave.Role
 }
 
 // Result is how an agent's task ended.
@@ -150,6 +152,9 @@ func (c *Client) Send(ctx context.Context, m Outbound, accepted func(remote stri
 	}
 	if m.Kind != "" {
 		msg.Metadata[MetaAssignment] = string(m.Kind)
+	}
+	if m.Agent != "" {
+		msg.Metadata[MetaAgent], msg.Metadata[MetaRole] = string(m.Agent), string(m.Role)
 	}
 
 	var seen progress

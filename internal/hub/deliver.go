@@ -269,7 +269,7 @@ func (h *Hub) speak(ctx context.Context, t Task, a conclave.Agent) (a2awire.Resu
 	}
 	result, err := client.Send(sendCtx, a2awire.Outbound{
 		ID: t.Request.ID, Context: talk, Task: t.Remote, Text: t.Request.Text, Data: t.Request.Data,
-		Call: onward(t), Run: t.Run, Kind: t.Kind, References: []conclave.TaskID{t.ID},
+		Call: onward(t), Run: t.Run, Kind: t.Kind, References: []conclave.TaskID{t.ID}, Agent: a.Name, Role: a.Role,
 	}, func(remote string) { accepted <- remote })
 	stopWatch()
 	<-watched
