@@ -209,7 +209,7 @@ func (s *server) serveREST(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if old {
-		r.Body = io.NopCloser(bytes.NewReader(camelCase(body)))
+		r.Body = io.NopCloser(bytes.NewReader(protoNames(r.URL.Path, camelCase(body))))
 		s.rest3.ServeHTTP(w, r)
 		return
 	}

@@ -16,6 +16,7 @@ import (
 
 	"conclave"
 	"conclave/internal/a2awire"
+	"conclave/internal/hub"
 	"conclave/internal/identity"
 )
 
@@ -94,6 +95,16 @@ func (n *network) agentOnce(name conclave.AgentName, as func(conclave.Agent) boo
 		case <-again.C:
 		case <-deadline:
 			n.t.Fatalf("%s does not become what was expected; there are %+v", name, agents)
+		}
+	}
+}
+
+// signing lets a hub sign its cards, as the program does.
+func signing(key *identity.Key) func(*hub.Options) {
+	return func(o *hub.Options) {
+		o.Sign = func(r *http.Request, payload []byte) (a2awire.CardSignature, error) {
+			s, err := key.SignDetached(payload, "http://"+r.Host+"/.well-known/jwks.json")
+			return a2awire.CardSignature{Protected: s.Protected, Signature: s.Signature}, err
 		}
 	}
 }
