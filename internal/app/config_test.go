@@ -71,7 +71,7 @@ func TestConfigRefuses(t *testing.T) {
 		"key of a call":       {"collaboration_rules.yml", "speech:\n  calls:\n    - {allow: true, from: [people], too: [x]}\n", nil, `did you mean "to"?`},
 		"undecided call":      {"collaboration_rules.yml", "speech:\n  calls:\n    - {from: [people], to: [\"*\"]}\n", nil, "rule 1 of speech.calls: it does not say whether it allows"},
 		"call from nobody":    {"collaboration_rules.yml", "speech:\n  calls:\n    - {allow: true, from: [planner], to: [\"*\"]}\n", nil, "roles/ROLE or agents/NAME"},
-		"call to nobody":      {"collaboration_rules.yml", "speech:\n  calls:\n    - {allow: true, from: [people], to: [planner]}\n", nil, `want "*", roles/ROLE`},
+		"call to nobody":      {"collaboration_rules.yml", "speech:\n  calls:\n    - {allow: true, from: [people], to: [planner]}\n", nil, `want "*", roles/ROLE, skills/SKILL`},
 		"scope":               {"collaboration_rules.yml", "speech:\n  calls:\n    - {allow: true, from: [people], to: [\"*\"], scopes: [speek]}\n", nil, `did you mean "speak"?`},
 		"hops":                {"collaboration_rules.yml", "speech:\n  max_hops: 0\n", nil, "must be 1 to 100"},
 		"budget":              {"collaboration_rules.yml", "speech:\n  budget: {messages: -1}\n", nil, "below 0"},
@@ -155,7 +155,7 @@ func TestConfigRefusesValues(t *testing.T) {
 	for variable, value := range map[string]string{
 		"CONCLAVE_CONFIG": "/nowhere", "CONCLAVE_LISTEN": "nowhere.invalid", "CONCLAVE_LOG": "loud", "MAX_CONCURRENT_COLLABORATIONS": "-1",
 		"CONCLAVE_PORTS": "random", "CONCLAVE_BRAIN": "mine", "GATEWAY_PORT": "http", "AGENT_POOL_SIZE": "many", "VERIFICATION_CONSENSUS_THRESHOLD": "1.5",
-		"CONCLAVE_RATE_CALLER": "often", "CONCLAVE_RATE_ADDRESS": "3/h", "CONCLAVE_ENCRYPT": "planner,,qa",
+		"CONCLAVE_RATE_CALLER": "often", "CONCLAVE_RATE_ADDRESS": "3/h", "CONCLAVE_ENCRYPT": "planner,,qa", "CONCLAVE_AGENT_NETWORKS": "10.0.0.0/8,lan",
 	} {
 		if _, err := load(t, map[string]string{variable: value}); !errors.Is(err, conclave.ErrInvalid) || !strings.Contains(err.Error(), variable+"=") {
 			t.Errorf("%s=%s: %v", variable, value, err)

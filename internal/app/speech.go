@@ -67,6 +67,8 @@ func (a *App) trustOf(ctx context.Context, tenant conclave.TenantID, name concla
 // talk answers the whole table of the hub.
 type talk struct {
 	conclave.Hub
+	conclave.Directory
+	conclave.Work
 	conclave.Topics
 	conclave.Broadcasts
 	conclave.Conversations

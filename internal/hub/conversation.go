@@ -142,7 +142,7 @@ func (c conversations) Escalate(ctx context.Context, in conclave.EscalateConvers
 	in.To = cmp.Or(in.To, conclave.ToHuman)
 	caller := conclave.CallerFrom(ctx)
 	m := conclave.SendMessage{To: in.To, Conversation: in.ID, Kind: conclave.AssignAsk, Text: in.Reason, Call: in.Call}
-	if err := checkContent(m); err != nil {
+	if err := checkContent(m.Text, m.Data); err != nil {
 		return conclave.Escalation{}, err
 	}
 	was, err := store.Replay(ctx, caller.Tenant, in.ID, time.Time{}, "", replayLimit)
@@ -161,7 +161,7 @@ func (c conversations) Escalate(ctx context.Context, in conclave.EscalateConvers
 		// Whoever is senior is asked first: when this hub ends in between, nothing
 		// was promised yet, and the same key finds the same task.
 		m.Key, m.Text = "escalation "+cmp.Or(in.Key, e.ID), brief(in.Reason, o.From, was.Messages)
-		t, err := c.h.post(ctx, o, m)
+		t, err := c.h.post(ctx, o, m, false)
 		if err != nil {
 			return e, err
 		}

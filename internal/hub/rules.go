@@ -37,7 +37,7 @@ type Rules struct {
 type CallRule struct {
 	Allow   *bool                 `yaml:"allow"`
 	From    []string              `yaml:"from"`    // people, services, agents, services/NAME, roles/ROLE or agents/NAME
-	To      []string              `yaml:"to"`      // "*", roles/ROLE or agents/NAME
+	To      []string              `yaml:"to"`      // "*", roles/ROLE, skills/SKILL or agents/NAME
 	Tenants []conclave.TenantID   `yaml:"tenants"` // of the call
 	People  []string              `yaml:"people"`  // at the start of the call path, by name
 	Scopes  []conclave.Permission `yaml:"scopes"`  // that whoever is at the start of the call path holds, all of them
@@ -103,8 +103,8 @@ func (c CallRule) validate() error {
 		}
 	}
 	for _, to := range c.To {
-		if _, _, err := parseAddress(to); to != "*" && err != nil {
-			return fmt.Errorf(`to: %q is nobody; want "*", roles/ROLE or agents/NAME`, to)
+		if _, err := parseAddress(to); to != "*" && err != nil {
+			return fmt.Errorf(`to: %q is nobody; want "*", roles/ROLE, skills/SKILL or agents/NAME`, to)
 		}
 	}
 	scopes := []string{string(conclave.PermitRead), string(conclave.PermitSpeak), string(conclave.PermitWork), string(conclave.PermitApprove), string(conclave.PermitAdmin)}
@@ -139,8 +139,9 @@ func (c CallRule) fits(s speech, to conclave.Agent) bool {
 	if !slices.ContainsFunc(c.From, s.is) {
 		return false
 	}
-	if !slices.ContainsFunc(c.To, func(a string) bool {
-		return a == "*" || a == "agents/"+string(to.Name) || a == "roles/"+string(to.Role)
+	if !slices.ContainsFunc(c.To, func(name string) bool {
+		a, err := parseAddress(name)
+		return name == "*" || err == nil && a.has(to)
 	}) {
 		return false
 	}

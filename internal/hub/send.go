@@ -27,37 +27,24 @@ const actsFor = "tasks/"
 // carry one on; an agent names the task that it works on, as the only element
 // tasks/ID of the path.
 func (h *Hub) Send(ctx context.Context, in conclave.SendMessage) (conclave.Task, error) {
-	t, err := h.send(ctx, in)
+	t, err := h.send(ctx, in, false)
 	return t.Task, err
 }
 
-func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
+// send accepts a message. interactive says that its sender can be asked back.
+func (h *Hub) send(ctx context.Context, in conclave.SendMessage, interactive bool) (Task, error) {
 	caller := conclave.CallerFrom(ctx)
-	if _, _, err := parseAddress(in.To); err != nil {
+	if _, err := parseAddress(in.To); err != nil {
 		return Task{}, err
 	}
-	if err := checkContent(in); err != nil {
+	if err := checkContent(in.Text, in.Data); err != nil {
 		return Task{}, err
 	}
 	o, err := h.open(ctx, caller, in)
 	if err != nil {
 		return Task{}, h.refuse(ctx, caller, in, err)
 	}
-	return h.post(ctx, o, in)
-}
-
-func checkContent(in conclave.SendMessage) error {
-	switch {
-	case len(in.Text) > maxText:
-		return conclave.Errorf(conclave.ErrInvalid, "the text is larger than 1 MiB")
-	case len(in.Data) > maxData:
-		return conclave.Errorf(conclave.ErrInvalid, "the data is larger than 15 MiB")
-	case strings.TrimSpace(in.Text) == "" && len(in.Data) == 0:
-		return conclave.Errorf(conclave.ErrInvalid, "the message says nothing: it has neither text nor data")
-	case len(in.Data) > 0 && !json.Valid(in.Data):
-		return conclave.Errorf(conclave.ErrInvalid, "the data is not JSON")
-	}
-	return nil
+	return h.post(ctx, o, in, interactive)
 }
 
 // opening is what was found out about who speaks, and on whose behalf. It is
@@ -105,12 +92,12 @@ func (h *Hub) open(ctx context.Context, caller conclave.Caller, in conclave.Send
 }
 
 // post keeps a message to whoever has the address and may be called.
-func (h *Hub) post(ctx context.Context, o opening, in conclave.SendMessage) (Task, error) {
-	agent, role, err := parseAddress(in.To)
+func (h *Hub) post(ctx context.Context, o opening, in conclave.SendMessage, interactive bool) (Task, error) {
+	to, err := parseAddress(in.To)
 	if err != nil {
 		return Task{}, err
 	}
-	candidates, err := h.callees(ctx, o.Caller.Tenant, agent, role, in.Exclude, o.Call)
+	candidates, err := h.callees(ctx, o.Caller.Tenant, to, in, o.Call)
 	if err != nil {
 		return Task{}, h.refuse(ctx, o.Caller, in, err)
 	}
@@ -129,7 +116,7 @@ func (h *Hub) post(ctx context.Context, o opening, in conclave.SendMessage) (Tas
 	id := conclave.TaskID(conclave.NewID("task"))
 	killpoint.At("send.before")
 	t, created, err := h.opts.Store.Accept(ctx, Accept{
-		Tenant: o.Caller.Tenant, Key: in.Key, Call: o.Call, Scopes: o.Scopes, Budgets: begunBy(o.Budgets, id), Exclude: in.Exclude,
+		Tenant: o.Caller.Tenant, Key: in.Key, Call: o.Call, Scopes: o.Scopes, Budgets: begunBy(o.Budgets, id), Exclude: in.Exclude, Interactive: interactive,
 		Task: conclave.Task{ID: id, Conversation: in.Conversation, Run: in.Run, From: o.From, To: in.To, Kind: in.Kind},
 		Request: conclave.Message{
 			ID: conclave.MessageID(conclave.NewID("msg")), Task: id, Conversation: in.Conversation, Run: in.Run,
@@ -157,6 +144,21 @@ func (h *Hub) repeated(ctx context.Context, o opening, in conclave.SendMessage, 
 	}
 	h.record(ctx, Refusal{Tenant: o.Caller.Tenant, Kind: conclave.EventMessageRepeated, Rule: "replay", From: o.Caller.Name(), To: in.To,
 		Conversation: t.Conversation, Run: t.Run, Why: why})
+}
+
+// checkContent refuses what no message may hold.
+func checkContent(text string, data json.RawMessage) error {
+	switch {
+	case len(text) > maxText:
+		return conclave.Errorf(conclave.ErrInvalid, "the text is larger than 1 MiB")
+	case len(data) > maxData:
+		return conclave.Errorf(conclave.ErrInvalid, "the data is larger than 15 MiB")
+	case strings.TrimSpace(text) == "" && len(data) == 0:
+		return conclave.Errorf(conclave.ErrInvalid, "the message says nothing: it has neither text nor data")
+	case len(data) > 0 && !json.Valid(data):
+		return conclave.Errorf(conclave.ErrInvalid, "the data is not JSON")
+	}
+	return nil
 }
 
 // refuse records a refusal for reasons of rights or limits; a mistake in the
@@ -279,43 +281,39 @@ func shownPath(path []string) string { return strings.Join(path, " → ") }
 
 // callees returns who may take a call to an address. It refuses one that nobody
 // has, and a call that comes back to somebody who waits for it.
-func (h *Hub) callees(ctx context.Context, tenant conclave.TenantID, agent conclave.AgentName, role conclave.Role, exclude []conclave.AgentName, call conclave.CallPath) ([]conclave.Agent, error) {
+func (h *Hub) callees(ctx context.Context, tenant conclave.TenantID, to address, in conclave.SendMessage, call conclave.CallPath) ([]conclave.Agent, error) {
 	agents, err := h.opts.Store.Agents(ctx, tenant, conclave.ListAgents{})
 	if err != nil {
 		return nil, fmt.Errorf("looking for who has an address: %w", err)
 	}
-	if agent != "" {
-		i := slices.IndexFunc(agents, func(a conclave.Agent) bool { return a.Name == agent })
-		if i < 0 {
-			return nil, conclave.Errorf(conclave.ErrNotFound, "there is no agent %q; there are %s", agent, known(agents))
-		}
-		if slices.Contains(call.Path, string(agent)) {
-			return nil, cycle(call.Path, string(agent))
-		}
-		return agents[i : i+1], nil
-	}
 	var list []conclave.Agent
-	var has, inPath bool
+	var has, takes, inPath bool
 	for _, a := range agents {
+		if !to.has(a) {
+			continue
+		}
+		has = true
 		switch {
-		case a.Role != role:
-		case slices.Contains(exclude, a.Name):
-			has = true
+		case to.agent == "" && (slices.Contains(in.Exclude, a.Name) || !takesKind(a, in.Kind)):
+			continue
 		case slices.Contains(call.Path, string(a.Name)):
 			inPath = true
 		default:
 			list = append(list, a)
 		}
+		takes = true
 	}
 	switch {
 	case len(list) > 0:
 		return list, nil
 	case inPath:
-		return nil, cycle(call.Path, "roles/"+string(role))
+		return nil, cycle(call.Path, strings.TrimPrefix(in.To, "agents/"))
+	case has && !takes && !slices.ContainsFunc(agents, func(a conclave.Agent) bool { return to.has(a) && takesKind(a, in.Kind) }):
+		return nil, conclave.Errorf(conclave.ErrNotFound, "no agent at %s takes a %q", in.To, in.Kind)
 	case has:
-		return nil, conclave.Errorf(conclave.ErrNotFound, "every agent of the role %q is excluded", role)
+		return nil, conclave.Errorf(conclave.ErrNotFound, "every agent %s is excluded", to)
 	}
-	return nil, conclave.Errorf(conclave.ErrNotFound, "there is no agent of the role %q; there are %s", role, known(agents))
+	return nil, conclave.Errorf(conclave.ErrNotFound, "there is no agent %s; there are %s", to, known(agents))
 }
 
 // roleOf returns the role of an agent that calls; one that is not registered has none.

@@ -91,7 +91,7 @@ func subscriber(c conclave.Caller, topic, asked string) (string, error) {
 	if asked == "" || asked == self(c) {
 		return self(c), nil
 	}
-	if _, _, err := parseAddress(asked); err != nil {
+	if _, err := parseAddress(asked); err != nil {
 		return "", conclave.Errorf(conclave.ErrInvalid, "subscriber %q: want agents/NAME, roles/ROLE, or nothing for yourself", asked)
 	}
 	if c.Agent != "" || !c.May(conclave.PermitWork) {
@@ -111,8 +111,8 @@ func (h *Hub) Subscribe(ctx context.Context, in conclave.SubscribeTopic) (concla
 	if err != nil {
 		return conclave.Subscription{}, h.refuse(ctx, caller, conclave.SendMessage{To: "topics/" + in.Topic}, err)
 	}
-	if agent, role, err := parseAddress(who); err == nil && who != self(caller) {
-		if _, err := h.callees(ctx, caller.Tenant, agent, role, nil, conclave.CallPath{}); err != nil {
+	if to, err := parseAddress(who); err == nil && who != self(caller) {
+		if _, err := h.callees(ctx, caller.Tenant, to, conclave.SendMessage{To: who}, conclave.CallPath{}); err != nil {
 			return conclave.Subscription{}, err
 		}
 	}
@@ -195,7 +195,7 @@ func (h *Hub) sayToMany(ctx context.Context, p conclave.Publication, in conclave
 	if err != nil {
 		return p, err
 	}
-	if err := checkContent(in); err != nil {
+	if err := checkContent(in.Text, in.Data); err != nil {
 		return p, err
 	}
 	caller := conclave.CallerFrom(ctx)
@@ -245,7 +245,7 @@ func (h *Hub) handOne(ctx context.Context, p Published, address string) {
 	if address == self(p.Opening.Caller) {
 		err = conclave.Errorf(conclave.ErrLimited, "it said so itself")
 	} else {
-		t, err = h.post(conclave.WithCaller(ctx, p.Opening.Caller), p.Opening, in)
+		t, err = h.post(conclave.WithCaller(ctx, p.Opening.Caller), p.Opening, in, false)
 	}
 	why := ""
 	switch kind := conclave.KindOf(err); {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"conclave"
@@ -22,13 +20,13 @@ func (s hubStore) unpark(tx *Tx, tenant conclave.TenantID, a conclave.Agent, n i
 	if n <= 0 {
 		return nil
 	}
-	parked, err := listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE tenant = $1 AND state = 'submitted' AND parked = 1 AND address IN ($2, $3) ORDER BY created, id LIMIT 1000`,
+	parked, err := listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE tenant = $1 AND state = 'submitted' AND parked = 1 AND (address IN ($2, $3) OR address LIKE 'skills/%') ORDER BY created, id LIMIT 1000`,
 		string(tenant), "agents/"+string(a.Name), "roles/"+string(a.Role))
 	if err != nil {
 		return err
 	}
 	for _, t := range parked {
-		if strings.HasPrefix(t.To, "roles/") && slices.Contains(t.Exclude, a.Name) {
+		if !hub.MayTake(t, a) {
 			continue
 		}
 		if n--; n < 0 {
@@ -58,7 +56,7 @@ func (s hubStore) deliver(tx *Tx, t hub.Task, after time.Duration) error {
 }
 
 func (s hubStore) Accept(ctx context.Context, in hub.Accept) (hub.Task, bool, error) {
-	t := hub.Task{Task: in.Task, Tenant: in.Tenant, Call: in.Call, Scopes: in.Scopes, Budgets: in.Budgets, Exclude: in.Exclude, Request: in.Request, Epoch: 1}
+	t := hub.Task{Task: in.Task, Tenant: in.Tenant, Call: in.Call, Scopes: in.Scopes, Budgets: in.Budgets, Exclude: in.Exclude, Request: in.Request, Epoch: 1, Interactive: in.Interactive}
 	created := false
 	err := s.db.Update(ctx, func(tx *Tx) error {
 		created = false
@@ -119,7 +117,7 @@ func (s hubStore) find(tx *Tx, where string, args ...any) (hub.Task, bool, error
 		return t, found, err
 	}
 	now, err := tx.Now()
-	t.Age = now.Sub(t.Created)
+	t.Age = now.Sub(t.Request.Sent)
 	return t, true, err
 }
 
@@ -227,7 +225,7 @@ func (s hubStore) Claim(ctx context.Context, in hub.Claim) (hub.Task, error) {
 		if err := s.put(tx, &t); err != nil {
 			return err
 		}
-		if _, err := tx.exec(`UPDATE tasks SET parked = 0, instance = $2, renewed = $3 WHERE id = $1`, string(t.ID), in.Instance, t.Updated.UnixMicro()); err != nil {
+		if _, err := tx.exec(`UPDATE tasks SET parked = 0, instance = $2, renewed = $3 WHERE id = $1`, string(t.ID), in.Instance, t.Updated.Add(in.Ahead).UnixMicro()); err != nil {
 			return err
 		}
 		return s.changed(tx, t, string(in.Agent), string(in.Agent)+" works on it")
@@ -248,7 +246,7 @@ func (s hubStore) Settle(ctx context.Context, in hub.Settle) (hub.Task, error) {
 			return s.putBack(tx, &t, in.After, in.Parked)
 		}
 		working := t.State == conclave.TaskWorking
-		t.State, t.Text, t.Reply, t.Error = in.State, in.Text, in.Reply, in.Error
+		t = t.Settled(in)
 		if err := s.put(tx, &t); err != nil {
 			return err
 		}

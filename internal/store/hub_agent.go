@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/internal/hub"
 )
 
 func (s hubStore) UpsertAgent(ctx context.Context, tenant conclave.TenantID, a conclave.Agent) (conclave.Agent, error) {
@@ -14,8 +15,10 @@ func (s hubStore) UpsertAgent(ctx context.Context, tenant conclave.TenantID, a c
 		if err != nil {
 			return err
 		}
-		if found && had.PublicKey != a.PublicKey {
-			return conclave.Errorf(conclave.ErrConflict, "another key holds the name %s", a.Name)
+		if found {
+			if err := hub.MayReplace(had, a); err != nil {
+				return err
+			}
 		}
 		now, err := tx.Now()
 		if err != nil {
@@ -27,7 +30,7 @@ func (s hubStore) UpsertAgent(ctx context.Context, tenant conclave.TenantID, a c
 			return err
 		}
 		if _, err := tx.exec(`INSERT INTO agents (tenant, name, role, state, public_key, seen, doc) VALUES ($1, $2, $3, $4, $5, $6, $7)
-			ON CONFLICT (tenant, name) DO UPDATE SET role = excluded.role, state = excluded.state, seen = excluded.seen, doc = excluded.doc`,
+			ON CONFLICT (tenant, name) DO UPDATE SET role = excluded.role, state = excluded.state, public_key = excluded.public_key, seen = excluded.seen, doc = excluded.doc`,
 			string(tenant), string(a.Name), string(a.Role), string(a.State), a.PublicKey, now.UnixMicro(), doc); err != nil {
 			return err
 		}
