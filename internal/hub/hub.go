@@ -258,6 +258,9 @@ func (h *Hub) probe(ctx context.Context, tenant conclave.TenantID, a conclave.Ag
 	if found == conclave.AgentLost && was.State == conclave.AgentLost && sameAgent(was, a) {
 		return
 	}
+	if a.Card != nil && a.Card.Problem != "" && a.Card.Problem != was.Card.Problem { // it is no longer the one that was trusted
+		h.record(ctx, Refusal{Tenant: tenant, Rule: "card", From: string(a.Name), To: a.Card.URL, Why: err.Error()})
+	}
 	key := agentKey{tenant, a.Name}
 	h.mu.Lock()
 	b := h.beats[key]
