@@ -124,8 +124,8 @@ type Conversations interface {
 	Escalate(ctx context.Context, in EscalateConversation) (Escalation, error)
 	// Escalations lists them.
 	Escalations(ctx context.Context, in ListEscalations) ([]Escalation, error)
-	// Answer settles one for a human. ErrNotFound, ErrConflict when it is answered.
-	Answer(ctx context.Context, in AnswerEscalation) (Escalation, error)
+	// Decide settles one for a human. ErrNotFound, ErrConflict when it is answered.
+	Decide(ctx context.Context, in AnswerEscalation) (Escalation, error)
 }
 
 // AllHubOperations is the whole table of the a2a-hub service.
@@ -144,6 +144,6 @@ func ConversationOperations() []Operation {
 			Summary: "Streams what happens in a conversation as server-sent events."},
 		Op("conversation_escalate", "POST /conversations/{id}/escalate", PermitSpeak, Changes, Conversations.Escalate, "Brings a conversation before a senior role or a human."),
 		Op("escalation_list", "GET /escalations", PermitRead, Reads, Conversations.Escalations, "Lists escalations, oldest first."),
-		Op("escalation_answer", "POST /escalations/{id}/answer", PermitApprove, Changes, Conversations.Answer, "Settles an escalation for a human."),
+		Op("escalation_answer", "POST /escalations/{id}/answer", PermitApprove, Changes, Conversations.Decide, "Settles an escalation for a human."),
 	}
 }

@@ -211,7 +211,7 @@ func (c *cli) escalationsCommand() *cobra.Command {
 	cmd.AddCommand(c.jsonFlag(&cobra.Command{Use: "answer ID TEXT", Short: "Settle an escalation", Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.with(cmd.Context(), func(s *session) error {
-				e, err := s.Conversations().Answer(cmd.Context(), conclave.AnswerEscalation{Key: conclave.NewID("cli"), ID: args[0], Text: args[1]})
+				e, err := s.Conversations().Decide(cmd.Context(), conclave.AnswerEscalation{Key: conclave.NewID("cli"), ID: args[0], Text: args[1]})
 				if err != nil {
 					return err
 				}

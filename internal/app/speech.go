@@ -64,6 +64,16 @@ func (a *App) trustOf(ctx context.Context, tenant conclave.TenantID, name concla
 	return scores[0], nil
 }
 
+// A name that two of them have would be nobody's.
+var _ interface {
+	conclave.Hub
+	conclave.Directory
+	conclave.Work
+	conclave.Topics
+	conclave.Broadcasts
+	conclave.Conversations
+} = talk{}
+
 // talk answers the whole table of the hub.
 type talk struct {
 	conclave.Hub

@@ -210,8 +210,8 @@ func (c conversations) Escalations(ctx context.Context, in conclave.ListEscalati
 	return list, nil
 }
 
-// Answer implements [conclave.Conversations].
-func (c conversations) Answer(ctx context.Context, in conclave.AnswerEscalation) (conclave.Escalation, error) {
+// Decide implements [conclave.Conversations].
+func (c conversations) Decide(ctx context.Context, in conclave.AnswerEscalation) (conclave.Escalation, error) {
 	store, err := c.store()
 	if err != nil {
 		return conclave.Escalation{}, err

@@ -151,7 +151,7 @@ func (k conversations) Escalations(ctx context.Context, in conclave.ListEscalati
 	return call[[]conclave.Escalation](ctx, k.c, "escalation_list", in)
 }
 
-func (k conversations) Answer(ctx context.Context, in conclave.AnswerEscalation) (conclave.Escalation, error) {
+func (k conversations) Decide(ctx context.Context, in conclave.AnswerEscalation) (conclave.Escalation, error) {
 	return call[conclave.Escalation](ctx, k.c, "escalation_answer", in)
 }
 

@@ -165,19 +165,19 @@ func TestEscalation(t *testing.T) {
 		}))
 		open, err := talks.Escalations(ada, conclave.ListEscalations{Open: true})
 		n.must(err)
-		done, err := talks.Answer(boss, conclave.AnswerEscalation{Key: "a", ID: open[0].ID, Text: "Tabs."})
+		done, err := talks.Decide(boss, conclave.AnswerEscalation{Key: "a", ID: open[0].ID, Text: "Tabs."})
 		n.must(err)
 		if done.State != conclave.EscalationAnswered || done.AnsweredBy != "boss" || done.Answer != "Tabs." {
 			t.Errorf("answered as %+v", done)
 		}
-		if again, err := talks.Answer(boss, conclave.AnswerEscalation{Key: "a", ID: open[0].ID, Text: "Tabs."}); err != nil || again.Answer != "Tabs." {
+		if again, err := talks.Decide(boss, conclave.AnswerEscalation{Key: "a", ID: open[0].ID, Text: "Tabs."}); err != nil || again.Answer != "Tabs." {
 			t.Errorf("the same answer again: %+v, %v", again, err)
 		}
-		if _, err := talks.Answer(boss, conclave.AnswerEscalation{ID: open[0].ID, Text: "Spaces."}); !errors.Is(err, conclave.ErrConflict) {
+		if _, err := talks.Decide(boss, conclave.AnswerEscalation{ID: open[0].ID, Text: "Spaces."}); !errors.Is(err, conclave.ErrConflict) {
 			t.Errorf("another answer: %v", err)
 		}
 		agent := conclave.WithCaller(t.Context(), conclave.Caller{Tenant: conclave.DefaultTenant, Human: "boss", Agent: "dev-1", Permissions: []conclave.Permission{conclave.PermitApprove}})
-		if _, err := talks.Answer(agent, conclave.AnswerEscalation{ID: open[1].ID, Text: "Mine."}); !errors.Is(err, conclave.ErrDenied) {
+		if _, err := talks.Decide(agent, conclave.AnswerEscalation{ID: open[1].ID, Text: "Mine."}); !errors.Is(err, conclave.ErrDenied) {
 			t.Errorf("an agent answers for a human: %v", err)
 		}
 		said, err := n.hub.Messages(ada, conclave.ListMessages{Conversation: "talk-1"})
@@ -192,7 +192,7 @@ func TestEscalation(t *testing.T) {
 		if _, err := talks.Escalate(ada, conclave.EscalateConversation{ID: "talk-1", Reason: " "}); !errors.Is(err, conclave.ErrInvalid) {
 			t.Errorf("without a reason: %v", err)
 		}
-		if _, err := talks.Answer(boss, conclave.AnswerEscalation{ID: "esc-9", Text: "x"}); !errors.Is(err, conclave.ErrNotFound) {
+		if _, err := talks.Decide(boss, conclave.AnswerEscalation{ID: "esc-9", Text: "x"}); !errors.Is(err, conclave.ErrNotFound) {
 			t.Errorf("an answer to nothing: %v", err)
 		}
 	})
