@@ -169,6 +169,9 @@ func (c *Client) Send(ctx context.Context, m Outbound, accepted func(remote stri
 		if first && seen.remote != "" && accepted != nil {
 			accepted(seen.remote)
 		}
+		if seen.state.Ended() {
+			break // what an agent says after the end changes nothing
+		}
 		if seen.state == conclave.TaskInputRequired {
 			break // some keep the stream open until they are answered
 		}
