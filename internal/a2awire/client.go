@@ -169,8 +169,11 @@ func (c *Client) Send(ctx context.Context, m Outbound, accepted func(remote stri
 		if first && seen.remote != "" && accepted != nil {
 			accepted(seen.remote)
 		}
-		if seen.state == conclave.TaskInputRequired {
-			break // some keep the stream open until they are answered
+		// What an agent says after the end changes nothing, and some keep the stream
+		// open until they are answered. Who is answered may show the task first as
+		// it was when it asked.
+		if resting(seen.state) && !(first && m.Task != "" && seen.state == conclave.TaskInputRequired) {
+			break
 		}
 	}
 	if ctx.Err() != nil && !resting(seen.state) {

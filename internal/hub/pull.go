@@ -129,6 +129,9 @@ func (h *Hub) Extend(ctx context.Context, in conclave.ExtendLease) (conclave.Lea
 	if err := h.holds(ctx, t, in.Lease); err != nil {
 		return conclave.Lease{}, err
 	}
+	if _, err := h.puller(ctx, t.Tenant, t.Agent); err != nil { // who works long is not gone
+		return conclave.Lease{}, err
+	}
 	if t, err = h.opts.Store.Renew(ctx, in.ID, in.Lease, last-claimTTL); err != nil {
 		return conclave.Lease{}, fmt.Errorf("extending the lease of task %s: %w", in.ID, err)
 	}

@@ -42,6 +42,8 @@ func StoreSuite(t *testing.T, open OpenStore) {
 		{"refuse", (*suite).refuse},
 		{"budgets", (*suite).budgets},
 		{"sweep", (*suite).sweep},
+		{"lease", (*suite).lease},
+		{"trust", (*suite).trust},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &suite{T: t, jobs: make(chan suiteJob, 100)}

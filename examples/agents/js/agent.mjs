@@ -60,9 +60,7 @@ class Counter {
     const answer = (parts, append = false, lastChunk = true) =>
       bus.publish(AgentEvent.artifactUpdate(TaskArtifactUpdateEvent.fromJSON({ taskId, contextId, append, lastChunk, artifact: { artifactId: 'answer', parts } })));
 
-    // The task comes first, as it is now: not as it was when it asked back.
-    const now = Task.fromJSON({ id: taskId, contextId, status: { state: task ? 'TASK_STATE_WORKING' : 'TASK_STATE_SUBMITTED' } });
-    bus.publish(AgentEvent.task({ ...now, history: task?.history ?? [], artifacts: task?.artifacts ?? [] }));
+    bus.publish(AgentEvent.task(task ?? Task.fromJSON({ id: taskId, contextId, status: { state: 'TASK_STATE_SUBMITTED' } })));
     const words = userMessage.parts.map((p) => contentOf(p, 'text') ?? '').join(' ').trim();
     const data = userMessage.parts.map((p) => contentOf(p, 'data')).find((d) => d?.motion);
     status('TASK_STATE_WORKING');
