@@ -250,6 +250,7 @@ export interface Agent {
   role: string;
   description: string;
   skills: string[] | null;
+  topics?: string[];
   brain: string;
   service?: string;
   url: string;
