@@ -39,6 +39,7 @@ const (
 	EventAgentRegistered  EventKind = "agent.registered"
 	EventAgentLost        EventKind = "agent.lost"
 	EventModelCalled      EventKind = "model.called"
+	EventAccountClosed    EventKind = "account.closed"
 	EventOutcomeKnown     EventKind = "outcome.known"
 	EventCallRefused      EventKind = "call.refused"
 )

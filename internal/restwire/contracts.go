@@ -188,6 +188,10 @@ func (m models) Usage(ctx context.Context, in conclave.GetUsage) (conclave.Usage
 	return call[conclave.Usage](ctx, m.c, "usage_get", in)
 }
 
+func (m models) Close(ctx context.Context, in conclave.CloseAccount) (conclave.Usage, error) {
+	return call[conclave.Usage](ctx, m.c, "account_close", in)
+}
+
 type events struct{ c *Client }
 
 func (e events) List(ctx context.Context, f conclave.EventFilter) ([]conclave.Event, error) {
