@@ -19,6 +19,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2acompat/a2av0"
@@ -184,7 +185,7 @@ func main() {
 	mux.Handle("/rest/1.0/", http.StripPrefix("/rest/1.0", a2asrv.NewRESTHandler(handler)))
 	mux.Handle("/rest/0.3/", http.StripPrefix("/rest/0.3", a2av0.NewRESTHandler(handler)))
 	fmt.Println("listening at " + origin)
-	must(http.Serve(l, mux))
+	must((&http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}).Serve(l))
 }
 
 func must(err error) {
