@@ -117,6 +117,7 @@ func (c *cli) command() *cobra.Command {
 		c.tuneCommand(),
 		c.debugCommand(),
 		c.scanCommand(),
+		c.complianceCommand(),
 	)
 	return root
 }

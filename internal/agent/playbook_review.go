@@ -22,7 +22,7 @@ type field struct {
 func fieldOf(role conclave.Role) field {
 	switch role {
 	case conclave.RoleSecurity:
-		return field{categories: []string{"security", "secret"}}
+		return field{categories: []string{"security", "secret", "licence"}}
 	case conclave.RoleCodeReviewer:
 		return field{categories: []string{"correctness", "style"}, checks: []string{"*"}}
 	case conclave.RoleQA:

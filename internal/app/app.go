@@ -307,7 +307,7 @@ func (a *App) bind(ctx context.Context) error {
 		return err
 	}
 	if a.meter, err = evidence.New(evidence.Options{Sandbox: a.box, CacheDir: filepath.Join(a.config.Home, "cache"), VulnDB: a.getenv("GOVULNDB"),
-		ModuleProxy: fileOnly(a.getenv("GOPROXY")), Logger: a.log}); err != nil {
+		ModuleProxy: fileOnly(a.getenv("GOPROXY")), Licences: a.config.Licences, Logger: a.log}); err != nil {
 		return err
 	}
 	if a.models, err = bind(a, conclave.ServiceModels, a.makeRouter, a.remote.Models()); err != nil {
