@@ -298,7 +298,9 @@ func TestLicences(t *testing.T) {
 // The lists reach the worker in the sandbox, what it found is in the evidence, and
 // the SARIF log has the rules as properties and the violation with a tag.
 func TestComplianceOfAMeasuredTree(t *testing.T) {
-	m := newMeter(t, func(o *Options) { o.Licences = LicencePolicy{Allow: []string{"MIT"}, Deny: []string{"GPL-3.0-or-later"}} })
+	m := newMeter(t, func(o *Options) {
+		o.Licences = LicencePolicy{Allow: []string{"MIT"}, Deny: []string{"GPL-3.0-or-later"}}
+	})
 	e := measure(t, m, licensedTree(t, copyleft))
 	if _, found := find(e.Findings, "denied"); !found {
 		t.Fatalf("findings %+v, licences %+v, unchecked %q", e.Findings, e.Licences, e.Unchecked)
