@@ -118,6 +118,7 @@ func (c *cli) command() *cobra.Command {
 		c.debugCommand(),
 		c.scanCommand(),
 		c.complianceCommand(),
+		c.debtCommand(),
 	)
 	return root
 }

@@ -208,13 +208,19 @@ You should have received a copy of the GNU General Public License
 along with this program.  If not, see <https://www.gnu.org/licenses/>.
 `
 
-// licensedTree is a module that is built with one dependency under the licence.
-func licensedTree(t *testing.T, licence string) string {
+// ownLicence is the text of the licence of this repository, which is MIT.
+func ownLicence(t *testing.T) string {
 	t.Helper()
-	own, err := os.ReadFile("../../LICENSE")
+	text, err := os.ReadFile("../../LICENSE")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return string(text)
+}
+
+// licensedTree is a module that is built with one dependency under the licence.
+func licensedTree(t *testing.T, licence string) string {
+	t.Helper()
 	archive := `-- go.mod --
 module example.com/shop
 
@@ -240,7 +246,7 @@ package dep
 // Cost is one.
 func Cost() int { return 1 }
 -- LICENSE --
-` + string(own)
+` + ownLicence(t)
 	if licence != "" {
 		archive += "-- vendor/example.com/dep/LICENSE --\n" + licence
 	}
@@ -250,10 +256,6 @@ func Cost() int { return 1 }
 // A dependency's licence is read from its files, and judged by the lists: denied,
 // unlisted, unknown, stated by somebody, and allowed.
 func TestLicences(t *testing.T) {
-	mit, err := os.ReadFile("../../LICENSE")
-	if err != nil {
-		t.Fatal(err)
-	}
 	for name, test := range map[string]struct {
 		licence  string
 		policy   LicencePolicy
@@ -266,7 +268,7 @@ func TestLicences(t *testing.T) {
 		"unknown":  {"Ask us before you use it.\n", LicencePolicy{}, conclave.LicenceUnknown, conclave.LevelWarning, "known"},
 		"no file":  {"", LicencePolicy{}, conclave.LicenceUnknown, conclave.LevelWarning, "known"},
 		"stated":   {"Ask us before you use it.\n", LicencePolicy{Modules: map[string]string{"example.com/dep": "MIT"}}, conclave.LicenceAllowed, "", ""},
-		"allowed":  {string(mit), LicencePolicy{}, conclave.LicenceAllowed, "", ""},
+		"allowed":  {ownLicence(t), LicencePolicy{}, conclave.LicenceAllowed, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := analysed(t, licensedTree(t, test.licence), test.policy)

@@ -193,6 +193,26 @@ func (m *Meter) Measure(ctx context.Context, t Tree) (conclave.Evidence, error) 
 	return e, nil
 }
 
+// Analyse runs the analysers alone over a copy of the tree, in the sandbox. It
+// fails as [Meter.Measure] does; what could not be looked at is in Unchecked.
+func (m *Meter) Analyse(ctx context.Context, t Tree) (Analysis, error) {
+	x, err := m.open(t)
+	if err != nil {
+		return Analysis{}, err
+	}
+	defer x.close()
+	a, why, err := x.work(ctx)
+	if err != nil {
+		return a, fmt.Errorf("analysing %s: %w", t.Dir, err)
+	}
+	if why != "" {
+		a.Unchecked = append(a.Unchecked, "analysers: "+why)
+	}
+	p, err := x.programs(ctx)
+	a.Findings, a.Unchecked = append(a.Findings, p.findings...), append(a.Unchecked, p.unchecked...)
+	return a, err
+}
+
 // Check builds and tests a copy of the tree, without analysers: what a merge
 // needs to know of two changes that were measured apart. It returns the checks
 // that a measurement of the same tree made, as [Meter.Measure] does, and fails
