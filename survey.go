@@ -110,7 +110,7 @@ type GetOptionFacts struct {
 // OptionFacts is what a repository has of an option.
 type OptionFacts struct {
 	Option   string   `json:"option"`
-	Requires []string `json:"requires"` // lines of manifests that name it, as "go.mod: MODULE VERSION"
+	Requires []string `json:"requires"` // the line of each manifest that names it, as "go.mod: MODULE VERSION"
 	Files    int      `json:"files"`    // files with code that name it as a word
 	Examples []string `json:"examples"` // the first of them
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -93,13 +92,4 @@ func count(n *int) string {
 		return "–"
 	}
 	return fmt.Sprint(*n)
-}
-
-// optionFacts measures where a repository uses the options of a question already.
-func (c *cli) optionFacts(ctx context.Context, repo string, options []string) ([]conclave.OptionFacts, error) {
-	s, err := survey.New(survey.Options{})
-	if err != nil {
-		return nil, err
-	}
-	return s.Options(ctx, conclave.GetOptionFacts{Repo: repo, Options: options})
 }

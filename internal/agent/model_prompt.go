@@ -290,6 +290,9 @@ func (b *page) question(q *conclave.Question) {
 	b.line("%s", q.Text)
 	for _, o := range q.Options {
 		b.line("- %s: %s. %s", o.Key, o.Title, o.Description)
+		for _, fact := range o.Facts {
+			b.line("  - measured: %s", fact)
+		}
 		for _, p := range o.Pros {
 			b.line("  + %s", p)
 		}

@@ -21,10 +21,23 @@ const (
 	maxManifestLine = 200
 )
 
-// manifests are the files that name what a repository is built with.
-func manifests() []string {
-	return []string{"go.mod", "package.json", "requirements.txt", "pyproject.toml", "Cargo.toml", "pom.xml", "build.gradle", "Gemfile", "composer.json",
-		"docker-compose.yml", "compose.yml", "compose.yaml", "Dockerfile"}
+// manifests are the files that name what a repository is built with or runs on, with
+// how a line that does so begins; other lines may hold anything, passwords too.
+func manifests() map[string]string {
+	return map[string]string{"go.mod": "", "package.json": "", "requirements.txt": "", "pyproject.toml": "", "Cargo.toml": "", "pom.xml": "", "build.gradle": "", "Gemfile": "", "composer.json": "",
+		"docker-compose.yml": "image:", "compose.yml": "image:", "compose.yaml": "image:", "Dockerfile": "FROM "}
+}
+
+// requires is the first line of a manifest that names an option, or nothing.
+func requires(text []byte, begins string, word *regexp.Regexp) string {
+	for line := range bytes.Lines(text) {
+		line = bytes.TrimSpace(line)
+		comment := bytes.HasPrefix(line, []byte("#")) || bytes.HasPrefix(line, []byte("//"))
+		if !comment && bytes.HasPrefix(line, []byte(begins)) && word.Match(line) && len(line) <= maxManifestLine {
+			return string(line)
+		}
+	}
+	return ""
 }
 
 // Options implements [conclave.Surveys].
@@ -52,7 +65,8 @@ func (s *Service) Options(ctx context.Context, in conclave.GetOptionFacts) ([]co
 	if err != nil {
 		return nil, err
 	}
-	isManifest := func(f git.File) bool { return slices.Contains(manifests(), path.Base(f.Path)) }
+	known := manifests()
+	isManifest := func(f git.File) bool { _, ok := known[path.Base(f.Path)]; return ok }
 	files = slices.DeleteFunc(files, func(f git.File) bool {
 		return !isManifest(f) && evidence.Language(f.Path) == "" || f.Mode == "120000" || f.Size > maxFileBytes || foreign(f.Path)
 	})
@@ -60,10 +74,8 @@ func (s *Service) Options(ctx context.Context, in conclave.GetOptionFacts) ([]co
 		for i, word := range words {
 			switch {
 			case isManifest(f):
-				for line := range bytes.Lines(text) {
-					if line = bytes.TrimSpace(line); word.Match(line) && len(line) <= maxManifestLine {
-						facts[i].Requires = append(facts[i].Requires, f.Path+": "+string(line))
-					}
+				if line := requires(text, known[path.Base(f.Path)], word); line != "" {
+					facts[i].Requires = append(facts[i].Requires, f.Path+": "+line)
 				}
 			case word.Match(text):
 				facts[i].Files++
