@@ -119,6 +119,7 @@ func (c *cli) command() *cobra.Command {
 		c.scanCommand(),
 		c.complianceCommand(),
 		c.debtCommand(),
+		c.documentCommand(),
 	)
 	return root
 }

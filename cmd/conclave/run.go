@@ -49,6 +49,16 @@ func (c *cli) planCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return c.job(cmd.Context(), args[0], j) }}, j)
 }
 
+func (c *cli) documentCommand() *cobra.Command {
+	j := &job{workflow: "collaborative"}
+	return c.jobFlags(&cobra.Command{Use: "document", Short: "Write or update the API reference of a repository from its code, onto a branch", Args: cobra.NoArgs,
+		Long: "Writes docs/api.md from comments, declarations, flags, environment variables, routes and OpenAPI descriptions; what has no comment is listed\n" +
+			"as such. Without a model it reads Go. A page that somebody else wrote is left alone, and docs/api-reference.md is written.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.job(cmd.Context(), "Write the API documentation from the code", j)
+		}}, j)
+}
+
 func (c *cli) reviewCommand() *cobra.Command {
 	j := &job{workflow: "multi-review"}
 	contribution := ""

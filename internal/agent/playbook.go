@@ -177,6 +177,8 @@ func summary(spec playbook.Spec, p conclave.PlanContent) string {
 		what = "A command-line program " + spec.Name
 	case playbook.Library:
 		what = "A Go package " + spec.Name
+	case playbook.Document:
+		what = "An API reference from the code"
 	case playbook.Repair:
 		var classes []string
 		for _, c := range spec.Repair {
@@ -431,7 +433,16 @@ func (b *PlaybookBrain) build(ctx context.Context, r Request) (Reply, error) {
 	if spec.Archetype == playbook.Unknown {
 		return needsModel(a, a.Step.Title+": the playbook does not know how to do that"), nil
 	}
-	files, err := playbook.Build(spec, facts, a.Choices, a.Step.Key)
+	var files []playbook.File
+	var err error
+	if spec.Archetype == playbook.Document {
+		if files, err = playbook.WriteDocs(os.DirFS(a.Worktree), facts); err == nil && len(files) == 0 {
+			why := "the API reference is as the code is"
+			return Reply{Text: fmt.Sprintf("There is nothing to change: %s.", why), Data: conclave.BuildReply{Nothing: why, Files: []string{}, Usage: noModel()}}, nil
+		}
+	} else {
+		files, err = playbook.Build(spec, facts, a.Choices, a.Step.Key)
+	}
 	if err != nil {
 		return needsModel(a, fmt.Sprintf("%s: %v", a.Step.Title, err)), nil
 	}

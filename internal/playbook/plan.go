@@ -15,6 +15,8 @@ func Plan(spec Spec, facts Facts) []Step {
 		return planService(spec, facts)
 	case Repair:
 		return planRepair(spec)
+	case Document:
+		return planDocument()
 	case CLI:
 		return withOpen(spec, planCLI(spec, facts))
 	case Library:
