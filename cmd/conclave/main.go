@@ -102,6 +102,7 @@ func (c *cli) command() *cobra.Command {
 		c.watchCommand(),
 		c.messagesCommand(),
 		c.conversationCommand(),
+		c.handoffCommand(),
 		c.agentsCommand(),
 		c.worktreesCommand(),
 		c.routeCommand(),

@@ -170,7 +170,7 @@ func TestOne(t *testing.T) {
 	}
 }
 -- vendor/example.com/dep/LICENSE --
-` + ownLicence(t) + `-- vendor/modules.txt --
+`+ownLicence(t)+`-- vendor/modules.txt --
 # example.com/dep v1.0.0
 ## explicit; go 1.26
 example.com/dep
