@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func TestConfigFilesAreTheDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, setting := range []string{"agent_pool.size", "agent_pool.distribution", "collaboration.consensus_threshold", "collaboration.max_collaboration_time",
-		"collaboration.mend_rounds", "collaboration.escalation_triggers.no_consensus_after", "routing"} {
+		"collaboration.mend_rounds", "collaboration.escalation_triggers.no_consensus_after", "compliance.licences", "routing"} {
 		if !strings.HasPrefix(filed.Sources[setting], "../../config/") {
 			t.Errorf("%s is not in the files", setting)
 		}
@@ -45,6 +46,9 @@ func TestConfigFilesAreTheDefaults(t *testing.T) {
 	}
 	if filed.Rules != plain.Rules {
 		t.Errorf("collaboration_rules.yml says %+v, the default is %+v", filed.Rules, plain.Rules)
+	}
+	if !slices.Equal(filed.Licences.Allow, plain.Licences.Allow) || len(filed.Licences.Deny)+len(filed.Licences.Modules) > 0 {
+		t.Errorf("compliance_rules.yml says %+v, the default is %+v", filed.Licences, plain.Licences)
 	}
 	shown, err := os.ReadFile("../../config/routing_rules.yml")
 	if err != nil {
@@ -64,6 +68,9 @@ func TestConfigRefuses(t *testing.T) {
 		"key of the pool":     {"agent_pool.yml", "agent_pool:\n  sise: 3\n", nil, `"sise"; did you mean "size"?`},
 		"key of the rules":    {"collaboration_rules.yml", "collaboration:\n  mend_round: 3\n", nil, `did you mean "mend_rounds"?`},
 		"key of a route":      {"routing_rules.yml", "tier: {}\n", nil, `did you mean "tiers"?`},
+		"key of compliance":   {"compliance_rules.yml", "compliance:\n  licenses: {}\n", nil, `did you mean "licences"?`},
+		"licence":             {"compliance_rules.yml", "compliance:\n  licences:\n    deny: [GPL-3]\n", nil, `did you mean "GPL-3.0"?`},
+		"licence on both":     {"compliance_rules.yml", "compliance:\n  licences:\n    deny: [MIT]\n", nil, "MIT is allowed and denied"},
 		"type":                {"agent_pool.yml", "agent_pool:\n  size: three\n", nil, `line 2: agent_pool.size is "three"; it must be a whole number`},
 		"value":               {"collaboration_rules.yml", "collaboration:\n  mend_rounds: 99\n", nil, "collaboration_rules.yml: mend rounds are 99"},
 		"time":                {"collaboration_rules.yml", "collaboration:\n  escalation_triggers:\n    - no_consensus_after: -5\n", nil, "must be above 0"},

@@ -52,7 +52,10 @@ func (a *App) tables() map[conclave.Service]conclave.Table {
 	list := []conclave.Table{
 		{Service: conclave.ServiceModels, Operations: conclave.ModelOperations(), Impl: a.models},
 		{Service: conclave.ServicePlans, Operations: conclave.PlanOperations(), Impl: a.plans},
-		{Service: conclave.ServiceWorktree, Operations: conclave.WorktreeOperations(), Impl: a.worktrees},
+		{Service: conclave.ServiceWorktree, Operations: append(conclave.WorktreeOperations(), conclave.SurveyOperations()...), Impl: struct {
+			conclave.Worktrees
+			conclave.Surveys
+		}{a.worktrees, a.surveys}},
 		{Service: conclave.ServiceWorkflow, Operations: conclave.WorkflowOperations(), Impl: a.workflows},
 		{Service: conclave.ServiceHub, Operations: conclave.HubOperations(), Impl: a.hub},
 		{Service: conclave.ServiceCouncil, Operations: append(conclave.CouncilOperations(), conclave.TrustOperations()...), Impl: struct {
@@ -81,7 +84,7 @@ func (a *App) tables() map[conclave.Service]conclave.Table {
 
 // Tables are all operations, answered by a client.
 func Tables(c *restwire.Client) []conclave.Table {
-	a := &App{models: c.Models(), plans: c.Plans(), worktrees: c.Worktrees(), workflows: c.Workflows(), hub: c.Hub(), council: c.Council(), trust: c.Trust(), events: c.Events(), audit: c.Audit(), insights: c.Insights()}
+	a := &App{models: c.Models(), plans: c.Plans(), worktrees: c.Worktrees(), workflows: c.Workflows(), hub: c.Hub(), council: c.Council(), trust: c.Trust(), events: c.Events(), audit: c.Audit(), insights: c.Insights(), surveys: c.Surveys()}
 	return a.allTables()
 }
 

@@ -227,7 +227,7 @@ type proof struct {
 }
 
 func proofs() []proof {
-	return slices.Concat(hubProofs(), councilProofs(), planProofs(), worktreeProofs(), workflowProofs(), modelProofs(), eventProofs(), insightProofs())
+	return slices.Concat(hubProofs(), councilProofs(), planProofs(), worktreeProofs(), workflowProofs(), modelProofs(), eventProofs(), insightProofs(), surveyProofs())
 }
 
 // scene is where one proof is played through one face.
