@@ -61,6 +61,8 @@ func allowed() map[string][]string {
 		"scripts/bench":               {"", "bus", "llmtest", "restwire", "store"},
 		"scripts/apidoc":              {},
 		"scripts/seed":                {},
+		"examples/agents/go":          {},
+		"examples/agents/pull":        {"examples/rest"},
 		"examples/basic_workflow":     {"examples/rest"},
 		"examples/rest":               {},
 		"examples/multi_agent_review": {},

@@ -25,25 +25,19 @@ const actsFor = "tasks/"
 // carry one on; an agent names the task that it works on, as the only element
 // tasks/ID of the path.
 func (h *Hub) Send(ctx context.Context, in conclave.SendMessage) (conclave.Task, error) {
-	t, err := h.send(ctx, in)
+	t, err := h.send(ctx, in, false)
 	return t.Task, err
 }
 
-func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
+// send accepts a message. interactive says that its sender can be asked back.
+func (h *Hub) send(ctx context.Context, in conclave.SendMessage, interactive bool) (Task, error) {
 	caller := conclave.CallerFrom(ctx)
-	agent, role, err := parseAddress(in.To)
+	to, err := parseAddress(in.To)
 	if err != nil {
 		return Task{}, err
 	}
-	switch {
-	case len(in.Text) > maxText:
-		return Task{}, conclave.Errorf(conclave.ErrInvalid, "the text is larger than 1 MiB")
-	case len(in.Data) > maxData:
-		return Task{}, conclave.Errorf(conclave.ErrInvalid, "the data is larger than 15 MiB")
-	case strings.TrimSpace(in.Text) == "" && len(in.Data) == 0:
-		return Task{}, conclave.Errorf(conclave.ErrInvalid, "the message says nothing: it has neither text nor data")
-	case len(in.Data) > 0 && !json.Valid(in.Data):
-		return Task{}, conclave.Errorf(conclave.ErrInvalid, "the data is not JSON")
+	if err := checkContent(in.Text, in.Data); err != nil {
+		return Task{}, err
 	}
 	from, err := speaker(caller, in.From)
 	if err != nil {
@@ -56,7 +50,7 @@ func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
 	if err != nil {
 		return Task{}, h.refuse(ctx, caller, in, err)
 	}
-	if err := h.checkCallee(ctx, caller.Tenant, agent, role, in.Exclude, call); err != nil {
+	if err := h.checkCallee(ctx, caller.Tenant, to, in, call); err != nil {
 		return Task{}, h.refuse(ctx, caller, in, err)
 	}
 	if in.Conversation == "" {
@@ -72,7 +66,7 @@ func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
 	id := conclave.TaskID(conclave.NewID("task"))
 	killpoint.At("send.before")
 	t, _, err := h.opts.Store.Accept(ctx, Accept{
-		Tenant: caller.Tenant, Key: in.Key, Call: call, Exclude: in.Exclude,
+		Tenant: caller.Tenant, Key: in.Key, Call: call, Exclude: in.Exclude, Interactive: interactive,
 		Task: conclave.Task{ID: id, Conversation: in.Conversation, Run: in.Run, From: from, To: in.To, Kind: in.Kind},
 		Request: conclave.Message{
 			ID: conclave.MessageID(conclave.NewID("msg")), Task: id, Conversation: in.Conversation, Run: in.Run,
@@ -84,6 +78,21 @@ func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
 	}
 	killpoint.At("send.after")
 	return t, nil
+}
+
+// checkContent refuses what no message may hold.
+func checkContent(text string, data json.RawMessage) error {
+	switch {
+	case len(text) > maxText:
+		return conclave.Errorf(conclave.ErrInvalid, "the text is larger than 1 MiB")
+	case len(data) > maxData:
+		return conclave.Errorf(conclave.ErrInvalid, "the data is larger than 15 MiB")
+	case strings.TrimSpace(text) == "" && len(data) == 0:
+		return conclave.Errorf(conclave.ErrInvalid, "the message says nothing: it has neither text nor data")
+	case len(data) > 0 && !json.Valid(data):
+		return conclave.Errorf(conclave.ErrInvalid, "the data is not JSON")
+	}
+	return nil
 }
 
 // refuse records a refusal for reasons of rights or limits; a mistake in the
@@ -200,37 +209,37 @@ func shownPath(path []string) string { return strings.Join(path, " → ") }
 
 // checkCallee refuses an address that nobody has, and a call that comes back to
 // somebody who waits for it.
-func (h *Hub) checkCallee(ctx context.Context, tenant conclave.TenantID, agent conclave.AgentName, role conclave.Role, exclude []conclave.AgentName, call conclave.CallPath) error {
+func (h *Hub) checkCallee(ctx context.Context, tenant conclave.TenantID, to address, in conclave.SendMessage, call conclave.CallPath) error {
 	agents, err := h.opts.Store.Agents(ctx, tenant, conclave.ListAgents{})
 	if err != nil {
 		return fmt.Errorf("looking for who has an address: %w", err)
 	}
-	if agent != "" {
-		if !slices.ContainsFunc(agents, func(a conclave.Agent) bool { return a.Name == agent }) {
-			return conclave.Errorf(conclave.ErrNotFound, "there is no agent %q; there are %s", agent, known(agents))
-		}
-		if slices.Contains(call.Path, string(agent)) {
-			return cycle(call.Path, string(agent))
-		}
-		return nil
-	}
-	var has, inPath bool
+	var has, takes, inPath bool
 	for _, a := range agents {
-		if a.Role != role || slices.Contains(exclude, a.Name) {
+		if !to.has(a) {
 			continue
 		}
-		if has = true; !slices.Contains(call.Path, string(a.Name)) {
+		has = true
+		if to.agent == "" && slices.Contains(in.Exclude, a.Name) {
+			continue
+		}
+		if to.agent == "" && !takesKind(a, in.Kind) {
+			continue
+		}
+		if takes = true; !slices.Contains(call.Path, string(a.Name)) {
 			return nil
 		}
 		inPath = true
 	}
 	switch {
 	case inPath:
-		return cycle(call.Path, "roles/"+string(role))
-	case has || slices.ContainsFunc(agents, func(a conclave.Agent) bool { return a.Role == role }):
-		return conclave.Errorf(conclave.ErrNotFound, "every agent of the role %q is excluded", role)
+		return cycle(call.Path, strings.TrimPrefix(in.To, "agents/"))
+	case has && !takes && !slices.ContainsFunc(agents, func(a conclave.Agent) bool { return to.has(a) && takesKind(a, in.Kind) }):
+		return conclave.Errorf(conclave.ErrNotFound, "no agent at %s takes a %q", in.To, in.Kind)
+	case has:
+		return conclave.Errorf(conclave.ErrNotFound, "every agent %s is excluded", to)
 	}
-	return conclave.Errorf(conclave.ErrNotFound, "there is no agent of the role %q; there are %s", role, known(agents))
+	return conclave.Errorf(conclave.ErrNotFound, "there is no agent %s; there are %s", to, known(agents))
 }
 
 func cycle(path []string, callee string) error {

@@ -41,6 +41,8 @@ func StoreSuite(t *testing.T, open OpenStore) {
 		{"messages", (*suite).messages},
 		{"refuse", (*suite).refuse},
 		{"sweep", (*suite).sweep},
+		{"lease", (*suite).lease},
+		{"trust", (*suite).trust},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &suite{T: t, jobs: make(chan suiteJob, 100)}

@@ -14,6 +14,7 @@ func enums() map[reflect.Type][]any {
 	return map[reflect.Type][]any{
 		reflect.TypeFor[conclave.AgentState]():    {conclave.AgentLive, conclave.AgentLost},
 		reflect.TypeFor[conclave.ApprovalState](): {conclave.ApprovalOpen, conclave.ApprovalDecided, conclave.ApprovalAll},
+		reflect.TypeFor[conclave.CardState]():     {conclave.CardVerified, conclave.CardUnsigned, conclave.CardInvalid},
 		reflect.TypeFor[conclave.Level]():         {conclave.LevelError, conclave.LevelWarning, conclave.LevelNote},
 		reflect.TypeFor[conclave.MotionKind]():    {conclave.MotionApprove, conclave.MotionRank},
 		reflect.TypeFor[conclave.MotionState]():   {conclave.MotionOpen, conclave.MotionWaiting, conclave.MotionDecided},
