@@ -22,9 +22,9 @@ type AgentOptions struct {
 	Capacity   int                 // messages at once; 0 means no limit
 	Permission conclave.Permission // what a caller needs; PermitSpeak when empty
 	// Sign signs what the card says. Nil: it is not signed.
-	Sign  func(r *http.Request, payload []byte) (CardSignature, error)
-	Clock      conclave.Clock
-	Logger     *slog.Logger
+	Sign   func(r *http.Request, payload []byte) (CardSignature, error)
+	Clock  conclave.Clock
+	Logger *slog.Logger
 }
 
 // NewAgentHandler serves one agent from a function. Close the Runner to stop it.

@@ -73,25 +73,28 @@ type App struct {
 	meter     *evidence.Meter
 	router    *modelrouter.Router
 
-	models    conclave.Models
-	hub       conclave.Hub
-	directory conclave.Directory
-	work      conclave.Work
-	hubKeys   []byte // the JSON Web Key Set that cards are signed with; empty when the hub is elsewhere
-	hubHTTP   http.Handler
-	hubGRPC   http.Handler
-	council   conclave.Council
-	trust     conclave.Trust
-	insights  conclave.Insights
-	surveys   conclave.Surveys
-	collector *insight.Collector
-	sandboxed *telemetry.Sandbox
-	tracing   *telemetry.Tracing
-	plans     conclave.Plans
-	worktrees conclave.Worktrees
-	workflows conclave.Workflows
-	events    conclave.Events
-	pools     map[conclave.Service]*agentpool.Pool
+	models        conclave.Models
+	hub           conclave.Hub
+	directory     conclave.Directory
+	work          conclave.Work
+	topics        conclave.Topics
+	broadcasts    conclave.Broadcasts
+	conversations conclave.Conversations
+	hubKeys       []byte // the JSON Web Key Set that cards are signed with; empty when the hub is elsewhere
+	hubHTTP       http.Handler
+	hubGRPC       http.Handler
+	council       conclave.Council
+	trust         conclave.Trust
+	insights      conclave.Insights
+	surveys       conclave.Surveys
+	collector     *insight.Collector
+	sandboxed     *telemetry.Sandbox
+	tracing       *telemetry.Tracing
+	plans         conclave.Plans
+	worktrees     conclave.Worktrees
+	workflows     conclave.Workflows
+	events        conclave.Events
+	pools         map[conclave.Service]*agentpool.Pool
 
 	services []lifecycle.Service // in order of start
 	servers  []*http.Server
@@ -319,7 +322,8 @@ func (a *App) bind(ctx context.Context) error {
 	if a.models, err = bind(a, conclave.ServiceModels, a.makeRouter, a.remote.Models()); err != nil {
 		return err
 	}
-	a.directory, a.work = a.remote.Directory(), a.remote.Work() // unless makeHub makes them
+	a.topics, a.broadcasts, a.conversations = a.remote.Topics(), a.remote.Broadcasts(), a.remote.Conversations() // unless makeHub makes them
+	a.directory, a.work = a.remote.Directory(), a.remote.Work()                                                  // unless makeHub makes them
 	if a.hub, err = bind(a, conclave.ServiceHub, a.makeHub, a.remote.Hub()); err != nil {
 		return err
 	}
@@ -417,7 +421,8 @@ func (a *App) makeHub() (conclave.Hub, error) {
 	if a.hubKeys, err = identity.PublicKeySet(key); err != nil {
 		return nil, err
 	}
-	h, err := hub.New(hub.Options{Foreign: a.outside(a.config.Security.AgentNetworks), Inside: a.outside(everywhere()), Sign: signCards(key), Store: a.db.Hub(), Transport: a.tracing.Transport(a.local), URL: a.urls[conclave.ServiceHub], Instance: a.owner(), Logger: a.log,
+	h, err := hub.New(hub.Options{Foreign: a.outside(a.config.Security.AgentNetworks), Inside: a.outside(everywhere()), Sign: signCards(key), Store: a.db.Hub(), Topics: a.db.Topics(), Conversations: a.db.Conversations(),
+		Rules: &a.config.Speech, Trust: a.trustOf, Transport: a.tracing.Transport(a.local), URL: a.urls[conclave.ServiceHub], Instance: a.owner(), Logger: a.log,
 		Token: func(ctx context.Context, _ conclave.Agent) (string, error) {
 			c := conclave.CallerFrom(ctx)
 			return a.tokens.Mint(conclave.ServiceCaller(conclave.ServiceHub, conclave.DefaultTenant, c.Human), 5*time.Minute)
@@ -426,6 +431,7 @@ func (a *App) makeHub() (conclave.Hub, error) {
 		return nil, err
 	}
 	a.hubHTTP, a.hubGRPC, a.directory, a.work = h, h.GRPC(), h, h
+	a.topics, a.broadcasts, a.conversations = h, h, h.Conversations()
 	a.db.Handle(store.WorkDelivery, 512, func(ctx context.Context, id string, epoch int64) error {
 		return h.HandleDelivery(ctx, conclave.TaskID(id), epoch)
 	})

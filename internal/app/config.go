@@ -18,6 +18,7 @@ import (
 	"conclave/internal/bus"
 	"conclave/internal/evidence"
 	"conclave/internal/gateway"
+	"conclave/internal/hub"
 	"conclave/internal/modelrouter"
 	"conclave/internal/registry"
 	"conclave/internal/strictyaml"
@@ -43,6 +44,7 @@ type Config struct {
 	Sandbox     string             // the sandbox's switch
 	Pool        agentpool.Config
 	Rules       workflow.Config
+	Speech      hub.Rules
 	Routing     *modelrouter.Rules
 	Licences    evidence.LicencePolicy
 	Security    Security
@@ -76,7 +78,8 @@ func Home(getenv func(string) string) (string, error) {
 // Load reads the configuration: defaults, then files, then the environment.
 // ErrInvalid names what is wrong, where, and what would be right.
 func Load(getenv func(string) string, environ []string) (Config, error) {
-	c := Config{Listen: "127.0.0.1", Bus: "memory", GatewayPort: conclave.ServiceGateway.Port(), Brain: "auto", Pool: agentpool.Defaults(), Rules: workflow.Defaults(), Licences: evidence.DefaultLicences(), Security: securityDefaults(), Sources: map[string]string{}}
+	c := Config{Listen: "127.0.0.1", Bus: "memory", GatewayPort: conclave.ServiceGateway.Port(), Brain: "auto", Pool: agentpool.Defaults(),
+		Rules: workflow.Defaults(), Speech: hub.DefaultRules(), Licences: evidence.DefaultLicences(), Security: securityDefaults(), Sources: map[string]string{}}
 	if err := knownVariables(environ); err != nil {
 		return c, err
 	}
@@ -130,6 +133,8 @@ type rulesFile struct {
 		MendRounds           *int      `yaml:"mend_rounds"`
 		EscalationTriggers   []trigger `yaml:"escalation_triggers"`
 	} `yaml:"collaboration"`
+	Speech        speechFile        `yaml:"speech"`
+	Conversations conversationsFile `yaml:"conversations"`
 }
 
 type trigger struct {
@@ -214,8 +219,9 @@ func (c *Config) readFiles() error {
 				c.Sources["collaboration.escalation_triggers.conflicting_recommendations"] = path
 			}
 		}
+		c.speech(path, rules.Speech, rules.Conversations)
 	}
-	if err := c.Rules.Validate(); err != nil {
+	if err := errors.Join(c.Rules.Validate(), c.Speech.Validate()); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if err := c.readCompliance(); err != nil {
