@@ -282,6 +282,9 @@ var agentName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
 // Register implements [conclave.Hub]. An agent that says it is lost takes its leave.
 func (h *Hub) Register(ctx context.Context, in conclave.RegisterAgent) (conclave.Agent, error) {
+	if in.Agent.Card != nil {
+		return conclave.Agent{}, conclave.Errorf(conclave.ErrInvalid, "agent %s: a card is trusted by agent_adopt, not by saying so", in.Agent.Name)
+	}
 	a, err := checkAgent(in.Agent)
 	if err != nil {
 		return conclave.Agent{}, err
@@ -361,7 +364,7 @@ func checkAgent(a conclave.Agent) (conclave.Agent, error) {
 	if a.Skills == nil {
 		a.Skills = []string{}
 	}
-	a.Active, a.Seen, a.Card = 0, time.Time{}, nil // trust in a card comes by Adopt only
+	a.Active, a.Seen = 0, time.Time{}
 	return a, nil
 }
 
