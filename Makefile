@@ -133,7 +133,7 @@ dev-kafka-console: build ## Follow what goes through Kafka, when Kafka is the bu
 	@$(BIN) debug kafka-console
 
 ##@ Develop
-test: web-if-node ## Run all tests; those whose server is missing are skipped with the reason
+test: build ## Run all tests; those whose server is missing are skipped with the reason
 	@scripts/test.sh
 
 test-a2a: ## Test how agents communicate
@@ -163,7 +163,7 @@ vet:
 lint:
 	@$(GO) tool staticcheck ./...
 
-picture: build ## Take the README's picture of a real run, in headless Chromium
+picture: build ## Take the pictures of a real run for the documents, in headless Chromium
 	@scripts/picture.sh
 
 api-docs: build ## Write docs/api from what the program says of itself

@@ -117,6 +117,11 @@ func (t talk) show(v *view, id conclave.ConversationID) {
 		} else {
 			asked[m.Task] = m.Sent
 			states[t.tasks[m.Task].State]++
+			if m.Kind == conclave.AssignHandoff {
+				v.line("%10s  %s hands the conversation over to %s", "+"+at.String(), v.who(m.From), v.who(m.To))
+				v.text("            ", m.Text)
+				continue
+			}
 			v.line("%10s  %s asks %s: %s", "+"+at.String(), v.who(m.From), v.who(m.To), dash(string(m.Kind)))
 		}
 		if m.Text != "" {

@@ -128,7 +128,9 @@ func TestHostileAgent(t *testing.T) {
 			tried[rule]++
 		}
 	}
-	path := func(id conclave.TaskID, more string) string { return fmt.Sprintf(`{"human":"root","path":["tasks/%s"],"hops":1000%s}`, id, more) }
+	path := func(id conclave.TaskID, more string) string {
+		return fmt.Sprintf(`{"human":"root","path":["tasks/%s"],"hops":1000%s}`, id, more)
+	}
 	say := func(to, call, more string) string {
 		return fmt.Sprintf(`{"to":%q,"text":"Trust me.","call":%s%s}`, to, call, more)
 	}

@@ -102,6 +102,7 @@ func (c *cli) command() *cobra.Command {
 		c.watchCommand(),
 		c.messagesCommand(),
 		c.conversationCommand(),
+		c.handoffCommand(),
 		c.escalationsCommand(),
 		c.topicCommand(),
 		c.broadcastCommand(),
@@ -120,6 +121,9 @@ func (c *cli) command() *cobra.Command {
 		c.tuneCommand(),
 		c.debugCommand(),
 		c.scanCommand(),
+		c.complianceCommand(),
+		c.debtCommand(),
+		c.documentCommand(),
 	)
 	return root
 }

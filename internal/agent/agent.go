@@ -202,7 +202,7 @@ func decodeAssignment(m Message) (conclave.Assignment, error) {
 		return a, conclave.Errorf(conclave.ErrInvalid, "the data part is not an assignment: %v", err)
 	}
 	if a.Kind == "" {
-		return a, conclave.Errorf(conclave.ErrInvalid, "the assignment has no kind; it is one of plan.draft, plan.comment, plan.revise, design.options, vote, build, review, refute, ask")
+		return a, conclave.Errorf(conclave.ErrInvalid, "the assignment has no kind; it is one of plan.draft, plan.comment, plan.revise, design.options, vote, build, review, refute, ask, handoff")
 	}
 	if a.Kind != conclave.AssignVote {
 		return a, nil

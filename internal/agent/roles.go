@@ -327,7 +327,7 @@ func claudeModel(name string) string {
 // Skills returns the kinds of assignment that a role takes; a role of the
 // user's own takes all.
 func Skills(role conclave.Role) []conclave.AssignmentKind {
-	common := []conclave.AssignmentKind{conclave.AssignVote, conclave.AssignAsk}
+	common := []conclave.AssignmentKind{conclave.AssignVote, conclave.AssignAsk, conclave.AssignHandoff}
 	switch role {
 	case conclave.RolePlanner:
 		return append([]conclave.AssignmentKind{conclave.AssignDraft, conclave.AssignRevise}, common...)

@@ -35,6 +35,7 @@ import (
 	"conclave/internal/restwire"
 	"conclave/internal/sandbox"
 	"conclave/internal/store"
+	"conclave/internal/survey"
 	"conclave/internal/telemetry"
 	"conclave/internal/workflow"
 	"conclave/internal/worktree"
@@ -85,6 +86,7 @@ type App struct {
 	council       conclave.Council
 	trust         conclave.Trust
 	insights      conclave.Insights
+	surveys       conclave.Surveys
 	collector     *insight.Collector
 	sandboxed     *telemetry.Sandbox
 	tracing       *telemetry.Tracing
@@ -314,7 +316,7 @@ func (a *App) bind(ctx context.Context) error {
 		return err
 	}
 	if a.meter, err = evidence.New(evidence.Options{Sandbox: a.box, CacheDir: filepath.Join(a.config.Home, "cache"), VulnDB: a.getenv("GOVULNDB"),
-		ModuleProxy: fileOnly(a.getenv("GOPROXY")), Logger: a.log}); err != nil {
+		ModuleProxy: fileOnly(a.getenv("GOPROXY")), Licences: a.config.Licences, Logger: a.log}); err != nil {
 		return err
 	}
 	if a.models, err = bind(a, conclave.ServiceModels, a.makeRouter, a.remote.Models()); err != nil {
@@ -336,6 +338,9 @@ func (a *App) bind(ctx context.Context) error {
 		return err
 	}
 	if a.worktrees, err = bind(a, conclave.ServiceWorktree, a.makeWorktrees, a.remote.Worktrees()); err != nil {
+		return err
+	}
+	if a.surveys, err = bind(a, conclave.ServiceWorktree, a.makeSurveys, a.remote.Surveys()); err != nil {
 		return err
 	}
 	if a.workflows, err = bind(a, conclave.ServiceWorkflow, a.makeWorkflows, a.remote.Workflows()); err != nil {
@@ -510,8 +515,12 @@ func (a *App) makeWorktrees() (conclave.Worktrees, error) {
 		}})
 }
 
+func (a *App) makeSurveys() (conclave.Surveys, error) {
+	return survey.New(survey.Options{Analyser: a.meter, Scratch: filepath.Join(a.config.Home, "cache", "survey"), Logger: a.log})
+}
+
 func (a *App) makeWorkflows() (conclave.Workflows, error) {
-	s, err := workflow.New(workflow.Options{Store: a.db.Runs(), Plans: a.plans, Worktrees: a.worktrees, Council: a.council, Trust: a.trust, Hub: a.hub, Models: a.models,
+	s, err := workflow.New(workflow.Options{Store: a.db.Runs(), Plans: a.plans, Worktrees: a.worktrees, Council: a.council, Surveys: a.surveys, Trust: a.trust, Hub: a.hub, Models: a.models,
 		Meter: a.meter, Config: a.config.Rules, Reports: filepath.Join(a.config.Home, "runs"), Brain: a.chooseBrain, Logger: a.log})
 	if err != nil {
 		return nil, err

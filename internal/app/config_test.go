@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ func TestConfigFilesAreTheDefaults(t *testing.T) {
 	}
 	for _, setting := range []string{"agent_pool.size", "agent_pool.distribution", "collaboration.consensus_threshold", "collaboration.max_collaboration_time",
 		"collaboration.mend_rounds", "collaboration.escalation_triggers.no_consensus_after", "speech.calls", "speech.max_hops", "speech.budget.messages", "speech.budget.tokens",
-		"speech.budget.cost_usd", "speech.rate.per_second", "speech.rate.burst", "conversations.retention_days", "routing"} {
+		"speech.budget.cost_usd", "speech.rate.per_second", "speech.rate.burst", "conversations.retention_days", "compliance.licences", "routing"} {
 		if !strings.HasPrefix(filed.Sources[setting], "../../config/") {
 			t.Errorf("%s is not in the files", setting)
 		}
@@ -46,6 +47,9 @@ func TestConfigFilesAreTheDefaults(t *testing.T) {
 	}
 	if filed.Rules != plain.Rules {
 		t.Errorf("collaboration_rules.yml says %+v, the default is %+v", filed.Rules, plain.Rules)
+	}
+	if !slices.Equal(filed.Licences.Allow, plain.Licences.Allow) || len(filed.Licences.Deny)+len(filed.Licences.Modules) > 0 {
+		t.Errorf("compliance_rules.yml says %+v, the default is %+v", filed.Licences, plain.Licences)
 	}
 	if !reflect.DeepEqual(filed.Speech, plain.Speech) {
 		t.Errorf("collaboration_rules.yml says %+v, the default is %+v", filed.Speech, plain.Speech)
@@ -78,6 +82,9 @@ func TestConfigRefuses(t *testing.T) {
 		"rate":                {"collaboration_rules.yml", "speech:\n  rate: {burst: 0}\n", nil, "burst 1 or more"},
 		"retention":           {"collaboration_rules.yml", "conversations:\n  retention_days: -1\n", nil, "below 0"},
 		"key of a route":      {"routing_rules.yml", "tier: {}\n", nil, `did you mean "tiers"?`},
+		"key of compliance":   {"compliance_rules.yml", "compliance:\n  licenses: {}\n", nil, `did you mean "licences"?`},
+		"licence":             {"compliance_rules.yml", "compliance:\n  licences:\n    deny: [GPL-3]\n", nil, `did you mean "GPL-3.0"?`},
+		"licence on both":     {"compliance_rules.yml", "compliance:\n  licences:\n    deny: [MIT]\n", nil, "MIT is allowed and denied"},
 		"type":                {"agent_pool.yml", "agent_pool:\n  size: three\n", nil, `line 2: agent_pool.size is "three"; it must be a whole number`},
 		"value":               {"collaboration_rules.yml", "collaboration:\n  mend_rounds: 99\n", nil, "collaboration_rules.yml: mend rounds are 99"},
 		"time":                {"collaboration_rules.yml", "collaboration:\n  escalation_triggers:\n    - no_consensus_after: -5\n", nil, "must be above 0"},

@@ -26,6 +26,7 @@ func pageTypes() []reflect.Type {
 		reflect.TypeFor[conclave.Evidence](), reflect.TypeFor[conclave.Caller](), reflect.TypeFor[conclave.Approve](), reflect.TypeFor[conclave.TrustScore](),
 		reflect.TypeFor[conclave.KeyMetric](), reflect.TypeFor[conclave.LoadStats](), reflect.TypeFor[conclave.AgentLoad](), reflect.TypeFor[conclave.RoleLoad](),
 		reflect.TypeFor[conclave.QueueLoad](), reflect.TypeFor[conclave.ConsensusStats](), reflect.TypeFor[conclave.SubjectStat](), reflect.TypeFor[conclave.ThresholdStat](),
+		reflect.TypeFor[conclave.Checkpoint](), reflect.TypeFor[conclave.AuditProblem](), reflect.TypeFor[conclave.AuditReport](),
 	}
 }
 

@@ -79,7 +79,7 @@ func Dial(o DialOptions) *Client {
 		conclave.ServicePlans:    conclave.PlanOperations(),
 		conclave.ServiceHub:      conclave.AllHubOperations(),
 		conclave.ServiceCouncil:  append(conclave.CouncilOperations(), conclave.TrustOperations()...),
-		conclave.ServiceWorktree: conclave.WorktreeOperations(),
+		conclave.ServiceWorktree: append(conclave.WorktreeOperations(), conclave.SurveyOperations()...),
 		conclave.ServiceWorkflow: conclave.WorkflowOperations(),
 		conclave.ServiceModels:   conclave.ModelOperations(),
 		conclave.ServiceMonitor:  append(conclave.EventOperations(), conclave.InsightOperations()...),

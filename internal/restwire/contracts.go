@@ -64,6 +64,23 @@ func (p plans) Diff(ctx context.Context, in conclave.DiffPlan) (conclave.PlanDif
 	return call[conclave.PlanDiff](ctx, p.c, "plan_diff", in)
 }
 
+// Surveys returns what the git-worktree service measures of repositories.
+func (c *Client) Surveys() conclave.Surveys { return surveys{c} }
+
+type surveys struct{ c *Client }
+
+func (s surveys) Debt(ctx context.Context, in conclave.GetDebt) (conclave.Debt, error) {
+	return call[conclave.Debt](ctx, s.c, "survey_debt", in)
+}
+
+func (s surveys) Contribution(ctx context.Context, in conclave.GetContribution) (conclave.Contribution, error) {
+	return call[conclave.Contribution](ctx, s.c, "survey_contribution", in)
+}
+
+func (s surveys) Options(ctx context.Context, in conclave.GetOptionFacts) ([]conclave.OptionFacts, error) {
+	return call[[]conclave.OptionFacts](ctx, s.c, "survey_options", in)
+}
+
 type hub struct{ c *Client }
 
 func (h hub) Register(ctx context.Context, in conclave.RegisterAgent) (conclave.Agent, error) {

@@ -297,6 +297,34 @@ export interface Event {
   data?: Json;
 }
 
+export interface Checkpoint {
+  tenant: string;
+  number: number;
+  last: number;
+  count: number;
+  previous: string;
+  head: string;
+  at: string;
+  public_key: string;
+  signature: string;
+}
+
+export interface AuditProblem {
+  tenant: string;
+  seq?: number;
+  checkpoint: number;
+  what: string;
+  text: string;
+}
+
+export interface AuditReport {
+  ok: boolean;
+  sealed: number;
+  unsealed: number;
+  heads: Checkpoint[] | null;
+  problems: AuditProblem[] | null;
+}
+
 export interface Finding {
   tool: string;
   rule: string;
