@@ -224,7 +224,7 @@ func ask(base, expr string) (int, error) {
 // absent are metrics that the workload below does not bring about; the page on
 // monitoring says when each is absent.
 func absent() []string {
-	return []string{"conclave_queue_oldest_seconds", "conclave_model_calls_unpriced_total"}
+	return []string{"conclave_calls_refused_total", "conclave_queue_oldest_seconds", "conclave_model_calls_unpriced_total"}
 }
 
 // Every query of every dashboard gives data from a real Prometheus that scrapes
