@@ -124,6 +124,6 @@ func DirectoryOperations() []Operation {
 	return []Operation{
 		Op("agent_inspect", "POST /agents/inspect", PermitAdmin, Reads, Directory.Inspect, "Fetches an agent card, verifies its signature, and tells what it says, without registering anything."),
 		Op("agent_adopt", "POST /agents/adopt", PermitAdmin, Changes, Directory.Adopt, "Registers an agent of somebody else's by its card, as agent_inspect showed it."),
-		Op("agent_find", "GET /agents/find", PermitRead, Reads, Directory.Find, "Finds agents by skill, tag, text, role and health.").AsTool(),
+		Op("agent_find", "GET /agents/find", PermitRead, Reads, Directory.Find, "Finds agents by skill, tag, text, role and health."),
 	}
 }
