@@ -39,6 +39,7 @@ func allowed() map[string][]string {
 		"internal/registry":    service,
 		"internal/plan":        service,
 		"internal/worktree":    service,
+		"internal/survey":      service,
 		"internal/workflow":    service,
 		"internal/council":     service,
 		"internal/hub":         with(service, "a2awire"),

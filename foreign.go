@@ -60,9 +60,12 @@ type CardReport struct {
 	Signer      string          `json:"signer,omitempty"`     // whose signature it is, and where the key is from
 	Pin         string          `json:"pin,omitempty"`        // what trust binds to
 	PublicKey   string          `json:"public_key,omitempty"` // with which it signs ballots: ed25519, base64
-	Agent       AgentName       `json:"agent"`                // the name that it would have here
-	Known       bool            `json:"known"`                // it is registered, and trusted as it is
-	Problem     string          `json:"problem,omitempty"`    // why it can't be registered; empty when it can
+	// EncryptionKey is the X25519 key, in base64, for messages that only the agent
+	// may read; empty when its card gives none.
+	EncryptionKey string    `json:"encryption_key,omitempty"`
+	Agent         AgentName `json:"agent"`             // the name that it would have here
+	Known         bool      `json:"known"`             // it is registered, and trusted as it is
+	Problem       string    `json:"problem,omitempty"` // why it can't be registered; empty when it can
 }
 
 // InspectCard asks for an agent card.

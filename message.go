@@ -82,10 +82,14 @@ type Task struct {
 // CallPath travels in the A2A metadata of each message, so that a cycle or an
 // exhausted budget is refused wherever it shows.
 type CallPath struct {
-	Human  string   `json:"human"`            // whose rights count
-	Path   []string `json:"path"`             // who has asked whom, first to last
-	Hops   int      `json:"hops"`             // how many more hops are allowed
-	Tokens int64    `json:"tokens,omitempty"` // model tokens that may still be spent; 0 means the run's own limit
+	Human string   `json:"human"` // whose rights count
+	Path  []string `json:"path"`  // who has asked whom, first to last
+	Hops  int      `json:"hops"`  // how many more hops are allowed
+	// What may still be spent; 0 means no bound, below 0 that nothing is left. The
+	// hub keeps the account: what a caller says only makes it less.
+	Messages int     `json:"messages,omitempty"` // messages that may follow
+	Tokens   int64   `json:"tokens,omitempty"`   // model tokens
+	CostUSD  float64 `json:"cost_usd,omitempty"` // what models may cost, in US dollars
 }
 
 // SendMessage asks an agent for something.

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -105,14 +106,12 @@ func (h *Hub) server(ctx context.Context, address string) (http.Handler, error) 
 // face is how an address answers, whichever the binding.
 func (h *Hub) face(address string) a2awire.ServerOptions {
 	return a2awire.ServerOptions{
-		Card:     func(r *http.Request) (a2awire.Card, error) { return h.card(r.Context(), address) },
+		Card:     func(r *http.Request) (a2awire.Card, error) { return h.shownCard(r.Context(), address) },
 		Extended: func(ctx context.Context) (a2awire.Card, error) { return h.extendedCard(ctx, address) },
 		Tasks:    &addressTasks{hub: h, address: address},
 		Refused: func(ctx context.Context, why error) {
 			caller := conclave.CallerFrom(ctx)
-			if err := h.opts.Store.Refuse(ctx, caller.Tenant, conclave.Message{From: caller.Name(), To: address}, why.Error()); err != nil {
-				h.opts.Logger.ErrorContext(ctx, "recording a refused call", "from", caller.Name(), "to", address, "err", err)
-			}
+			h.record(ctx, Refusal{Tenant: caller.Tenant, Rule: "permission", From: caller.Name(), To: address, Why: why.Error()})
 		},
 		Sign:   h.opts.Sign,
 		Logger: h.opts.Logger,
@@ -187,6 +186,21 @@ func (h *Hub) card(ctx context.Context, address string) (a2awire.Card, error) {
 		card.Description = fmt.Sprintf("Whoever has the skill %s and is free.", to.skill)
 		card.Skills = []a2awire.Skill{a2awire.AssignmentSkill(conclave.AssignmentKind(to.skill))}
 	}
+	return card, nil
+}
+
+// shownCard is the card with what takes a look at the record.
+func (h *Hub) shownCard(ctx context.Context, address string) (a2awire.Card, error) {
+	card, err := h.card(ctx, address)
+	to, _ := parseAddress(address)
+	if err != nil || to.agent == "" || h.opts.Trust == nil {
+		return card, err
+	}
+	score, err := h.opts.Trust(ctx, cmp.Or(conclave.CallerFrom(ctx).Tenant, conclave.DefaultTenant), to.agent)
+	if err != nil {
+		return card, fmt.Errorf("reading the trust of %s: %w", to.agent, err)
+	}
+	card.Trust = &score
 	return card, nil
 }
 

@@ -372,6 +372,9 @@ func TestChangedCardNeedsTrustAgain(t *testing.T) {
 			if a.Card.Problem == "" || !strings.Contains(a.Card.Problem, tt.why) {
 				t.Errorf("its problem is %q, want %q", a.Card.Problem, tt.why)
 			}
+			if got := n.refusals(); got["card"] != 1 {
+				t.Errorf("on record are %v, want the card once", got)
+			}
 			// What was said meanwhile waits, and the trust that was given is no longer good.
 			waiting := n.send(as(t.Context(), "ada"), conclave.SendMessage{To: "agents/translation-desk", Text: "Still there?"})
 			in.Pin = old.Pin
@@ -476,5 +479,37 @@ func TestFindAgents(t *testing.T) {
 		if _, err := n.hub.Find(as(t.Context(), "ada"), bad); !errors.Is(err, conclave.ErrInvalid) {
 			t.Errorf("%+v: %v", bad, err)
 		}
+	}
+}
+
+// The key for messages that only the agent may read comes with its card, and goes
+// with it.
+func TestEncryptionKeyOfACard(t *testing.T) {
+	n := connect(t, hub.NewMemory(nil), guarded)
+	s := newStranger(t, echo)
+	theirs, err := identity.LoadOrCreateSecret(t.TempDir(), "stranger")
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish := func(curve string) {
+		s.set(func() {
+			s.change = func(card map[string]any) {
+				raw, err := base64.StdEncoding.DecodeString(theirs.Public())
+				if err != nil {
+					t.Error(err)
+				}
+				card["capabilities"].(map[string]any)["extensions"] = []any{map[string]any{"uri": "urn:conclave:a2a:encryption:1",
+					"params": map[string]any{"jwk": map[string]any{"kty": "OKP", "crv": curve, "x": base64.RawURLEncoding.EncodeToString(raw)}}}}
+			}
+		})
+	}
+	publish("P-256")
+	if _, err := n.inspect(conclave.InspectCard{URL: s.url, Private: true}); !errors.Is(err, conclave.ErrInvalid) || !strings.Contains(err.Error(), `"crv": "X25519"`) {
+		t.Errorf("a key of another curve: %v", err)
+	}
+	publish("X25519")
+	a, err := n.adopt(conclave.AdoptAgent{URL: s.url, Private: true, Role: "linguist"})
+	if err != nil || a.EncryptionKey != theirs.Public() {
+		t.Errorf("registered with the key %q, %v; want %q", a.EncryptionKey, err, theirs.Public())
 	}
 }

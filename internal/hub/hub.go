@@ -20,6 +20,10 @@ import (
 // Options says how a hub works.
 type Options struct {
 	Store Store
+	// Topics and Conversations keep what is said to many, and what was said as a
+	// whole. Nil: those operations are ErrUnsupported.
+	Topics        TopicStore
+	Conversations ConversationStore
 	// Transport reaches agents; an *a2awire.Local serves those in this process.
 	// Nil: http.DefaultTransport.
 	Transport http.RoundTripper
@@ -37,8 +41,11 @@ type Options struct {
 	// Nil: http.DefaultTransport.
 	Foreign, Inside http.RoundTripper
 	// Sign signs the cards that the hub serves. Nil: they are not signed.
-	Sign    func(r *http.Request, payload []byte) (a2awire.CardSignature, error)
-	MaxHops int           // of a call that names no limit; 0: 8
+	Sign  func(r *http.Request, payload []byte) (a2awire.CardSignature, error)
+	Rules *Rules // of speech; nil: DefaultRules
+	// Trust returns what an agent's outcomes come to, for its card. Nil: cards do
+	// not speak of it.
+	Trust   func(ctx context.Context, tenant conclave.TenantID, name conclave.AgentName) (conclave.TrustScore, error)
 	MaxAge  time.Duration // how long a message tries to reach somebody; 0: 10 minutes
 	Timeout time.Duration // how long an agent may take; 0: 1 hour
 	Silence time.Duration // after which an agent that registered here is lost; 0: 20 seconds
@@ -68,8 +75,12 @@ func (o *Options) setDefaults() error {
 	if o.Instance == "" {
 		o.Instance = "hub"
 	}
-	if o.MaxHops == 0 {
-		o.MaxHops = 8
+	if o.Rules == nil {
+		rules := DefaultRules()
+		o.Rules = &rules
+	}
+	if err := o.Rules.Validate(); err != nil {
+		return err
 	}
 	if o.MaxAge == 0 {
 		o.MaxAge = 10 * time.Minute
@@ -99,6 +110,7 @@ type Hub struct {
 	clients map[string]*a2awire.Client
 	servers map[string]http.Handler // A2A faces by address
 	inHand  map[conclave.TaskID]int // deliveries that this hub works on now
+	paces   map[agentKey]*pace      // how often agents speak
 }
 
 type agentKey struct {
@@ -124,7 +136,7 @@ func New(opts Options) (*Hub, error) {
 	}
 	return &Hub{
 		opts: opts, beats: map[agentKey]*beat{}, suspect: map[agentKey]time.Time{},
-		clients: map[string]*a2awire.Client{}, servers: map[string]http.Handler{}, inHand: map[conclave.TaskID]int{},
+		clients: map[string]*a2awire.Client{}, servers: map[string]http.Handler{}, inHand: map[conclave.TaskID]int{}, paces: map[agentKey]*pace{},
 	}, nil
 }
 
@@ -146,13 +158,20 @@ func (h *Hub) Run(ctx context.Context, ready func()) error {
 	defer silence.Stop()
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
+	expire := time.NewTicker(expireEvery)
+	defer expire.Stop()
+	h.handOver(ctx, 0)
+	h.expire(ctx)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-silence.C:
 			h.loseSilent(ctx)
+		case <-expire.C:
+			h.expire(ctx)
 		case <-sweep.C:
+			h.handOver(ctx, handAgain)
 			if _, err := h.opts.Store.Sweep(ctx, Sweep{Instance: h.opts.Instance, Held: h.held(), AgentTTL: agentTTL, ClaimTTL: claimTTL}); err != nil && ctx.Err() == nil {
 				h.opts.Logger.ErrorContext(ctx, "sweeping deliveries and agents", "err", err)
 			}
@@ -239,6 +258,9 @@ func (h *Hub) probe(ctx context.Context, tenant conclave.TenantID, a conclave.Ag
 	if found == conclave.AgentLost && was.State == conclave.AgentLost && sameAgent(was, a) {
 		return
 	}
+	if a.Card != nil && a.Card.Problem != "" && a.Card.Problem != was.Card.Problem { // it is no longer the one that was trusted
+		h.record(ctx, Refusal{Tenant: tenant, Rule: "card", From: string(a.Name), To: a.Card.URL, Why: err.Error()})
+	}
 	key := agentKey{tenant, a.Name}
 	h.mu.Lock()
 	b := h.beats[key]
@@ -282,8 +304,16 @@ func (h *Hub) Register(ctx context.Context, in conclave.RegisterAgent) (conclave
 	h.mu.Unlock()
 
 	told, err := h.opts.Store.UpsertAgent(ctx, key.tenant, a)
+	if errors.Is(err, conclave.ErrConflict) { // somebody wants the name of another
+		h.record(ctx, Refusal{Tenant: key.tenant, Rule: "key", From: conclave.CallerFrom(ctx).Name(), To: "agents/" + string(a.Name), Why: err.Error()})
+	}
 	if err != nil {
 		return conclave.Agent{}, fmt.Errorf("registering %s: %w", a.Name, err)
+	}
+	if b == nil || !slices.Equal(b.asked.Topics, a.Topics) {
+		if err := h.declare(ctx, key.tenant, a); err != nil {
+			return conclave.Agent{}, fmt.Errorf("subscribing %s to its topics: %w", a.Name, err)
+		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -326,6 +356,11 @@ func checkAgent(a conclave.Agent) (conclave.Agent, error) {
 	if a.Capacity == 0 {
 		a.Capacity = 1
 	}
+	for _, topic := range a.Topics {
+		if err := conclave.CheckTopic(topic); err != nil {
+			return a, fmt.Errorf("agent %s: %w", a.Name, err)
+		}
+	}
 	if a.Skills == nil {
 		a.Skills = []string{}
 	}
@@ -334,7 +369,7 @@ func checkAgent(a conclave.Agent) (conclave.Agent, error) {
 }
 
 func sameAgent(a, b conclave.Agent) bool {
-	return a.Name == b.Name && a.Role == b.Role && a.Description == b.Description && slices.Equal(a.Skills, b.Skills) &&
+	return a.Name == b.Name && a.Role == b.Role && a.Description == b.Description && slices.Equal(a.Skills, b.Skills) && slices.Equal(a.Topics, b.Topics) &&
 		a.Brain == b.Brain && a.Service == b.Service && a.URL == b.URL && a.PublicKey == b.PublicKey && a.EncryptionKey == b.EncryptionKey &&
 		a.State == b.State && a.Capacity == b.Capacity
 }

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"time"
@@ -29,6 +30,9 @@ type Store interface {
 	// the job (task, 1) due now. When the tenant has a task with the same From and
 	// Key (and Key is not empty), it changes nothing and returns that task with
 	// created false. Event: conclave.MessageEvent.
+	//
+	// The task counts for each of in.Budgets, which lowers what its Call may still
+	// spend to what is left; ErrLimited when one of them is spent.
 	Accept(ctx context.Context, in Accept) (t Task, created bool, err error)
 
 	// Wait returns the task: at once when its state is not seen, or d has passed,
@@ -80,8 +84,8 @@ type Store interface {
 	// With a Task in the filter, only that task's.
 	Messages(ctx context.Context, f MessageFilter) ([]conclave.Message, error)
 
-	// Refuse writes the event call.refused: who wanted what of whom, and why not.
-	Refuse(ctx context.Context, tenant conclave.TenantID, m conclave.Message, why string) error
+	// Refuse writes the event of a refusal.
+	Refuse(ctx context.Context, r Refusal) error
 
 	// Sweep renews the claims of in.Instance that are among in.Held, or with Start
 	// puts all of them back; puts back every other claim that nobody renewed for
@@ -96,8 +100,10 @@ type Store interface {
 type Task struct {
 	conclave.Task
 	Tenant  conclave.TenantID
-	Call    conclave.CallPath    // up to the one who asks, as accepted
-	Exclude []conclave.AgentName // agents that a role address must not choose
+	Call    conclave.CallPath     // up to the one who asks, as accepted
+	Scopes  []conclave.Permission // of whoever is at the start of the path
+	Budgets []Budget              // that it counts for
+	Exclude []conclave.AgentName  // agents that a role address must not choose
 	Request conclave.Message
 	Epoch   int64
 	Attempt int           // how often it was claimed
@@ -118,9 +124,30 @@ type Accept struct {
 	Task    conclave.Task // State, Created and Updated are the store's
 	Request conclave.Message
 	Call    conclave.CallPath
+	Scopes  []conclave.Permission
+	Budgets []Budget
 	Exclude []conclave.AgentName
 	// Interactive says that the asker can be asked back.
 	Interactive bool
+}
+
+// Refusal is a call that was refused: who wanted what of whom, and why not.
+type Refusal struct {
+	Tenant       conclave.TenantID
+	Kind         conclave.EventKind // empty: conclave.EventCallRefused
+	Rule         string             // that it broke: cycle, hops, budget, policy, rate, …
+	From, To     string
+	Conversation conclave.ConversationID
+	Run          conclave.RunID
+	Count        int // how many it stands for; 0: itself
+	Why          string
+}
+
+// Event is the refusal on record.
+func (r Refusal) Event() (conclave.Event, error) {
+	data, err := json.Marshal(map[string]any{"rule": r.Rule, "to": r.To, "count": max(r.Count, 1)})
+	return conclave.Event{Tenant: r.Tenant, Kind: cmp.Or(r.Kind, conclave.EventCallRefused), Actor: r.From, Run: r.Run, Conversation: r.Conversation,
+		Subject: r.To, Text: r.Why, Data: data}, err
 }
 
 // Claim gives a delivery to an agent.

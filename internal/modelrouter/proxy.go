@@ -55,6 +55,7 @@ type exchange struct {
 	reason   string
 	run      conclave.RunID
 	agent    conclave.AgentName
+	task     conclave.TaskID
 	chosen   candidate
 	started  time.Time
 	fallback []string // what was passed over
@@ -154,6 +155,7 @@ func (r *Router) identify(req *http.Request, x *exchange, token string, inPath b
 	}
 	x.run = conclave.RunID(req.Header.Get(llm.HeaderRun))
 	x.agent = conclave.AgentName(req.Header.Get(llm.HeaderAgent))
+	x.task = conclave.TaskID(req.Header.Get(llm.HeaderTask))
 	if x.caller.Agent != "" {
 		// Nobody speaks for another agent.
 		x.agent = x.caller.Agent
@@ -428,7 +430,7 @@ func (r *Router) begin(ctx context.Context, x *exchange) (begun, error) {
 }
 
 func (x *exchange) call(b begun) conclave.ModelCall {
-	return conclave.ModelCall{Key: b.key, Run: x.run, Agent: x.agent, Wire: x.wire, Model: x.chosen.model, Assumed: int64(len(x.body)) / bytesPerToken}
+	return conclave.ModelCall{Key: b.key, Run: x.run, Agent: x.agent, Task: x.task, Wire: x.wire, Model: x.chosen.model, Assumed: int64(len(x.body)) / bytesPerToken}
 }
 
 // unanswered ends a call that brought no answer. What did not reach the provider
