@@ -158,7 +158,7 @@ func (c *cli) agentsCommand() *cobra.Command {
 		}}
 	cmd.Flags().StringVar(&role, "role", "", "only agents of this role")
 	cmd.Flags().BoolVar(&wide, "wide", false, "also when each was last heard of, where it answers, and its key")
-	cmd.AddCommand(c.registerCommand())
+	cmd.AddCommand(c.registerCommand(), c.forgetCommand())
 	cmd.AddCommand(c.agentStatsCommands()...)
 	return c.jsonFlag(cmd)
 }

@@ -294,7 +294,8 @@ func (h *Hub) probe(ctx context.Context, tenant conclave.TenantID, a conclave.Ag
 		return
 	}
 	a.State = found
-	if _, err := h.opts.Store.UpsertAgent(ctx, tenant, a); err != nil && ctx.Err() == nil {
+	// Removed or trusted anew meanwhile: that stands.
+	if _, err := h.opts.Store.RenewAgent(ctx, tenant, a); err != nil && ctx.Err() == nil && !errors.Is(err, conclave.ErrNotFound) && !errors.Is(err, conclave.ErrConflict) {
 		h.opts.Logger.ErrorContext(ctx, "renewing a foreign agent", "agent", a.Name, "err", err)
 	}
 }
