@@ -255,3 +255,25 @@ func (h *Hub) expire(ctx context.Context) {
 		}
 	}
 }
+
+// tend goes on with what was said to many and is not out, and removes what is
+// old, until ctx ends. It has a goroutine of its own: the claims in hand must be
+// renewed meanwhile.
+func (h *Hub) tend(ctx context.Context) {
+	hand := time.NewTicker(sweepEvery)
+	defer hand.Stop()
+	expire := time.NewTicker(expireEvery)
+	defer expire.Stop()
+	h.handOver(ctx, 0)
+	h.expire(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hand.C:
+			h.handOver(ctx, handAgain)
+		case <-expire.C:
+			h.expire(ctx)
+		}
+	}
+}

@@ -156,24 +156,18 @@ func (h *Hub) Run(ctx context.Context, ready func()) error {
 	var probing sync.WaitGroup
 	defer probing.Wait()
 	probing.Go(func() { h.probeForeign(ctx) })
+	probing.Go(func() { h.tend(ctx) })
 	silence := time.NewTicker(h.opts.Silence / 4)
 	defer silence.Stop()
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
-	expire := time.NewTicker(expireEvery)
-	defer expire.Stop()
-	h.handOver(ctx, 0)
-	h.expire(ctx)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-silence.C:
 			h.loseSilent(ctx)
-		case <-expire.C:
-			h.expire(ctx)
 		case <-sweep.C:
-			h.handOver(ctx, handAgain)
 			if _, err := h.opts.Store.Sweep(ctx, Sweep{Instance: h.opts.Instance, Held: h.held(), AgentTTL: agentTTL, ClaimTTL: claimTTL}); err != nil && ctx.Err() == nil {
 				h.opts.Logger.ErrorContext(ctx, "sweeping deliveries and agents", "err", err)
 			}

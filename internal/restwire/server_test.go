@@ -160,6 +160,41 @@ func TestEmptyListIsAList(t *testing.T) {
 	}
 }
 
+func TestListsAsLines(t *testing.T) {
+	e := &echo{}
+	base := serve(t, e.tables(), "")
+	for _, tt := range []struct {
+		list   []conclave.Agent
+		accept string
+		kind   string
+		want   string
+	}{
+		{[]conclave.Agent{{Name: "a"}, {Name: "b"}}, "application/x-ndjson", "application/x-ndjson", "a b"},
+		{nil, "application/x-ndjson", "application/x-ndjson", ""},
+		{[]conclave.Agent{{Name: "a"}}, "application/json, application/x-ndjson", "application/json", ""},
+	} {
+		e.set(tt.list, nil)
+		resp, body := send(t, "GET", base+"/agents", "", "Accept", tt.accept)
+		if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != tt.kind {
+			t.Errorf("%s: %d with %s", tt.accept, resp.StatusCode, resp.Header.Get("Content-Type"))
+		}
+		if tt.kind == "application/json" {
+			continue
+		}
+		var names []string
+		for line := range strings.Lines(body) {
+			var a conclave.Agent
+			if err := json.Unmarshal([]byte(line), &a); err != nil {
+				t.Errorf("line %q: %v", line, err)
+			}
+			names = append(names, string(a.Name))
+		}
+		if got := strings.Join(names, " "); got != tt.want {
+			t.Errorf("the lines are of %q, want %q", got, tt.want)
+		}
+	}
+}
+
 func TestWhoMay(t *testing.T) {
 	e := &echo{}
 	base := serve(t, e.tables(), "")

@@ -289,3 +289,40 @@ func refuser(t *testing.T, name string) http.Handler {
 	t.Cleanup(runner.Close)
 	return handler
 }
+
+// What models cost for any task of a budget counts for it, in tokens and money.
+func TestBudgetCountsModelCalls(t *testing.T) {
+	onEach(t, func(t *testing.T, db *store.DB) {
+		n := connect(t, db, false)
+		n.register("dev-1", "developer")
+		n.register("qa-1", "qa")
+		working, err := n.hub.Send(person(t.Context(), "ada"), conclave.SendMessage{To: "agents/dev-1", Text: "Start.", Call: conclave.CallPath{Tokens: 100, CostUSD: 1}})
+		n.must(err)
+		claimed, err := db.Hub().Claim(t.Context(), hub.Claim{ID: working.ID, Epoch: 1, Agent: "dev-1", Instance: "hub"})
+		n.must(err)
+		if claimed.Call.Tokens != 100 || claimed.Call.CostUSD != 1 {
+			t.Errorf("the first may spend %+v", claimed.Call)
+		}
+		ask := func() (conclave.Task, error) {
+			dev := conclave.WithCaller(t.Context(), conclave.Caller{Tenant: conclave.DefaultTenant, Human: "ada", Agent: "dev-1", Permissions: []conclave.Permission{conclave.PermitSpeak}})
+			return n.hub.Send(dev, conclave.SendMessage{To: "agents/qa-1", Text: "Well?", Call: conclave.CallPath{Path: []string{"tasks/" + string(working.ID)}, Tokens: 1 << 40}})
+		}
+		call := func(task conclave.TaskID, in, out int64, cost float64) {
+			t.Helper()
+			n.must(db.ModelCalls().Record(t.Context(), conclave.ModelCall{Task: task, Model: "m", InputTokens: &in, OutputTokens: &out, CostUSD: &cost}))
+		}
+		call(working.ID, 20, 10, 0.25)
+		call("task-of-somebody-else", 1000, 1000, 50)
+		asked, err := ask()
+		n.must(err)
+		kept, err := db.Hub().Wait(t.Context(), asked.ID, "", 0)
+		n.must(err)
+		if kept.Call.Tokens != 70 || kept.Call.CostUSD != 0.75 {
+			t.Errorf("after 30 tokens and 0.25 dollars it may spend %+v", kept.Call)
+		}
+		call(asked.ID, 40, 30, 0.25)
+		if _, err := ask(); !errors.Is(err, conclave.ErrLimited) || !strings.Contains(err.Error(), "it had 100 model tokens") {
+			t.Errorf("after all tokens: %v", err)
+		}
+	})
+}

@@ -1,4 +1,5 @@
--- Which tasks count for which budget: that of the task with which it began.
+-- Which tasks count for which budget, beside the task with which it began and by
+-- which it is called.
 CREATE TABLE budget_tasks (
   budget TEXT NOT NULL,
   task TEXT NOT NULL,
