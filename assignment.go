@@ -17,6 +17,11 @@ const (
 	AssignAsk     AssignmentKind = "ask"            // → prose
 )
 
+// AssignmentKinds lists every kind.
+func AssignmentKinds() []AssignmentKind {
+	return []AssignmentKind{AssignDraft, AssignComment, AssignRevise, AssignOptions, AssignVote, AssignBuild, AssignReview, AssignRefute, AssignAsk}
+}
+
 // Assignment is the data part of a message to an agent.
 type Assignment struct {
 	Kind     AssignmentKind    `json:"kind"`
