@@ -51,6 +51,14 @@ const (
 	EventConversationGone EventKind = "conversation.expired"
 )
 
+// EventKinds lists every kind.
+func EventKinds() []EventKind {
+	return []EventKind{EventRunStarted, EventRunEnded, EventRunWarned, EventStepAdded, EventStepStarted, EventStepEnded, EventStepRequeued, EventPlanProposed, EventPlanCommented,
+		EventMessageSent, EventTaskChanged, EventMotionOpened, EventBallotCast, EventBallotRefused, EventMotionEscalated, EventMotionDecided,
+		EventWorktreeLeased, EventWorktreeCommited, EventWorktreeReleased, EventMergeIntended, EventMergeDone, EventMergeRefused, EventApprovalAsked, EventApprovalGiven,
+		EventAgentRegistered, EventAgentLost, EventModelCalled, EventOutcomeKnown, EventCallRefused}
+}
+
 // Event is one row of the record: written in the transaction of the change that
 // it tells, never altered.
 type Event struct {

@@ -99,6 +99,12 @@ type FindAgents struct {
 	Page  string     `json:"page,omitempty" doc:"Where to go on, as an earlier answer said"`
 }
 
+// NameAgent names an agent.
+type NameAgent struct {
+	Key  string    `json:"idempotency_key,omitempty"`
+	Name AgentName `json:"name"`
+}
+
 // FoundAgents is a page of agents.
 type FoundAgents struct {
 	Agents []Agent `json:"agents"`
@@ -118,6 +124,10 @@ type Directory interface {
 	// that was judged or the name is taken, ErrUnavailable when the agent does
 	// not answer.
 	Adopt(ctx context.Context, in AdoptAgent) (Agent, error)
+	// Forget takes back what was registered: the agent gets nothing any more, what
+	// it has in hand is put back, and its name is free. ErrNotFound, and
+	// ErrConflict for an agent that a service of ours hosts.
+	Forget(ctx context.Context, in NameAgent) (Agent, error)
 	// Find lists agents, by name or the best match first.
 	Find(ctx context.Context, in FindAgents) (FoundAgents, error)
 }
@@ -127,6 +137,7 @@ func DirectoryOperations() []Operation {
 	return []Operation{
 		Op("agent_inspect", "POST /agents/inspect", PermitAdmin, Reads, Directory.Inspect, "Fetches an agent card, verifies its signature, and tells what it says, without registering anything."),
 		Op("agent_adopt", "POST /agents/adopt", PermitAdmin, Changes, Directory.Adopt, "Registers an agent of somebody else's by its card, as agent_inspect showed it."),
-		Op("agent_find", "GET /agents/find", PermitRead, Reads, Directory.Find, "Finds agents by skill, tag, text, role and health.").AsTool(),
+		Op("agent_forget", "POST /agents/{name}/forget", PermitAdmin, Changes, Directory.Forget, "Removes an agent of somebody else's, and puts back what it has in hand."),
+		Op("agent_find", "GET /agents/find", PermitRead, Reads, Directory.Find, "Finds agents by skill, tag, text, role and health."),
 	}
 }

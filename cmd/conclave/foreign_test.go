@@ -119,6 +119,15 @@ func TestForeignAgentInARun(t *testing.T) {
 		t.Fatalf("registered as %+v", registered)
 	}
 
+	// Trust that is taken back, and given again.
+	if out, errs, code := i.conclave("agents", "forget", "auditor"); code != exitDone || !strings.Contains(out, "auditor is removed") {
+		t.Errorf("forgotten: exit code %d\n%s%s", code, out, errs)
+	}
+	if _, errs, code := i.conclave("agents", "forget", "auditor"); code != exitFailed || !strings.Contains(errs, `there is no agent "auditor"`) {
+		t.Errorf("forgotten again: exit code %d\n%s", code, errs)
+	}
+	i.mustJSON(&registered, "agents", "register", a.server.URL, "--name", "auditor", "--role", "security", "--allow-private", "--trust", "--capacity", "4")
+
 	repo := newRepo(t, map[string]string{"go.mod": "module example\n\ngo 1.24\n", "main.go": "package main\n\nfunc main() { println(\"hello\") }\n"})
 	done := make(chan string, 1)
 	go func() {

@@ -399,6 +399,9 @@ func TestTLS(t *testing.T) {
 	if out, _, _ := i.conclave("doctor"); !strings.Contains(out, `certificate `+files["CONCLAVE_TLS_CERT"]+` of "conclave"`) {
 		t.Errorf("doctor does not tell of the certificate:\n%s", out)
 	}
+	if out, errs, code := i.conclave("prove", "message_send", "monitoring-a2a"); code != exitDone {
+		t.Errorf("prove: exit code %d\n%s%s", code, out, errs)
+	}
 	delete(i.env, "CONCLAVE_TLS_CA")
 	if out, errs, code := i.conclave("agents"); code == 0 || !strings.Contains(errs, "CONCLAVE_TLS_CA") {
 		t.Errorf("without the authority: exit code %d, %q %q", code, out, errs)

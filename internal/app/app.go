@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -236,21 +237,11 @@ func (a *App) listen() error {
 		}
 		a.listeners[s] = l
 		addr := l.Addr().(*net.TCPAddr)
-		host := a.config.Advertise
-		switch {
-		case host != "":
-		case addr.IP.IsUnspecified():
-			if host, err = os.Hostname(); err != nil {
-				host = "127.0.0.1"
-			}
-		default:
-			host = addr.IP.String()
-		}
 		scheme := "http://"
 		if a.tls.Serves() {
 			scheme = "https://"
 		}
-		a.urls[s] = scheme + net.JoinHostPort(host, strconv.Itoa(addr.Port))
+		a.urls[s] = scheme + net.JoinHostPort(a.config.Host(), strconv.Itoa(addr.Port))
 	}
 	if a.tls.Serves() {
 		return TLSProblem(a.tls, a.urls)
@@ -452,8 +443,13 @@ func (a *App) makePools(ctx context.Context) error {
 	for _, w := range warnings {
 		a.log.Warn(w)
 	}
-	if err := knownRoles(a.config.Security.Encrypt.Roles, specs); err != nil {
+	if err := knownRoles("CONCLAVE_ENCRYPT", a.config.Security.Encrypt.Roles, specs); err != nil {
 		return err
+	}
+	if r := a.config.Routing; r != nil {
+		if err := knownRoles("roles in "+a.config.Sources["routing"], slices.Sorted(maps.Keys(r.Roles)), specs); err != nil {
+			return err
+		}
 	}
 	files := &roleFiles{sources: sources, specs: specs}
 	keys := filepath.Join(a.config.Home, "keys")

@@ -56,7 +56,7 @@ type Config struct {
 func settings() []string {
 	return []string{"CONCLAVE_HOME", "CONCLAVE_CONFIG", "CONCLAVE_DATABASE_URL", "DATABASE_URL", "CONCLAVE_BUS", "CONSUL_HTTP_ADDR", "CONCLAVE_LISTEN", "CONCLAVE_ADVERTISE", "CONCLAVE_PORTS",
 		"CONCLAVE_HOSTS", "CONCLAVE_BRAIN", "CONCLAVE_SANDBOX", "CONCLAVE_MODEL", "CONCLAVE_MODEL_IDLE", "CONCLAVE_LOG", "CONCLAVE_TOKEN", "CONCLAVE_URL", "CONCLAVE_CLAUDE",
-		"CONCLAVE_TLS_CERT", "CONCLAVE_TLS_KEY", "CONCLAVE_TLS_CA", "CONCLAVE_JWT_KEY", "CONCLAVE_JWT_PUBLIC_KEYS",
+		"CONCLAVE_TLS_CERT", "CONCLAVE_TLS_KEY", "CONCLAVE_TLS_CA", "CONCLAVE_TLS_NAME", "CONCLAVE_JWT_KEY", "CONCLAVE_JWT_PUBLIC_KEYS",
 		"CONCLAVE_RATE_CALLER", "CONCLAVE_RATE_ADDRESS", "CONCLAVE_ENCRYPT", "CONCLAVE_AGENT_NETWORKS", "GATEWAY_PORT", "AGENT_POOL_SIZE", "MAX_CONCURRENT_COLLABORATIONS", "VERIFICATION_CONSENSUS_THRESHOLD", "JWT_SECRET"}
 }
 
@@ -95,6 +95,8 @@ func Load(getenv func(string) string, environ []string) (Config, error) {
 		}
 	} else if info, err := os.Stat(c.Files); err != nil || !info.IsDir() {
 		return c, conclave.Errorf(conclave.ErrInvalid, "CONCLAVE_CONFIG=%q: it must be a folder with the YAML files, as config/ in the source", c.Files)
+	} else {
+		c.Sources["files"] = "CONCLAVE_CONFIG"
 	}
 	if err := c.readFiles(); err != nil {
 		return c, err
@@ -172,9 +174,30 @@ func (c *Config) readCompliance() error {
 	return nil
 }
 
+// knownFiles refuses a YAML file that nothing reads: a misspelt name would leave
+// the defaults in place.
+func knownFiles(folder string) error {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return conclave.Errorf(conclave.ErrInvalid, "read the configuration: %w", err)
+	}
+	known := []string{"agent_pool.yml", "collaboration_rules.yml", "compliance_rules.yml", "routing_rules.yml"}
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); (ext == ".yml" || ext == ".yaml") && !slices.Contains(known, e.Name()) {
+			return conclave.Errorf(conclave.ErrInvalid, "%s is not read; %s", filepath.Join(folder, e.Name()), conclave.DidYouMean(e.Name(), known))
+		}
+	}
+	return nil
+}
+
 func (c *Config) readFiles() error {
 	if c.Files == "" {
 		return nil
+	}
+	if c.Sources["files"] != "" { // a folder that was named has no other files
+		if err := knownFiles(c.Files); err != nil {
+			return err
+		}
 	}
 	var pool poolFile
 	path, found, err := c.readFile("agent_pool.yml", &pool)
@@ -303,6 +326,7 @@ func (c *Config) readEnvironment(getenv func(string) string) error {
 		set("CONCLAVE_TLS_CERT", "tls.cert", text(&c.Security.TLS.Cert)),
 		set("CONCLAVE_TLS_KEY", "tls.key", text(&c.Security.TLS.Key)),
 		set("CONCLAVE_TLS_CA", "tls.ca", text(&c.Security.TLS.CA)),
+		set("CONCLAVE_TLS_NAME", "tls.name", text(&c.Security.TLS.Name)),
 		set("CONCLAVE_JWT_KEY", "jwt.key", text(&c.Security.TokenKey)),
 		set("CONCLAVE_JWT_PUBLIC_KEYS", "jwt.public_keys", func(v string) error { c.Security.PublicKeys = strings.Split(v, ","); return nil }),
 		set("CONCLAVE_RATE_CALLER", "rate.caller", rate(&c.Security.RateCaller)),
@@ -403,7 +427,26 @@ func (c Config) LocalURL(s conclave.Service) string {
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, strconv.Itoa(c.Port(s)))
+	scheme := "http://"
+	if c.Security.TLS.Cert != "" {
+		scheme = "https://"
+	}
+	return scheme + net.JoinHostPort(host, strconv.Itoa(c.Port(s)))
+}
+
+// Host is the host of this process's addresses, as other processes call it.
+func (c Config) Host() string {
+	if c.Advertise != "" {
+		return c.Advertise
+	}
+	ip := net.ParseIP(c.Listen)
+	if ip != nil && !ip.IsUnspecified() {
+		return c.Listen
+	}
+	if name, err := os.Hostname(); ip != nil && err == nil {
+		return name
+	}
+	return "127.0.0.1" // what localhost is
 }
 
 // Changed lists the settings that do not have their default, by name.

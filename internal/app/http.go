@@ -194,7 +194,7 @@ func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
 	if len(lost) > 0 {
 		status = "degraded"
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"status": status, "reason": strings.Join(lost, "; "), "process": a.owner(), "engines": engines})
+	writeJSON(w, http.StatusOK, map[string]any{"status": status, "reason": strings.Join(lost, "; "), "process": a.owner(), "version": Version, "engines": engines})
 }
 
 // faces mounts what a service shows: REST, MCP and A2A from its table, and what

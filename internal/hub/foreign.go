@@ -305,3 +305,19 @@ func changed(was, is string) string {
 	}
 	return "it says something else, and is not signed"
 }
+
+// Forget implements [conclave.Directory].
+func (h *Hub) Forget(ctx context.Context, in conclave.NameAgent) (conclave.Agent, error) {
+	caller := conclave.CallerFrom(ctx)
+	a, err := h.opts.Store.Forget(ctx, caller.Tenant, in.Name, caller.Name())
+	if err != nil {
+		return conclave.Agent{}, fmt.Errorf("removing %s: %w", in.Name, err)
+	}
+	a.State = conclave.AgentLost
+	key := agentKey{caller.Tenant, in.Name}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.beats, key)
+	delete(h.clients, clientKey(caller.Tenant, a))
+	return a, nil
+}

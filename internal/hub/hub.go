@@ -60,6 +60,8 @@ const (
 	sweepEvery  = 5 * time.Second
 	probeEvery  = 30 * time.Second // of agents that no pool of ours hosts
 	probeLimit  = 5 * time.Second
+
+	probesAtOnce = 16 // so that a few that keep the hub waiting hold up nobody
 )
 
 func (o *Options) setDefaults() error {
@@ -206,7 +208,9 @@ func foreign(a conclave.Agent) bool { return a.Service == "" }
 func (h *Hub) probeForeign(ctx context.Context) {
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
+	hands := make(chan struct{}, probesAtOnce)
 	for {
+		var probing sync.WaitGroup
 		tenants := map[conclave.TenantID]bool{conclave.DefaultTenant: true}
 		h.mu.Lock()
 		for key := range h.beats {
@@ -222,17 +226,31 @@ func (h *Hub) probeForeign(ctx context.Context) {
 				continue
 			}
 			for _, a := range agents {
-				if foreign(a) {
-					h.probe(ctx, tenant, a)
+				if !foreign(a) {
+					continue
 				}
+				hands <- struct{}{}
+				probing.Go(func() {
+					defer func() { <-hands }()
+					h.probe(ctx, tenant, a)
+				})
 			}
 		}
+		probing.Wait()
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
+}
+
+// problem is why an agent's card is not trusted any more, or nothing.
+func problem(a conclave.Agent) string {
+	if a.Card == nil {
+		return ""
+	}
+	return a.Card.Problem
 }
 
 // probe renews a foreign agent that answers, and marks one lost that does not.
@@ -249,7 +267,7 @@ func (h *Hub) probe(ctx context.Context, tenant conclave.TenantID, a conclave.Ag
 	if err != nil {
 		found = conclave.AgentLost
 	}
-	if found == conclave.AgentLost && was.State == conclave.AgentLost && sameAgent(was, a) {
+	if found == conclave.AgentLost && was.State == conclave.AgentLost && sameAgent(was, a) && problem(was) == problem(a) {
 		return
 	}
 	if a.Card != nil && a.Card.Problem != "" && a.Card.Problem != was.Card.Problem { // it is no longer the one that was trusted
@@ -262,12 +280,16 @@ func (h *Hub) probe(ctx context.Context, tenant conclave.TenantID, a conclave.Ag
 	if found == conclave.AgentLost {
 		delete(h.beats, key)
 	}
+	if a.Card != nil && !slices.Equal(was.Card.Interfaces, a.Card.Interfaces) {
+		delete(h.clients, clientKey(tenant, was)) // its card names others now
+	}
 	h.mu.Unlock()
 	if changed {
 		return
 	}
 	a.State = found
-	if _, err := h.opts.Store.UpsertAgent(ctx, tenant, a); err != nil && ctx.Err() == nil {
+	// Removed or trusted anew meanwhile: that stands.
+	if _, err := h.opts.Store.RenewAgent(ctx, tenant, a); err != nil && ctx.Err() == nil && !errors.Is(err, conclave.ErrNotFound) && !errors.Is(err, conclave.ErrConflict) {
 		h.opts.Logger.ErrorContext(ctx, "renewing a foreign agent", "agent", a.Name, "err", err)
 	}
 }

@@ -149,10 +149,22 @@ func (m *Memory) view(t *memoryTask) Task {
 
 // UpsertAgent implements [Store].
 func (m *Memory) UpsertAgent(_ context.Context, tenant conclave.TenantID, a conclave.Agent) (conclave.Agent, error) {
+	return m.keepAgent(tenant, a, false)
+}
+
+// RenewAgent implements [Store].
+func (m *Memory) RenewAgent(_ context.Context, tenant conclave.TenantID, a conclave.Agent) (conclave.Agent, error) {
+	return m.keepAgent(tenant, a, true)
+}
+
+func (m *Memory) keepAgent(tenant conclave.TenantID, a conclave.Agent, renew bool) (conclave.Agent, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	key := agentKey{tenant, a.Name}
 	old, had := m.agents[key]
+	if renew && !had {
+		return conclave.Agent{}, conclave.Errorf(conclave.ErrNotFound, "there is no agent %q", a.Name)
+	}
 	if had {
 		if err := MayReplace(old, a); err != nil {
 			return conclave.Agent{}, err

@@ -91,7 +91,7 @@ func (h *Hub) puller(ctx context.Context, tenant conclave.TenantID, name conclav
 			return a, nil
 		}
 		a.State = conclave.AgentLive
-		if a, err = h.opts.Store.UpsertAgent(ctx, tenant, a); err != nil {
+		if a, err = h.opts.Store.RenewAgent(ctx, tenant, a); err != nil {
 			return a, fmt.Errorf("noting that %s is there: %w", name, err)
 		}
 		return a, nil

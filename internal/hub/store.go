@@ -39,6 +39,14 @@ type Store interface {
 	// else as soon as its state changes. ErrNotFound.
 	Wait(ctx context.Context, id conclave.TaskID, seen conclave.TaskState, d time.Duration) (Task, error)
 
+	// RenewAgent is UpsertAgent for an agent that is there. ErrNotFound.
+	RenewAgent(ctx context.Context, tenant conclave.TenantID, a conclave.Agent) (conclave.Agent, error)
+
+	// Forget removes an agent, and puts back the tasks that it has in hand as in
+	// Settle, due now, not parked. ErrNotFound; ErrConflict for an agent with a
+	// Service. Events: agent.lost, and task.changed for what is put back.
+	Forget(ctx context.Context, tenant conclave.TenantID, name conclave.AgentName, actor string) (conclave.Agent, error)
+
 	// Waiting returns up to limit submitted tasks that an agent may take (see
 	// [MayTake]), the oldest first: at once when there are any, or d has passed, else
 	// as soon as there are.

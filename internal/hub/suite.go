@@ -44,6 +44,7 @@ func StoreSuite(t *testing.T, open OpenStore) {
 		{"sweep", (*suite).sweep},
 		{"lease", (*suite).lease},
 		{"trust", (*suite).trust},
+		{"forget", (*suite).forget},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &suite{T: t, jobs: make(chan suiteJob, 100)}

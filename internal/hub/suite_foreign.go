@@ -131,3 +131,38 @@ func (s *suite) trust() {
 	s.must(err)
 	s.expectJobs(suiteJob{"t1", 2})
 }
+
+// forget tests that an agent is removed, with nothing lost.
+func (s *suite) forget() {
+	ctx := s.Context()
+	desk := suiteAgent("desk", "clerk", 2)
+	desk.Service = ""
+	desk, err := s.store.UpsertAgent(ctx, suiteTenant, desk)
+	s.must(err)
+	s.agent("dev-1", "developer", 1)
+	s.send("t1", "roles/clerk")
+	held := s.take("t1", 1, "desk")
+	_, err = s.store.Forget(ctx, suiteTenant, "dev-1", "ada")
+	s.is(err, conclave.ErrConflict, "removing an agent of a service")
+	_, err = s.store.Forget(ctx, "another", "desk", "ada")
+	s.is(err, conclave.ErrNotFound, "removing an agent of another tenant")
+	gone, err := s.store.Forget(ctx, suiteTenant, "desk", "ada")
+	s.must(err)
+	if gone.Name != "desk" {
+		s.Errorf("removed %+v", gone)
+	}
+	s.expectJobs(suiteJob{"t1", held.Epoch + 1})
+	if got, err := s.store.Wait(ctx, "t1", "", 0); err != nil || got.State != conclave.TaskSubmitted || got.Agent != "" {
+		s.Errorf("what it had in hand is %+v, %v", got, err)
+	}
+	_, err = s.store.Settle(ctx, Settle{ID: "t1", Epoch: held.Epoch, State: conclave.TaskCompleted})
+	s.is(err, conclave.ErrConflict, "an answer of the removed agent")
+	_, err = s.store.RenewAgent(ctx, suiteTenant, desk)
+	s.is(err, conclave.ErrNotFound, "renewing a removed agent")
+	if agents, err := s.store.Agents(ctx, suiteTenant, conclave.ListAgents{}); err != nil || len(agents) != 1 {
+		s.Errorf("there are %+v, %v", agents, err)
+	}
+	desk.PublicKey = "another key" // its name is free
+	_, err = s.store.UpsertAgent(ctx, suiteTenant, desk)
+	s.must(err)
+}

@@ -96,7 +96,14 @@ func (r *Rules) validate() error {
 			}
 		}
 	}
+	var kinds []string
+	for _, k := range conclave.AssignmentKinds() {
+		kinds = append(kinds, string(k))
+	}
 	for kind, tier := range r.Kinds {
+		if err := known("kinds", string(kind), kinds); err != nil {
+			return err
+		}
 		if err := known("kinds."+string(kind), tier, tierNames()); err != nil {
 			return err
 		}

@@ -37,6 +37,17 @@ func directoryProofs() []proof {
 			}
 			return errors.Join(same("the pin", kept.Card.Pin, "key:"+id), same("the agent's key", kept.PublicKey, s.peer.key.Public()), same("the agent's role", kept.Role, peerRole))
 		}},
+		{"agent_forget", "SQL: there is no such agent", func(ctx context.Context, s *scene) error {
+			if err := s.register(ctx); err != nil {
+				return err
+			}
+			var a conclave.Agent
+			if err := s.do(ctx, "agent_forget", conclave.NameAgent{Name: s.peer.name}, &a); err != nil {
+				return err
+			}
+			n, err := s.records.number(ctx, `SELECT count(*) FROM agents WHERE name = $1`, s.name)
+			return errors.Join(err, same("how many have its name", n, 0))
+		}},
 		{"agent_find", "SQL: the agent that has the words in its row", func(ctx context.Context, s *scene) error {
 			if err := s.register(ctx); err != nil {
 				return err

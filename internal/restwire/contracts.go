@@ -316,6 +316,10 @@ func (d directory) Adopt(ctx context.Context, in conclave.AdoptAgent) (conclave.
 	return call[conclave.Agent](ctx, d.c, "agent_adopt", in)
 }
 
+func (d directory) Forget(ctx context.Context, in conclave.NameAgent) (conclave.Agent, error) {
+	return call[conclave.Agent](ctx, d.c, "agent_forget", in)
+}
+
 func (d directory) Find(ctx context.Context, in conclave.FindAgents) (conclave.FoundAgents, error) {
 	return call[conclave.FoundAgents](ctx, d.c, "agent_find", in)
 }
