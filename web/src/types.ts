@@ -103,6 +103,8 @@ export interface Option {
   description?: string;
   pros?: string[];
   cons?: string[];
+  facts?: string[];
+  in_use?: number;
 }
 
 export interface Question {
@@ -320,6 +322,7 @@ export interface AuditProblem {
 export interface AuditReport {
   ok: boolean;
   sealed: number;
+  expired: number;
   unsealed: number;
   heads: Checkpoint[] | null;
   problems: AuditProblem[] | null;
@@ -380,7 +383,18 @@ export interface Evidence {
   new?: string[];
   gone?: string[];
   unchecked?: string[];
+  languages?: Record<string, number>;
+  licences?: Licence[];
 }
+
+export interface Licence {
+  module: string;
+  version?: string;
+  licences: string[] | null;
+  verdict: LicenceVerdict;
+}
+
+export type LicenceVerdict = 'own' | 'allowed' | 'unlisted' | 'denied' | 'unknown';
 
 export interface Caller {
   tenant: string;

@@ -61,6 +61,7 @@ function Verified({ report }: { report: AuditReport }) {
       )}
       <dl className="chain-facts">
         <Fact name="Sealed">{plural(report.sealed, 'event')}</Fact>
+        {report.expired > 0 && <Fact name="Of those expired">{plural(report.expired, 'event')}</Fact>}
         <Fact name="Not sealed yet">{plural(report.unsealed, 'event')}</Fact>
         {head && (
           <>
