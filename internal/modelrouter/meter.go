@@ -98,9 +98,9 @@ func (m *meter) see(p []byte) {
 		switch last := string(bytes.TrimSpace(m.buf.Bytes())); {
 		case last == "event: message_stop", last == "data: [DONE]":
 			m.end()
-		case last == "event: response.completed", last == "event: response.incomplete", last == "event: response.failed":
+		case last == "event: response.completed", last == "event: response.incomplete", last == "event: response.failed", last == "event: error":
 			m.closing = true
-		case ok && bytes.Contains(data, []byte(`"usage"`)):
+		case ok && (m.closing || bytes.Contains(data, []byte(`"usage"`))):
 			m.usage.read(m.wire, data)
 			if m.closing {
 				m.end()

@@ -164,7 +164,9 @@ func (r *Router) read(w http.ResponseWriter, req *http.Request, x *exchange) *fa
 	// A writer that knows no deadline belongs to no connection that could be slow.
 	_ = control.SetReadDeadline(time.Now().Add(r.bodyTime))
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
-	_ = control.SetReadDeadline(time.Time{})
+	if err == nil { // else the server must not wait for the rest either
+		_ = control.SetReadDeadline(time.Time{})
+	}
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return &fault{http.StatusRequestEntityTooLarge, fmt.Sprintf("the request has more than %d bytes", maxBody)}
