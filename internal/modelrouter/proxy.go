@@ -1,10 +1,10 @@
 package modelrouter
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"strconv"
@@ -163,7 +163,10 @@ func (r *Router) read(w http.ResponseWriter, req *http.Request, x *exchange) *fa
 	control := http.NewResponseController(w)
 	// A writer that knows no deadline belongs to no connection that could be slow.
 	_ = control.SetReadDeadline(time.Now().Add(r.bodyTime))
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
+	var all bytes.Buffer
+	all.Grow(int(min(max(req.ContentLength, 0), 1<<20)) + bytes.MinRead) // what it claims is believed within bounds
+	_, err := all.ReadFrom(http.MaxBytesReader(w, req.Body, maxBody))
+	body := all.Bytes()
 	if err == nil { // else the server must not wait for the rest either
 		_ = control.SetReadDeadline(time.Time{})
 	}
