@@ -45,14 +45,18 @@ workflow-consensus-planning: build ## TASK="…" [REPO=.]: have a plan drafted, 
 agent-list: build ## List the agents of the running services
 	@$(BIN) agents
 
-agent-register: build ## AGENT_TYPE=role AGENT_NAME=name: add an agent, which then gets work
-	@$(BIN) agents register --type "$${AGENT_TYPE:?say AGENT_TYPE=developer, or another role}" --name "$${AGENT_NAME:?say AGENT_NAME=what it is called}"
+agent-register: build ## AGENT_TYPE=role AGENT_NAME=name: add an agent, which then gets work; or AGENT_URL=card [AGENT_ROLE=role TRUST=1 ALLOW_PRIVATE=1]
+	@if [ -n "$${AGENT_URL:-}" ]; then \
+	  $(BIN) agents register "$$AGENT_URL" --name "$${AGENT_NAME:-}" --role "$${AGENT_ROLE:-}" $(if $(filter 1,$(TRUST)),--trust) $(if $(filter 1,$(ALLOW_PRIVATE)),--allow-private); \
+	else \
+	  $(BIN) agents register --type "$${AGENT_TYPE:?say AGENT_TYPE=developer, or another role}" --name "$${AGENT_NAME:?say AGENT_NAME=what it is called}"; \
+	fi
 
 agent-consensus: build ## ITEM="…" [CONVERSATION_ID=…]: have the agents vote on a question
 	@$(BIN) decide "$${ITEM:?say ITEM=\"what to decide\"}" --conversation "$${CONVERSATION_ID:-}"
 
-monitoring-conversations: build ## Follow what the agents of the running services say
-	@$(BIN) watch
+monitoring-conversations: build ## [CONVERSATION_ID=…]: follow what the agents of the running services say
+	@if [ -n "$${CONVERSATION_ID:-}" ]; then $(BIN) conversation follow "$$CONVERSATION_ID"; else $(BIN) watch; fi
 
 analytics-collaboration: build ## Show how runs went, and who asked whom
 	@$(BIN) analytics collaboration
@@ -113,8 +117,8 @@ debug-agent-states: build ## Show each agent's state, load, address and when it 
 debug-a2a-messages: build ## Show the last messages between agents and what became of each
 	@$(BIN) messages
 
-debug-conversation-flow: build ## [CONVERSATION_ID=…]: show who said what to whom, and how long answers took
-	@$(BIN) conversation "$${CONVERSATION_ID:-}"
+debug-conversation-flow: build ## [CONVERSATION_ID=… [AS_OF=…]]: show who said what to whom, and how long answers took; as of a time, or so long ago
+	@if [ -n "$${AS_OF:-}" ]; then $(BIN) conversation replay "$${CONVERSATION_ID:?say CONVERSATION_ID=which}" --as-of "$$AS_OF"; else $(BIN) conversation "$${CONVERSATION_ID:-}"; fi
 
 debug-redis-keys: build ## Show what the bus keeps in Redis, when Redis is the bus
 	@$(BIN) debug redis-keys
@@ -129,7 +133,7 @@ dev-kafka-console: build ## Follow what goes through Kafka, when Kafka is the bu
 	@$(BIN) debug kafka-console
 
 ##@ Develop
-test: web-if-node ## Run all tests; those whose server is missing are skipped with the reason
+test: build ## Run all tests; those whose server is missing are skipped with the reason
 	@scripts/test.sh
 
 test-a2a: ## Test how agents communicate
@@ -159,7 +163,7 @@ vet:
 lint:
 	@$(GO) tool staticcheck ./...
 
-picture: build ## Take the README's picture of a real run, in headless Chromium
+picture: build ## Take the pictures of a real run for the documents, in headless Chromium
 	@scripts/picture.sh
 
 api-docs: build ## Write docs/api from what the program says of itself

@@ -42,6 +42,13 @@ const (
 	EventAccountClosed    EventKind = "account.closed"
 	EventOutcomeKnown     EventKind = "outcome.known"
 	EventCallRefused      EventKind = "call.refused"
+	EventMessageRepeated  EventKind = "message.repeated"
+	EventTopicSubscribed  EventKind = "topic.subscribed"
+	EventTopicLeft        EventKind = "topic.left"
+	EventPublished        EventKind = "message.published"
+	EventEscalated        EventKind = "conversation.escalated"
+	EventEscalationEnded  EventKind = "escalation.answered"
+	EventConversationGone EventKind = "conversation.expired"
 )
 
 // Event is one row of the record: written in the transaction of the change that

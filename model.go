@@ -7,7 +7,8 @@ type ModelCall struct {
 	Key          string    `json:"idempotency_key,omitempty"`
 	Run          RunID     `json:"run,omitempty"`
 	Agent        AgentName `json:"agent,omitempty"`
-	Wire         string    `json:"wire"` // "anthropic", "openai"
+	Task         TaskID    `json:"task,omitempty"` // of the hub, for which it was made
+	Wire         string    `json:"wire"`           // "anthropic", "openai"
 	Model        string    `json:"model"`
 	Status       int       `json:"status"`       // HTTP status of the provider
 	InputTokens  *int64    `json:"input_tokens"` // nil, as the next three, when the provider did not tell

@@ -102,6 +102,10 @@ func (c *cli) command() *cobra.Command {
 		c.watchCommand(),
 		c.messagesCommand(),
 		c.conversationCommand(),
+		c.handoffCommand(),
+		c.escalationsCommand(),
+		c.topicCommand(),
+		c.broadcastCommand(),
 		c.agentsCommand(),
 		c.worktreesCommand(),
 		c.routeCommand(),
@@ -117,6 +121,9 @@ func (c *cli) command() *cobra.Command {
 		c.tuneCommand(),
 		c.debugCommand(),
 		c.scanCommand(),
+		c.complianceCommand(),
+		c.debtCommand(),
+		c.documentCommand(),
 	)
 	return root
 }

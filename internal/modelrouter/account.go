@@ -36,7 +36,7 @@ func (r *Router) begin(ctx context.Context, x *exchange) (begun, error) {
 }
 
 func (x *exchange) call(b begun) conclave.ModelCall {
-	return conclave.ModelCall{Key: b.key, Run: x.run, Agent: x.agent, Wire: x.chosen.Wire, Model: x.chosen.model, Assumed: int64(len(x.body)) / bytesPerToken}
+	return conclave.ModelCall{Key: b.key, Run: x.run, Agent: x.agent, Task: x.task, Wire: x.chosen.Wire, Model: x.chosen.model, Assumed: int64(len(x.body)) / bytesPerToken}
 }
 
 // unanswered ends a call that brought no answer. What did not reach the provider

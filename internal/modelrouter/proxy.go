@@ -45,6 +45,7 @@ type exchange struct {
 	reason   string
 	run      conclave.RunID
 	agent    conclave.AgentName
+	task     conclave.TaskID
 	usage    bool // a translated stream is to end with its usage
 	chosen   attempt
 	started  time.Time
@@ -145,6 +146,7 @@ func (r *Router) identify(req *http.Request, x *exchange, token string, inPath b
 	}
 	x.run = conclave.RunID(req.Header.Get(llm.HeaderRun))
 	x.agent = conclave.AgentName(req.Header.Get(llm.HeaderAgent))
+	x.task = conclave.TaskID(req.Header.Get(llm.HeaderTask))
 	if x.caller.Agent != "" {
 		// Nobody speaks for another agent.
 		x.agent = x.caller.Agent

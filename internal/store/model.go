@@ -87,11 +87,11 @@ func (tx *Tx) putModelCall(ctx context.Context, c conclave.ModelCall, ended int)
 	if c.Key != "" {
 		key = c.Key
 	}
-	_, err = tx.exec(`INSERT INTO model_calls (tenant, run, agent, model, status, input_tokens, output_tokens, cost_usd, at, doc, key, ended, assumed)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+	_, err = tx.exec(`INSERT INTO model_calls (tenant, run, agent, model, status, input_tokens, output_tokens, cost_usd, at, doc, key, ended, assumed, task)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 		ON CONFLICT (key) DO UPDATE SET model = excluded.model, status = excluded.status, input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
 			cost_usd = excluded.cost_usd, at = excluded.at, doc = excluded.doc, ended = excluded.ended, assumed = excluded.assumed`,
-		string(tenantOf(ctx)), string(c.Run), string(c.Agent), c.Model, c.Status, c.InputTokens, c.OutputTokens, c.CostUSD, now.UnixMicro(), doc, key, ended, c.Assumed)
+		string(tenantOf(ctx)), string(c.Run), string(c.Agent), c.Model, c.Status, c.InputTokens, c.OutputTokens, c.CostUSD, now.UnixMicro(), doc, key, ended, c.Assumed, string(c.Task))
 	return err
 }
 
