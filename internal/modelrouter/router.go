@@ -51,6 +51,19 @@ type Options struct {
 	// Linger is how long the answer of a client that left is read on, for what it
 	// cost. Zero: 2 seconds.
 	Linger time.Duration
+	// Retries is how often all upstreams are asked again when each of them is
+	// limited, overloaded or out of reach. Zero: 2; negative: never. A caller with a
+	// key of its own retries by itself.
+	Retries int
+	// Backoff is the wait before the first of these, doubled for each later one,
+	// give or take a half. Zero: 250 ms. A provider's own Retry-After goes before it.
+	Backoff time.Duration
+	// MaxWait is the longest wait; a provider that asks for more is left to the
+	// caller. Zero: 5 seconds.
+	MaxWait time.Duration
+	// BodyTime is how long a request may take to come in, and a piece of an answer
+	// to be taken. Zero: 2 minutes.
+	BodyTime time.Duration
 	// Logger gets what could not be recorded, and each call at level debug. Nil:
 	// nothing is logged.
 	Logger *slog.Logger
@@ -69,7 +82,12 @@ type Router struct {
 	log       *slog.Logger
 	now       conclave.Clock
 	keepAlive time.Duration
+	retries   int
+	backoff   time.Duration
+	maxWait   time.Duration
+	bodyTime  time.Duration
 	sessions  sessions
+	buffers   buffers
 }
 
 var _ conclave.Models = (*Router)(nil)
@@ -80,7 +98,9 @@ func New(o Options) (*Router, error) {
 		return nil, conclave.Errorf(conclave.ErrInvalid, "the model router needs a store and a way to authenticate")
 	}
 	r := &Router{rules: o.Rules, store: o.Store, auth: o.Authenticate, transport: o.Transport, log: o.Logger, now: o.Clock,
-		keepAlive: cmp.Or(o.KeepAlive, 15*time.Second), linger: cmp.Or(o.Linger, 2*time.Second)}
+		keepAlive: cmp.Or(o.KeepAlive, 15*time.Second), linger: cmp.Or(o.Linger, 2*time.Second),
+		retries: max(0, cmp.Or(o.Retries, 2)), backoff: cmp.Or(o.Backoff, 250*time.Millisecond), maxWait: cmp.Or(o.MaxWait, 5*time.Second),
+		bodyTime: cmp.Or(o.BodyTime, 2*time.Minute)}
 	if r.rules == nil {
 		rules, err := ParseRules(defaultRules)
 		if err != nil {
@@ -107,7 +127,7 @@ func New(o Options) (*Router, error) {
 		if err := u.complete(); err != nil {
 			return nil, err
 		}
-		r.upstreams = append(r.upstreams, &upstream{Upstream: u})
+		r.upstreams = append(r.upstreams, newUpstream(u))
 	}
 	return r, nil
 }
@@ -177,6 +197,9 @@ func (r *Router) candidates(wire, requested, tier string, ownKey bool) []candida
 		if u.Wire != wire || !u.serves(ownKey) {
 			continue
 		}
+		if tier == "" && r.foreign(wire, requested) {
+			continue
+		}
 		if m := u.model(requested, tier, r.rules); m != "" || tier == "" {
 			all = append(all, candidate{u, m})
 		}
@@ -189,6 +212,19 @@ func (r *Router) candidates(wire, requested, tier string, ownKey bool) []candida
 		return cmp.Compare(btoi(a.trouble(now) != ""), btoi(b.trouble(now) != ""))
 	})
 	return all
+}
+
+// foreign reports whether a model's name is known to be one of the other wire
+// that is served there, and not of this one.
+func (r *Router) foreign(wire, model string) bool {
+	there := false
+	for _, u := range r.upstreams {
+		if u.Wire == wire && u.Model == model {
+			return false
+		}
+		there = there || (u.Wire != wire && u.serves(false) && (u.Model == model || (!u.Open && r.rules.tierOf(u.Wire, model) != "")))
+	}
+	return there && model != "" && r.rules.tierOf(wire, model) == ""
 }
 
 func btoi(b bool) int {

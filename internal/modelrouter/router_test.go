@@ -169,7 +169,7 @@ func (b *lockedBuffer) String() string {
 func start(t testing.TB, change func(*Options), upstreams ...Upstream) fixture {
 	t.Helper()
 	f := fixture{ledger: &ledger{}, log: &lockedBuffer{}}
-	o := Options{Upstreams: upstreams, Store: f.ledger, Authenticate: authenticate, Linger: 50 * time.Millisecond,
+	o := Options{Upstreams: upstreams, Store: f.ledger, Authenticate: authenticate, Linger: 50 * time.Millisecond, Backoff: time.Millisecond,
 		Logger: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	if change != nil {
 		change(&o)

@@ -160,6 +160,16 @@ func (r *Rules) byLength(n int) (tier, reason string) {
 	return TierStrong, fmt.Sprintf("%d characters are more than %d", n, r.Lengths.Middle)
 }
 
+// tierOf is the tier that a model's own name stands for on a wire, or empty.
+func (r *Rules) tierOf(wire, model string) string {
+	for _, tier := range tierNames() {
+		if r.Tiers[tier][wire] == model {
+			return tier
+		}
+	}
+	return ""
+}
+
 var dated = regexp.MustCompile(`-(\d{8}|\d{4}-\d{2}-\d{2})$`)
 
 // cost is what a call cost in US dollars, or nil when the model's price is not
