@@ -53,17 +53,21 @@ workflow-consensus-planning: build ## TASK="…" [REPO=.]: have a plan drafted, 
 agent-list: build ## List the agents of the running services
 	@$(BIN) agents
 
-agent-register: build ## AGENT_TYPE=role AGENT_NAME=name: add an agent, which then gets work
+agent-register: build ## AGENT_TYPE=role AGENT_NAME=name: add an agent, which then gets work; or AGENT_URL=card [AGENT_ROLE=role TRUST=1 ALLOW_PRIVATE=1]
+ifeq ($(AGENT_URL),)
 	$(call need,AGENT_TYPE,AGENT_TYPE=developer AGENT_NAME=a-name)
 	$(call need,AGENT_NAME,AGENT_TYPE=developer AGENT_NAME=a-name)
 	@$(BIN) agents register --type "$$AGENT_TYPE" --name "$$AGENT_NAME"
+else
+	@$(BIN) agents register "$$AGENT_URL" --name "$${AGENT_NAME:-}" --role "$${AGENT_ROLE:-}" $(if $(filter 1,$(TRUST)),--trust) $(if $(filter 1,$(ALLOW_PRIVATE)),--allow-private)
+endif
 
 agent-consensus: build ## ITEM="…" [CONVERSATION_ID=…]: have the agents vote on a question
 	$(call need,ITEM,ITEM="what to decide")
 	@$(BIN) decide "$$ITEM" --conversation "$${CONVERSATION_ID:-}"
 
-monitoring-conversations: build ## Follow what the agents of the running services say
-	@$(BIN) watch
+monitoring-conversations: build ## [CONVERSATION_ID=…]: follow what the agents of the running services say
+	@if [ -n "$${CONVERSATION_ID:-}" ]; then $(BIN) conversation follow "$$CONVERSATION_ID"; else $(BIN) watch; fi
 
 analytics-collaboration: build ## Show how runs went, and who asked whom
 	@$(BIN) analytics collaboration
@@ -124,8 +128,8 @@ debug-agent-states: build ## Show each agent's state, load, address and when it 
 debug-a2a-messages: build ## Show the last messages between agents and what became of each
 	@$(BIN) messages
 
-debug-conversation-flow: build ## [CONVERSATION_ID=…]: show who said what to whom, and how long answers took
-	@$(BIN) conversation "$${CONVERSATION_ID:-}"
+debug-conversation-flow: build ## [CONVERSATION_ID=… [AS_OF=…]]: show who said what to whom, and how long answers took; as of a time, or so long ago
+	@if [ -n "$${AS_OF:-}" ]; then $(BIN) conversation replay "$${CONVERSATION_ID:?say CONVERSATION_ID=which}" --as-of "$$AS_OF"; else $(BIN) conversation "$${CONVERSATION_ID:-}"; fi
 
 debug-redis-keys: build ## Show what the bus keeps in Redis, when Redis is the bus
 	@$(BIN) debug redis-keys

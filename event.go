@@ -39,8 +39,16 @@ const (
 	EventAgentRegistered  EventKind = "agent.registered"
 	EventAgentLost        EventKind = "agent.lost"
 	EventModelCalled      EventKind = "model.called"
+	EventAccountClosed    EventKind = "account.closed"
 	EventOutcomeKnown     EventKind = "outcome.known"
 	EventCallRefused      EventKind = "call.refused"
+	EventMessageRepeated  EventKind = "message.repeated"
+	EventTopicSubscribed  EventKind = "topic.subscribed"
+	EventTopicLeft        EventKind = "topic.left"
+	EventPublished        EventKind = "message.published"
+	EventEscalated        EventKind = "conversation.escalated"
+	EventEscalationEnded  EventKind = "escalation.answered"
+	EventConversationGone EventKind = "conversation.expired"
 )
 
 // EventKinds lists every kind.

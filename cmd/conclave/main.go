@@ -153,6 +153,10 @@ func (c *cli) command() *cobra.Command {
 		c.watchCommand(),
 		c.messagesCommand(),
 		c.conversationCommand(),
+		c.handoffCommand(),
+		c.escalationsCommand(),
+		c.topicCommand(),
+		c.broadcastCommand(),
 		c.agentsCommand(),
 		c.worktreesCommand(),
 		c.routeCommand(),
@@ -168,6 +172,9 @@ func (c *cli) command() *cobra.Command {
 		c.tuneCommand(),
 		c.debugCommand(),
 		c.scanCommand(),
+		c.complianceCommand(),
+		c.debtCommand(),
+		c.documentCommand(),
 	)
 	askBelow(root)
 	root.SetHelpCommand(&cobra.Command{Use: "help [COMMAND]", Short: "Tell about a command",

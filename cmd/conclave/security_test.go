@@ -36,7 +36,7 @@ import (
 
 func operations() []conclave.Operation {
 	return slices.Concat(conclave.ModelOperations(), conclave.PlanOperations(), conclave.WorktreeOperations(), conclave.WorkflowOperations(),
-		conclave.HubOperations(), conclave.CouncilOperations(), conclave.EventOperations())
+		conclave.HubOperations(), conclave.DirectoryOperations(), conclave.WorkOperations(), conclave.CouncilOperations(), conclave.EventOperations())
 }
 
 // mayDo is who may do what; "none" has no role.

@@ -219,7 +219,7 @@ func cutLine(text, sep string) (before, after string, found bool) {
 }
 
 func roleKeys() []string {
-	return []string{"name", "description", "tools", "model", "role", "max_turns"}
+	return []string{"name", "description", "tools", "model", "role", "max_turns", "topics"}
 }
 
 func setKey(spec *conclave.AgentSpec, file string, key, value *yaml.Node, claude bool) error {
@@ -243,6 +243,12 @@ func setKey(spec *conclave.AgentSpec, file string, key, value *yaml.Node, claude
 		}
 	case "tools":
 		spec.Tools, err = decodeTools(value, claude)
+	case "topics":
+		if err = value.Decode(&spec.Topics); err == nil {
+			for _, topic := range spec.Topics {
+				err = errors.Join(err, conclave.CheckTopic(topic))
+			}
+		}
 	default:
 		if claude {
 			return nil
@@ -321,7 +327,7 @@ func claudeModel(name string) string {
 // Skills returns the kinds of assignment that a role takes; a role of the
 // user's own takes all.
 func Skills(role conclave.Role) []conclave.AssignmentKind {
-	common := []conclave.AssignmentKind{conclave.AssignVote, conclave.AssignAsk}
+	common := []conclave.AssignmentKind{conclave.AssignVote, conclave.AssignAsk, conclave.AssignHandoff}
 	switch role {
 	case conclave.RolePlanner:
 		return append([]conclave.AssignmentKind{conclave.AssignDraft, conclave.AssignRevise}, common...)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,6 +33,9 @@ type Security struct {
 	RateCaller  gateway.Rate
 	RateAddress gateway.Rate
 	Encrypt     agentpool.Encryption
+	// AgentNetworks are networks besides the internet in which agents of somebody
+	// else's may live.
+	AgentNetworks []netip.Prefix
 }
 
 func securityDefaults() Security {
@@ -122,7 +126,7 @@ func (a *App) recordForged(ctx context.Context, where string, why error) {
 		a.log.WarnContext(ctx, "a token was refused", "where", where, "why", why)
 		return
 	}
-	a.record(ctx, conclave.Event{Tenant: conclave.DefaultTenant, Kind: conclave.EventCallRefused, Actor: "unknown", Subject: "token", Text: where + ": " + conclave.Text(why)})
+	a.record(ctx, conclave.Event{Tenant: conclave.DefaultTenant, Kind: conclave.EventCallRefused, Actor: "unknown", Subject: "token", Text: where + ": " + conclave.Text(why), Data: json.RawMessage(`{"rule":"token"}`)})
 }
 
 // recordRefusal records that somebody asked for what they may not do.
@@ -131,7 +135,7 @@ func (a *App) recordRefusal(ctx context.Context, o conclave.Operation, why error
 	if c.Tenant == "" {
 		c.Tenant = conclave.DefaultTenant
 	}
-	a.record(ctx, conclave.Event{Tenant: c.Tenant, Kind: conclave.EventCallRefused, Actor: c.Name(), Subject: o.Name, Text: conclave.Text(why)})
+	a.record(ctx, conclave.Event{Tenant: c.Tenant, Kind: conclave.EventCallRefused, Actor: c.Name(), Subject: o.Name, Text: conclave.Text(why), Data: json.RawMessage(`{"rule":"permission"}`)})
 }
 
 func (a *App) record(ctx context.Context, e conclave.Event) {

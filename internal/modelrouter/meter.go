@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"time"
 )
 
 // usage is what an answer says that it cost.
@@ -34,6 +35,8 @@ type meter struct {
 	stream bool
 	length int64 // of the document; -1 when it is not known
 	done   func(usage)
+	linger time.Duration // for which an answer that nobody wants any more is read on
+	leave  func()        // ends the call
 
 	bytes int64        // that have passed
 	buf   bytes.Buffer // the line that has begun, or the document
@@ -53,8 +56,15 @@ func (m *meter) Read(p []byte) (int, error) {
 }
 
 func (m *meter) Close() error {
+	if !m.ended {
+		timer := time.AfterFunc(m.linger, m.leave)
+		_, _ = io.Copy(io.Discard, m) // an answer that breaks off tells no more
+		timer.Stop()
+	}
 	m.end()
-	return m.ReadCloser.Close()
+	err := m.ReadCloser.Close()
+	m.leave()
+	return err
 }
 
 func (m *meter) end() {

@@ -55,6 +55,7 @@ type exchange struct {
 	reason   string
 	run      conclave.RunID
 	agent    conclave.AgentName
+	task     conclave.TaskID
 	chosen   candidate
 	started  time.Time
 	fallback []string // what was passed over
@@ -154,6 +155,7 @@ func (r *Router) identify(req *http.Request, x *exchange, token string, inPath b
 	}
 	x.run = conclave.RunID(req.Header.Get(llm.HeaderRun))
 	x.agent = conclave.AgentName(req.Header.Get(llm.HeaderAgent))
+	x.task = conclave.TaskID(req.Header.Get(llm.HeaderTask))
 	if x.caller.Agent != "" {
 		// Nobody speaks for another agent.
 		x.agent = x.caller.Agent
@@ -263,8 +265,11 @@ func (r *Router) forward(w http.ResponseWriter, req *http.Request, x *exchange, 
 		ErrorLog:      slog.NewLogLogger(r.log.Handler(), slog.LevelDebug),
 		ErrorHandler: func(w http.ResponseWriter, req *http.Request, err error) {
 			f := fault{http.StatusBadGateway, fmt.Sprintf("the %s provider can't be reached", x.chosen.Name)}
-			if errors.Is(err, conclave.ErrTimeout) {
+			switch {
+			case errors.Is(err, conclave.ErrTimeout):
 				f = fault{http.StatusGatewayTimeout, fmt.Sprintf("the %s provider did not answer in time", x.chosen.Name)}
+			case errors.Is(err, conclave.ErrConflict): // no status that clients take for "ask again"
+				f = fault{http.StatusForbidden, conclave.Text(err)}
 			}
 			f.write(w, x.wire)
 		},
@@ -311,8 +316,15 @@ func (r *Router) try(out *http.Request, x *exchange, candidates []candidate) (*h
 		if err != nil {
 			return nil, err
 		}
+		leave := func() {}
+		if x.metered {
+			var ctx context.Context
+			ctx, leave = lingering(out.Context(), r.linger)
+			req = req.WithContext(ctx)
+		}
 		resp, err := r.transport.RoundTrip(req)
 		if err != nil {
+			leave()
 			r.unanswered(out.Context(), x, call, err)
 			if out.Context().Err() != nil {
 				return nil, err
@@ -331,6 +343,7 @@ func (r *Router) try(out *http.Request, x *exchange, candidates []candidate) (*h
 			x.fallback = append(x.fallback, fmt.Sprintf("%s answered %d", c.Name, resp.StatusCode))
 			// Its text is of no use to anyone now.
 			_ = resp.Body.Close()
+			leave()
 			continue
 		}
 		x.answer(resp)
@@ -339,12 +352,21 @@ func (r *Router) try(out *http.Request, x *exchange, candidates []candidate) (*h
 			if stream {
 				resp.Body = newKeepAlive(resp.Body, x.wire, r.keepAlive)
 			}
-			resp.Body = &meter{ReadCloser: resp.Body, wire: x.wire, stream: stream, length: resp.ContentLength,
+			resp.Body = &meter{ReadCloser: resp.Body, wire: x.wire, stream: stream, length: resp.ContentLength, linger: r.linger, leave: leave,
 				done: func(u usage) { r.record(out.Context(), x, call, resp.StatusCode, u) }}
 		}
 		return resp, nil
 	}
 	return nil, conclave.Errorf(conclave.ErrUnavailable, "no model provider")
+}
+
+// lingering returns a context that ends a while after its parent. A caller that
+// leaves in the middle of an answer is billed for it all the same: what is on its
+// way may still tell how much. The second result ends the context at once.
+func lingering(parent context.Context, while time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
+	stop := context.AfterFunc(parent, func() { time.AfterFunc(while, cancel) })
+	return ctx, func() { stop(); cancel() }
 }
 
 // address makes the request that one upstream gets.
@@ -408,7 +430,7 @@ func (r *Router) begin(ctx context.Context, x *exchange) (begun, error) {
 }
 
 func (x *exchange) call(b begun) conclave.ModelCall {
-	return conclave.ModelCall{Key: b.key, Run: x.run, Agent: x.agent, Wire: x.wire, Model: x.chosen.model, Assumed: int64(len(x.body)) / bytesPerToken}
+	return conclave.ModelCall{Key: b.key, Run: x.run, Agent: x.agent, Task: x.task, Wire: x.wire, Model: x.chosen.model, Assumed: int64(len(x.body)) / bytesPerToken}
 }
 
 // unanswered ends a call that brought no answer. What did not reach the provider

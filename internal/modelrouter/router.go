@@ -16,7 +16,8 @@ import (
 
 // Store keeps what model calls cost.
 type Store interface {
-	// Begin keeps a call before it is made, so that it counts whatever happens then.
+	// Begin keeps a call before it is made, so that it counts whatever happens
+	// then. ErrConflict when the account of its run is closed.
 	Begin(ctx context.Context, call conclave.ModelCall) error
 	// Record keeps the end of the call with its key.
 	Record(ctx context.Context, call conclave.ModelCall) error
@@ -25,6 +26,8 @@ type Store interface {
 	// Spent is what the run's calls count for against its budget.
 	Spent(ctx context.Context, run conclave.RunID) (int64, error)
 	Usage(ctx context.Context, in conclave.GetUsage) (conclave.Usage, error)
+	// Close lets no more calls of a run begin.
+	Close(ctx context.Context, in conclave.CloseAccount) error
 }
 
 // Options for [New].
@@ -45,6 +48,9 @@ type Options struct {
 	// KeepAlive is the silence of a stream after which its client is sent a sign
 	// of life. Zero: 15 seconds.
 	KeepAlive time.Duration
+	// Linger is how long the answer of a client that left is read on, for what it
+	// cost. Zero: 2 seconds.
+	Linger time.Duration
 	// Logger gets what could not be recorded, and each call at level debug. Nil:
 	// nothing is logged.
 	Logger *slog.Logger
@@ -59,6 +65,7 @@ type Router struct {
 	store     Store
 	auth      func(context.Context, string) (conclave.Caller, error)
 	transport http.RoundTripper
+	linger    time.Duration
 	log       *slog.Logger
 	now       conclave.Clock
 	keepAlive time.Duration
@@ -73,7 +80,7 @@ func New(o Options) (*Router, error) {
 		return nil, conclave.Errorf(conclave.ErrInvalid, "the model router needs a store and a way to authenticate")
 	}
 	r := &Router{rules: o.Rules, store: o.Store, auth: o.Authenticate, transport: o.Transport, log: o.Logger, now: o.Clock,
-		keepAlive: cmp.Or(o.KeepAlive, 15*time.Second)}
+		keepAlive: cmp.Or(o.KeepAlive, 15*time.Second), linger: cmp.Or(o.Linger, 2*time.Second)}
 	if r.rules == nil {
 		rules, err := ParseRules(defaultRules)
 		if err != nil {
@@ -143,6 +150,17 @@ func (r *Router) Usage(ctx context.Context, in conclave.GetUsage) (conclave.Usag
 		return conclave.Usage{}, fmt.Errorf("adding up model usage: %w", err)
 	}
 	return u, nil
+}
+
+// Close ends a run's account. ErrInvalid without a run.
+func (r *Router) Close(ctx context.Context, in conclave.CloseAccount) (conclave.Usage, error) {
+	if in.Run == "" {
+		return conclave.Usage{}, conclave.Errorf(conclave.ErrInvalid, "run is empty; name the run whose account is to be closed")
+	}
+	if err := r.store.Close(ctx, in); err != nil {
+		return conclave.Usage{}, fmt.Errorf("closing the account of run %s: %w", in.Run, err)
+	}
+	return r.Usage(ctx, conclave.GetUsage{Run: in.Run})
 }
 
 // candidate is an upstream with what a request's model is called there.

@@ -235,7 +235,8 @@ type proof struct {
 }
 
 func proofs() []proof {
-	return slices.Concat(hubProofs(), councilProofs(), planProofs(), worktreeProofs(), workflowProofs(), modelProofs(), eventProofs(), insightProofs())
+	return slices.Concat(hubProofs(), directoryProofs(), talkProofs(), councilProofs(), planProofs(), worktreeProofs(), surveyProofs(),
+		workflowProofs(), modelProofs(), eventProofs(), insightProofs())
 }
 
 // scene is where one proof is played through one face.

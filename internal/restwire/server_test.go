@@ -65,7 +65,7 @@ func TestBadInput(t *testing.T) {
 		field, says              string
 	}{
 		{"unknown field", "POST", "/runs", `{"task":"x","repo":"/r","workfow":"y"}`, nil, 422, "workfow", `did you mean "workflow"?`},
-		{"nothing like a known field", "POST", "/runs", `{"task":"x","repo":"/r","zzzzzzzz":1}`, nil, 422, "zzzzzzzz", "known are brain, idempotency_key, repo, task, workflow"},
+		{"nothing like a known field", "POST", "/runs", `{"task":"x","repo":"/r","zzzzzzzz":1}`, nil, 422, "zzzzzzzz", "known are brain, head, idempotency_key, into, repo, task, workflow"},
 		{"unknown nested field", "POST", "/motions", `{"motion":{"rule":{"quorom":1}}}`, nil, 422, "motion.rule.quorom", `did you mean "quorum"?`},
 		{"unknown field in a list", "POST", "/plans", `{"run":"r","author":"a","content":{"steps":[{},{"keey":"k"}]}}`, nil, 422, "content.steps[1].keey", `did you mean "key"?`},
 		{"a field in capitals", "POST", "/runs", `{"task":"x","repo":"/r","Task":"y"}`, nil, 422, "Task", `did you mean "task"?`},

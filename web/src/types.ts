@@ -245,16 +245,38 @@ export interface Message {
   sent: string;
 }
 
+export interface CardInterface {
+  url: string;
+  binding: string;
+  version: string;
+}
+
+export interface CardTrust {
+  url: string;
+  signature: 'verified' | 'unsigned' | 'invalid';
+  signer?: string;
+  pin: string;
+  interfaces: CardInterface[] | null;
+  keys?: string;
+  private?: boolean;
+  by: string;
+  at: string;
+  problem?: string;
+}
+
 export interface Agent {
   name: string;
   role: string;
   description: string;
   skills: string[] | null;
+  tags?: string[];
+  topics?: string[];
   brain: string;
   service?: string;
   url: string;
   public_key: string;
   encryption_key?: string;
+  card?: CardTrust;
   state: 'live' | 'lost';
   active: number;
   capacity: number;
