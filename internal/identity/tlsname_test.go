@@ -2,8 +2,10 @@ package identity_test
 
 import (
 	"crypto/tls"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 )
@@ -15,14 +17,15 @@ func TestTLSName(t *testing.T) {
 	elsewhere, here := ours.issue(t.TempDir(), "elsewhere", 2, "10.9.8.7", time.Now().Add(time.Hour)), ours.issue(t.TempDir(), "here", 3, "127.0.0.1", time.Now().Add(time.Hour))
 	get := func(shown *tls.Config, name string) error {
 		server := httptest.NewUnstartedServer(http.NotFoundHandler())
-		server.TLS = shown
-		server.StartTLS()
+		server.Listener = tls.NewListener(server.Listener, shown)
+		server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+		server.Start()
 		defer server.Close()
 		files := elsewhere
 		files.Name = name
 		transport := loadTLS(t, files).Transport()
 		defer transport.CloseIdleConnections()
-		resp, err := (&http.Client{Transport: transport}).Get(server.URL)
+		resp, err := (&http.Client{Transport: transport}).Get(strings.Replace(server.URL, "http:", "https:", 1))
 		if err == nil {
 			resp.Body.Close()
 		}
