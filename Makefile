@@ -54,12 +54,12 @@ agent-list: build ## List the agents of the running services
 	@$(BIN) agents
 
 agent-register: build ## AGENT_TYPE=role AGENT_NAME=name: add an agent, which then gets work; or AGENT_URL=card [AGENT_ROLE=role TRUST=1 ALLOW_PRIVATE=1]
-ifdef AGENT_URL
-	@$(BIN) agents register "$$AGENT_URL" --name "$${AGENT_NAME:-}" --role "$${AGENT_ROLE:-}" $(if $(filter 1,$(TRUST)),--trust) $(if $(filter 1,$(ALLOW_PRIVATE)),--allow-private)
-else
+ifeq ($(AGENT_URL),)
 	$(call need,AGENT_TYPE,AGENT_TYPE=developer AGENT_NAME=a-name)
 	$(call need,AGENT_NAME,AGENT_TYPE=developer AGENT_NAME=a-name)
 	@$(BIN) agents register --type "$$AGENT_TYPE" --name "$$AGENT_NAME"
+else
+	@$(BIN) agents register "$$AGENT_URL" --name "$${AGENT_NAME:-}" --role "$${AGENT_ROLE:-}" $(if $(filter 1,$(TRUST)),--trust) $(if $(filter 1,$(ALLOW_PRIVATE)),--allow-private)
 endif
 
 agent-consensus: build ## ITEM="…" [CONVERSATION_ID=…]: have the agents vote on a question

@@ -20,7 +20,7 @@ const (
 
 // AssignmentKinds lists every kind.
 func AssignmentKinds() []AssignmentKind {
-	return []AssignmentKind{AssignDraft, AssignComment, AssignRevise, AssignOptions, AssignVote, AssignBuild, AssignReview, AssignRefute, AssignAsk}
+	return []AssignmentKind{AssignDraft, AssignComment, AssignRevise, AssignOptions, AssignVote, AssignBuild, AssignReview, AssignRefute, AssignAsk, AssignHandoff}
 }
 
 // Assignment is the data part of a message to an agent.

@@ -53,10 +53,15 @@ const (
 
 // EventKinds lists every kind.
 func EventKinds() []EventKind {
-	return []EventKind{EventRunStarted, EventRunEnded, EventRunWarned, EventStepAdded, EventStepStarted, EventStepEnded, EventStepRequeued, EventPlanProposed, EventPlanCommented,
-		EventMessageSent, EventTaskChanged, EventMotionOpened, EventBallotCast, EventBallotRefused, EventMotionEscalated, EventMotionDecided,
-		EventWorktreeLeased, EventWorktreeCommited, EventWorktreeReleased, EventMergeIntended, EventMergeDone, EventMergeRefused, EventApprovalAsked, EventApprovalGiven,
-		EventAgentRegistered, EventAgentLost, EventModelCalled, EventOutcomeKnown, EventCallRefused}
+	return []EventKind{
+		EventRunStarted, EventRunEnded, EventRunWarned, EventStepAdded, EventStepStarted, EventStepEnded,
+		EventStepRequeued, EventPlanProposed, EventPlanCommented, EventMessageSent, EventTaskChanged, EventMotionOpened,
+		EventBallotCast, EventBallotRefused, EventMotionEscalated, EventMotionDecided, EventWorktreeLeased, EventWorktreeCommited,
+		EventWorktreeReleased, EventMergeIntended, EventMergeDone, EventMergeRefused, EventApprovalAsked, EventApprovalGiven,
+		EventAgentRegistered, EventAgentLost, EventModelCalled, EventAccountClosed, EventOutcomeKnown, EventCallRefused,
+		EventMessageRepeated, EventTopicSubscribed, EventTopicLeft, EventPublished, EventEscalated, EventEscalationEnded,
+		EventConversationGone,
+	}
 }
 
 // Event is one row of the record: written in the transaction of the change that

@@ -144,6 +144,22 @@ type trigger struct {
 	ConflictingRecommendations *bool `yaml:"conflicting_recommendations"`
 }
 
+// knownFiles refuses a YAML file that nothing reads: a misspelt name would leave
+// the defaults in place.
+func knownFiles(folder string) error {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return conclave.Errorf(conclave.ErrInvalid, "read the configuration: %w", err)
+	}
+	known := []string{"agent_pool.yml", "collaboration_rules.yml", "compliance_rules.yml", "routing_rules.yml"}
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); (ext == ".yml" || ext == ".yaml") && !slices.Contains(known, e.Name()) {
+			return conclave.Errorf(conclave.ErrInvalid, "%s is not read; %s", filepath.Join(folder, e.Name()), conclave.DidYouMean(e.Name(), known))
+		}
+	}
+	return nil
+}
+
 // complianceFile says which licences dependencies may have.
 type complianceFile struct {
 	Compliance struct {
@@ -171,22 +187,6 @@ func (c *Config) readCompliance() error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	c.Sources["compliance.licences"] = path
-	return nil
-}
-
-// knownFiles refuses a YAML file that nothing reads: a misspelt name would leave
-// the defaults in place.
-func knownFiles(folder string) error {
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		return conclave.Errorf(conclave.ErrInvalid, "read the configuration: %w", err)
-	}
-	known := []string{"agent_pool.yml", "collaboration_rules.yml", "compliance_rules.yml", "routing_rules.yml"}
-	for _, e := range entries {
-		if ext := filepath.Ext(e.Name()); (ext == ".yml" || ext == ".yaml") && !slices.Contains(known, e.Name()) {
-			return conclave.Errorf(conclave.ErrInvalid, "%s is not read; %s", filepath.Join(folder, e.Name()), conclave.DidYouMean(e.Name(), known))
-		}
-	}
 	return nil
 }
 
