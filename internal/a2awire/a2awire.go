@@ -26,6 +26,8 @@ const (
 	MetaRun        = "conclave/run"        // on a message: the run it belongs to
 	MetaMessage    = "conclave/message"    // on a message that the hub hands on: the id that its sender gave it
 	MetaAssignment = "conclave/assignment" // on a message: the kind of assignment
+	MetaAgent      = "conclave/agent"      // on a message: the name that its receiver is registered with
+	MetaRole       = "conclave/role"       // on a message: the role that its receiver has
 	MetaKind       = "conclave/kind"       // on a failed task's status message, and in error details: the kind of error
 )
 

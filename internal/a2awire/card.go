@@ -34,6 +34,9 @@ type Card struct {
 	// EncryptionKey is the X25519 key, in base64, for messages that only the agent
 	// may read; the extension [EncryptionExtension] tells it. Empty: there is none.
 	EncryptionKey string
+	// Trust is what the agent's outcomes come to, which [TrustExtension] shows. Nil:
+	// the card does not speak of it.
+	Trust *conclave.TrustScore
 }
 
 // EncryptionExtension is the URI of the extension by which a card publishes the
@@ -127,6 +130,9 @@ func (c Card) agentCard(base string) *a2a.AgentCard {
 				Params: map[string]any{"jwk": map[string]any{"kty": "OKP", "crv": "X25519", "use": "enc", "x": base64.RawURLEncoding.EncodeToString(raw)},
 					"alg": []any{"ECDH-ES", "ECDH-ES+A256KW"}, "enc": []any{"A256GCM"}}})
 		}
+	}
+	if c.Trust != nil {
+		card.Capabilities.Extensions = append(card.Capabilities.Extensions, trustExtension(*c.Trust))
 	}
 	for _, s := range c.Skills {
 		tags := s.Tags

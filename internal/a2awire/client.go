@@ -32,6 +32,8 @@ type Outbound struct {
 	Call       conclave.CallPath
 	Run        conclave.RunID
 	Kind       conclave.AssignmentKind
+	Agent      conclave.AgentName // whom it is for, who may be registered under a name that it does not know
+	Role       conclave.Role
 }
 
 // Result is how an agent's task ended.
@@ -51,8 +53,11 @@ type DialOptions struct {
 	// URL is the address of the agent's JSON-RPC 1.0 interface, or of its card:
 	// an address that ends in ".json" is fetched, and the best interface that
 	// the card names is used, 0.3 too.
-	URL       string
-	Transport http.RoundTripper // http.DefaultTransport when nil
+	URL string
+	// Interfaces, when there are any, are used instead: those of a card that was
+	// read before.
+	Interfaces []conclave.CardInterface
+	Transport  http.RoundTripper // http.DefaultTransport when nil
 	// Token returns the bearer token for a request; "" sends none. It is asked
 	// for each one, because tokens expire. Nil: none is sent.
 	Token  func(ctx context.Context) (string, error)
@@ -107,7 +112,9 @@ func Dial(ctx context.Context, opts DialOptions) (*Client, error) {
 	)
 	var sdk *a2aclient.Client
 	var err error
-	if base, ok := strings.CutSuffix(opts.URL, ".json"); ok {
+	if len(opts.Interfaces) > 0 {
+		sdk, err = factory.CreateFromEndpoints(ctx, endpoints(opts.Interfaces))
+	} else if base, ok := strings.CutSuffix(opts.URL, ".json"); ok {
 		slash := strings.LastIndex(base, "/")
 		var card *a2a.AgentCard
 		resolver := &agentcard.Resolver{Client: hc, CardParser: a2av0.NewAgentCardParser()}
@@ -150,6 +157,9 @@ func (c *Client) Send(ctx context.Context, m Outbound, accepted func(remote stri
 	if m.Kind != "" {
 		msg.Metadata[MetaAssignment] = string(m.Kind)
 	}
+	if m.Agent != "" {
+		msg.Metadata[MetaAgent], msg.Metadata[MetaRole] = string(m.Agent), string(m.Role)
+	}
 
 	var seen progress
 	var broken error
@@ -163,8 +173,11 @@ func (c *Client) Send(ctx context.Context, m Outbound, accepted func(remote stri
 		if first && seen.remote != "" && accepted != nil {
 			accepted(seen.remote)
 		}
-		if seen.state == conclave.TaskInputRequired {
-			break // some keep the stream open until they are answered
+		// What an agent says after the end changes nothing, and some keep the stream
+		// open until they are answered. Who is answered may show the task first as
+		// it was when it asked.
+		if resting(seen.state) && !(first && m.Task != "" && seen.state == conclave.TaskInputRequired) {
+			break
 		}
 	}
 	if ctx.Err() != nil && !resting(seen.state) {

@@ -29,6 +29,8 @@ type ServerOptions struct {
 	// Extended makes the card for callers who may speak here. Nil: there is none.
 	Extended   func(ctx context.Context) (Card, error)
 	Permission conclave.Permission // what a caller needs; PermitSpeak when empty
+	// Sign signs what a card says. Nil: cards are not signed.
+	Sign func(r *http.Request, payload []byte) (CardSignature, error)
 	// Refused is told when a known caller lacks the permission. Nil: nobody is.
 	Refused func(ctx context.Context, why error)
 	Logger  *slog.Logger // slog.Default() when nil
@@ -207,7 +209,7 @@ func (s *server) serveREST(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if old {
-		r.Body = io.NopCloser(bytes.NewReader(camelCase(body)))
+		r.Body = io.NopCloser(bytes.NewReader(protoNames(r.URL.Path, camelCase(body))))
 		s.rest3.ServeHTTP(w, r)
 		return
 	}
@@ -236,6 +238,9 @@ func (s *server) serveCard(w http.ResponseWriter, r *http.Request) {
 	var body []byte
 	if err == nil {
 		body, err = card.json(r.Context(), base(r), served)
+	}
+	if err == nil && s.opts.Sign != nil {
+		body, err = sign(body, func(payload []byte) (CardSignature, error) { return s.opts.Sign(r, payload) })
 	}
 	if errors.Is(err, conclave.ErrNotFound) {
 		http.Error(w, conclave.Text(err), http.StatusNotFound)

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -34,8 +35,8 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	kind, rest, _ := strings.Cut(rest, "/")
 	name, _, _ := strings.Cut(rest, "/")
 	address := kind + "/" + name
-	if _, _, err := parseAddress(address); !ok || err != nil {
-		http.Error(w, "an agent is at "+A2APrefix+"agents/NAME, a role at "+A2APrefix+"roles/ROLE", http.StatusNotFound)
+	if _, err := parseAddress(address); !ok || err != nil {
+		http.Error(w, "an agent is at "+A2APrefix+"agents/NAME, a role at "+A2APrefix+"roles/ROLE, a skill at "+A2APrefix+"skills/SKILL", http.StatusNotFound)
 		return
 	}
 	h.serveAddress(w, r, address, A2APrefix+address)
@@ -54,7 +55,7 @@ func (h *Hub) serveTenant(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = json.Unmarshal(body, &req)
 	}
-	if _, _, e := parseAddress(req.Params.Tenant); err != nil || e != nil {
+	if _, e := parseAddress(req.Params.Tenant); err != nil || e != nil {
 		http.Error(w, "a request to "+A2APrefix+" is JSON-RPC with params.tenant, which names an agent: agents/NAME or roles/ROLE", http.StatusBadRequest)
 		return
 	}
@@ -105,15 +106,14 @@ func (h *Hub) server(ctx context.Context, address string) (http.Handler, error) 
 // face is how an address answers, whichever the binding.
 func (h *Hub) face(address string) a2awire.ServerOptions {
 	return a2awire.ServerOptions{
-		Card:     func(r *http.Request) (a2awire.Card, error) { return h.card(r.Context(), address) },
+		Card:     func(r *http.Request) (a2awire.Card, error) { return h.shownCard(r.Context(), address) },
 		Extended: func(ctx context.Context) (a2awire.Card, error) { return h.extendedCard(ctx, address) },
 		Tasks:    &addressTasks{hub: h, address: address},
 		Refused: func(ctx context.Context, why error) {
 			caller := conclave.CallerFrom(ctx)
-			if err := h.opts.Store.Refuse(ctx, caller.Tenant, conclave.Message{From: caller.Name(), To: address}, why.Error()); err != nil {
-				h.opts.Logger.ErrorContext(ctx, "recording a refused call", "from", caller.Name(), "to", address, "err", err)
-			}
+			h.record(ctx, Refusal{Tenant: caller.Tenant, Rule: "permission", From: caller.Name(), To: address, Why: why.Error()})
 		},
+		Sign:   h.opts.Sign,
 		Logger: h.opts.Logger,
 	}
 }
@@ -128,10 +128,13 @@ func (h *Hub) extendedCard(ctx context.Context, address string) (a2awire.Card, e
 	if err != nil {
 		return card, fmt.Errorf("listing agents for an extended card: %w", err)
 	}
-	agent, role, _ := parseAddress(address)
+	to, err := parseAddress(address)
+	if err != nil {
+		return card, err
+	}
 	var known []any
 	for _, a := range agents {
-		if a.Name == agent || a.Role == role {
+		if to.has(a) {
 			known = append(known, map[string]any{"name": string(a.Name), "role": string(a.Role), "brain": a.Brain, "state": string(a.State),
 				"active": float64(a.Active), "capacity": float64(a.Capacity)})
 		}
@@ -146,7 +149,7 @@ func (h *Hub) card(ctx context.Context, address string) (a2awire.Card, error) {
 	if tenant == "" {
 		tenant = conclave.DefaultTenant
 	}
-	agent, role, err := parseAddress(address)
+	to, err := parseAddress(address)
 	if err != nil {
 		return a2awire.Card{}, err
 	}
@@ -154,17 +157,17 @@ func (h *Hub) card(ctx context.Context, address string) (a2awire.Card, error) {
 	if err != nil {
 		return a2awire.Card{}, fmt.Errorf("listing agents for a card: %w", err)
 	}
-	card := a2awire.Card{Name: string(agent), URL: h.opts.URL + A2APrefix + address, GRPC: true, Tenant: address, Extended: true}
+	card := a2awire.Card{Name: string(to.agent), URL: h.opts.URL + A2APrefix + address, GRPC: true, Tenant: address, Extended: true}
 	count := 0
 	for _, a := range agents {
-		if agent != "" && a.Name != agent || role != "" && a.Role != role {
+		if !to.has(a) {
 			continue
 		}
 		if count++; count > 1 {
 			continue
 		}
 		card.Description = a.Description
-		if agent != "" {
+		if to.agent != "" {
 			card.EncryptionKey = a.EncryptionKey
 		}
 		for _, s := range a.Skills {
@@ -174,10 +177,30 @@ func (h *Hub) card(ctx context.Context, address string) (a2awire.Card, error) {
 	if count == 0 {
 		return card, conclave.Errorf(conclave.ErrNotFound, "nobody has the address %s; there are %s", address, known(agents))
 	}
-	if role != "" {
-		card.Name = string(role)
-		card.Description = strings.TrimSpace(fmt.Sprintf("Whoever of the role %s is free. %s", role, card.Description))
+	switch {
+	case to.role != "":
+		card.Name = string(to.role)
+		card.Description = strings.TrimSpace(fmt.Sprintf("Whoever of the role %s is free. %s", to.role, card.Description))
+	case to.skill != "":
+		card.Name = to.skill
+		card.Description = fmt.Sprintf("Whoever has the skill %s and is free.", to.skill)
+		card.Skills = []a2awire.Skill{a2awire.AssignmentSkill(conclave.AssignmentKind(to.skill))}
 	}
+	return card, nil
+}
+
+// shownCard is the card with what takes a look at the record.
+func (h *Hub) shownCard(ctx context.Context, address string) (a2awire.Card, error) {
+	card, err := h.card(ctx, address)
+	to, _ := parseAddress(address)
+	if err != nil || to.agent == "" || h.opts.Trust == nil {
+		return card, err
+	}
+	score, err := h.opts.Trust(ctx, cmp.Or(conclave.CallerFrom(ctx).Tenant, conclave.DefaultTenant), to.agent)
+	if err != nil {
+		return card, fmt.Errorf("reading the trust of %s: %w", to.agent, err)
+	}
+	card.Trust = &score
 	return card, nil
 }
 

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"time"
@@ -14,7 +15,7 @@ import (
 // Ids are made by the hub. Every implementation passes [StoreSuite].
 type Store interface {
 	// UpsertAgent keeps an agent under (tenant, name) with Seen = now. ErrConflict
-	// when the name is kept with another PublicKey. Events: agent.registered when
+	// when [MayReplace] says so. Events: agent.registered when
 	// it is new, changed, or live again; agent.lost when State turns from live to
 	// lost; none when nothing but Seen changes. When it is new or live again, up
 	// to Capacity parked deliveries (see Settle) that it may take are enqueued
@@ -29,11 +30,31 @@ type Store interface {
 	// the job (task, 1) due now. When the tenant has a task with the same From and
 	// Key (and Key is not empty), it changes nothing and returns that task with
 	// created false. Event: conclave.MessageEvent.
+	//
+	// The task counts for each of in.Budgets, which lowers what its Call may still
+	// spend to what is left; ErrLimited when one of them is spent.
 	Accept(ctx context.Context, in Accept) (t Task, created bool, err error)
 
 	// Wait returns the task: at once when its state is not seen, or d has passed,
 	// else as soon as its state changes. ErrNotFound.
 	Wait(ctx context.Context, id conclave.TaskID, seen conclave.TaskState, d time.Duration) (Task, error)
+
+	// RenewAgent is UpsertAgent for an agent that is there. ErrNotFound.
+	RenewAgent(ctx context.Context, tenant conclave.TenantID, a conclave.Agent) (conclave.Agent, error)
+
+	// Forget removes an agent, and puts back the tasks that it has in hand as in
+	// Settle, due now, not parked. ErrNotFound; ErrConflict for an agent with a
+	// Service. Events: agent.lost, and task.changed for what is put back.
+	Forget(ctx context.Context, tenant conclave.TenantID, name conclave.AgentName, actor string) (conclave.Agent, error)
+
+	// Waiting returns up to limit submitted tasks that an agent may take (see
+	// [MayTake]), the oldest first: at once when there are any, or d has passed, else
+	// as soon as there are.
+	Waiting(ctx context.Context, tenant conclave.TenantID, a conclave.Agent, limit int, d time.Duration) ([]Task, error)
+
+	// Renew lets a claim count as renewed by d from now. ErrConflict when the
+	// task is not working or its epoch is another one; ErrNotFound.
+	Renew(ctx context.Context, id conclave.TaskID, epoch int64, d time.Duration) (Task, error)
 
 	// Claim gives a submitted task to an agent: it becomes working with that
 	// Agent, its epoch is raised by one, Attempt too, and the claim is kept with
@@ -51,8 +72,7 @@ type Store interface {
 	//     and AskedBy say who waits for the answer. All else is as in the next case.
 	//   - Any other state is final: Text, Reply and Error are kept, and
 	//     in.Message is inserted when it is not nil. When the task was working,
-	//     the oldest parked delivery that the agent may take (same tenant, To is
-	//     the agent's own address or its role's, the agent is not excluded) is
+	//     the oldest parked delivery that the agent may take (see [MayTake]) is
 	//     enqueued again at once with its present epoch, and is no longer parked.
 	// Events: task.changed, and message.sent for in.Message.
 	Settle(ctx context.Context, in Settle) (Task, error)
@@ -72,8 +92,8 @@ type Store interface {
 	// With a Task in the filter, only that task's.
 	Messages(ctx context.Context, f MessageFilter) ([]conclave.Message, error)
 
-	// Refuse writes the event call.refused: who wanted what of whom, and why not.
-	Refuse(ctx context.Context, tenant conclave.TenantID, m conclave.Message, why string) error
+	// Refuse writes the event of a refusal.
+	Refuse(ctx context.Context, r Refusal) error
 
 	// Sweep renews the claims of in.Instance that are among in.Held, or with Start
 	// puts all of them back; puts back every other claim that nobody renewed for
@@ -88,8 +108,10 @@ type Store interface {
 type Task struct {
 	conclave.Task
 	Tenant  conclave.TenantID
-	Call    conclave.CallPath    // up to the one who asks, as accepted
-	Exclude []conclave.AgentName // agents that a role address must not choose
+	Call    conclave.CallPath     // up to the one who asks, as accepted
+	Scopes  []conclave.Permission // of whoever is at the start of the path
+	Budgets []Budget              // that it counts for
+	Exclude []conclave.AgentName  // agents that a role address must not choose
 	Request conclave.Message
 	Epoch   int64
 	Attempt int           // how often it was claimed
@@ -110,9 +132,30 @@ type Accept struct {
 	Task    conclave.Task // State, Created and Updated are the store's
 	Request conclave.Message
 	Call    conclave.CallPath
+	Scopes  []conclave.Permission
+	Budgets []Budget
 	Exclude []conclave.AgentName
 	// Interactive says that the asker can be asked back.
 	Interactive bool
+}
+
+// Refusal is a call that was refused: who wanted what of whom, and why not.
+type Refusal struct {
+	Tenant       conclave.TenantID
+	Kind         conclave.EventKind // empty: conclave.EventCallRefused
+	Rule         string             // that it broke: cycle, hops, budget, policy, rate, …
+	From, To     string
+	Conversation conclave.ConversationID
+	Run          conclave.RunID
+	Count        int // how many it stands for; 0: itself
+	Why          string
+}
+
+// Event is the refusal on record.
+func (r Refusal) Event() (conclave.Event, error) {
+	data, err := json.Marshal(map[string]any{"rule": r.Rule, "to": r.To, "count": max(r.Count, 1)})
+	return conclave.Event{Tenant: r.Tenant, Kind: cmp.Or(r.Kind, conclave.EventCallRefused), Actor: r.From, Run: r.Run, Conversation: r.Conversation,
+		Subject: r.To, Text: r.Why, Data: data}, err
 }
 
 // Claim gives a delivery to an agent.
@@ -120,7 +163,8 @@ type Claim struct {
 	ID       conclave.TaskID
 	Epoch    int64
 	Agent    conclave.AgentName
-	Instance string // the hub that holds it
+	Instance string        // the hub that holds it
+	Ahead    time.Duration // counts as renewed that much later: of a lease that lasts longer than ClaimTTL
 }
 
 // Settle says how a delivery ended.
