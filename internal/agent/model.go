@@ -13,7 +13,7 @@ import (
 	"conclave/internal/llm"
 )
 
-// Completer asks a model, as llm.Anthropic and llm.OpenAI do.
+// Completer asks a model, as llm.Anthropic does.
 type Completer interface {
 	Complete(ctx context.Context, r llm.Request) (llm.Response, error)
 }

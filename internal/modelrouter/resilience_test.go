@@ -22,16 +22,10 @@ import (
 
 func completer(t *testing.T, wire, url string) func(context.Context, llm.Request) (llm.Response, error) {
 	t.Helper()
-	o := llm.Options{BaseURL: url, Key: token, Tries: 1}
 	if wire == WireOpenAI {
-		o.BaseURL += "/v1"
-		c, err := llm.NewOpenAI(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c.Complete
+		return completeOpenAI(url)
 	}
-	c, err := llm.NewAnthropic(o)
+	c, err := llm.NewAnthropic(llm.Options{BaseURL: url, Key: token, Tries: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
