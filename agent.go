@@ -11,6 +11,7 @@ type AgentSpec struct {
 	Model       string   `yaml:"model" json:"model,omitempty"` // a tier or a model's name; empty inherits
 	Role        Role     `yaml:"role" json:"role"`             // empty means Name
 	MaxTurns    int      `yaml:"max_turns" json:"max_turns,omitempty"`
+	Topics      []string `yaml:"topics" json:"topics,omitempty"` // that it subscribes to
 	Prompt      string   `yaml:"-" json:"prompt"`
 	Source      string   `yaml:"-" json:"source"` // "built in", or the file it came from
 }
@@ -30,18 +31,23 @@ type Agent struct {
 	Name        AgentName `json:"name"`
 	Role        Role      `json:"role"`
 	Description string    `json:"description"`
-	Skills      []string  `json:"skills"` // the kinds of assignment that it takes
-	Brain       string    `json:"brain"`  // "playbook", "model:NAME", "claude"
+	Skills      []string  `json:"skills"`           // the kinds of assignment that it takes, or what its card names
+	Topics      []string  `json:"topics,omitempty"` // that it subscribes to
+	Brain       string    `json:"brain"`            // "playbook", "model:NAME", "claude"
 	Service     Service   `json:"service,omitempty"`
-	URL         string    `json:"url"`        // its A2A JSON-RPC address; "local:" when it lives in the hub's process
+	URL         string    `json:"url"`        // its A2A JSON-RPC address; "local:" when it lives in the hub's process, PullURL when it pulls
 	PublicKey   string    `json:"public_key"` // ed25519, base64
 	// EncryptionKey is the X25519 key, in base64, for messages that only the
 	// agent may read; empty when it takes none.
-	EncryptionKey string     `json:"encryption_key,omitempty"`
-	State         AgentState `json:"state"`
-	Active        int        `json:"active"` // tasks in its hands
-	Capacity      int        `json:"capacity"`
-	Seen          time.Time  `json:"seen"`
+	EncryptionKey string `json:"encryption_key,omitempty"`
+	// Tags are those of the skills on its card.
+	Tags []string `json:"tags,omitempty"`
+	// Card is set for an agent of somebody else's that was registered by its card.
+	Card     *CardTrust `json:"card,omitempty"`
+	State    AgentState `json:"state"`
+	Active   int        `json:"active"` // tasks in its hands
+	Capacity int        `json:"capacity"`
+	Seen     time.Time  `json:"seen"`
 }
 
 // RegisterAgent makes an agent known, or renews what is known of it.

@@ -18,6 +18,11 @@ const (
 	AssignHandoff AssignmentKind = "handoff"        // → prose: what the one who takes over understood
 )
 
+// AssignmentKinds lists every kind.
+func AssignmentKinds() []AssignmentKind {
+	return []AssignmentKind{AssignDraft, AssignComment, AssignRevise, AssignOptions, AssignVote, AssignBuild, AssignReview, AssignRefute, AssignAsk, AssignHandoff}
+}
+
 // Assignment is the data part of a message to an agent.
 type Assignment struct {
 	Kind     AssignmentKind    `json:"kind"`

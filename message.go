@@ -12,6 +12,7 @@ import (
 // Message is what one party said to another, as the hub keeps it.
 type Message struct {
 	ID           MessageID       `json:"id"`
+	SentAs       MessageID       `json:"sent_as,omitempty"` // the id that an A2A client gave it
 	Task         TaskID          `json:"task"`
 	Conversation ConversationID  `json:"conversation"`
 	Run          RunID           `json:"run,omitempty"`
@@ -68,7 +69,7 @@ type Task struct {
 	Conversation ConversationID  `json:"conversation"`
 	Run          RunID           `json:"run,omitempty"`
 	From         string          `json:"from"`
-	To           string          `json:"to"`              // the address that was asked: "agents/NAME" or "roles/ROLE"
+	To           string          `json:"to"`              // the address that was asked: "agents/NAME", "roles/ROLE" or "skills/SKILL"
 	Agent        AgentName       `json:"agent,omitempty"` // who took it
 	State        TaskState       `json:"state"`
 	Kind         AssignmentKind  `json:"kind,omitempty"`
@@ -82,10 +83,14 @@ type Task struct {
 // CallPath travels in the A2A metadata of each message, so that a cycle or an
 // exhausted budget is refused wherever it shows.
 type CallPath struct {
-	Human  string   `json:"human"`            // whose rights count
-	Path   []string `json:"path"`             // who has asked whom, first to last
-	Hops   int      `json:"hops"`             // how many more hops are allowed
-	Tokens int64    `json:"tokens,omitempty"` // model tokens that may still be spent; 0 means the run's own limit
+	Human string   `json:"human"` // whose rights count
+	Path  []string `json:"path"`  // who has asked whom, first to last
+	Hops  int      `json:"hops"`  // how many more hops are allowed
+	// What may still be spent; 0 means no bound, below 0 that nothing is left. The
+	// hub keeps the account: what a caller says only makes it less.
+	Messages int     `json:"messages,omitempty"` // messages that may follow
+	Tokens   int64   `json:"tokens,omitempty"`   // model tokens
+	CostUSD  float64 `json:"cost_usd,omitempty"` // what models may cost, in US dollars
 }
 
 // SendMessage asks an agent for something.
@@ -94,7 +99,7 @@ type SendMessage struct {
 	Conversation ConversationID  `json:"conversation,omitempty"`
 	Run          RunID           `json:"run,omitempty"`
 	From         string          `json:"from,omitempty" doc:"Who speaks; the caller when absent"`
-	To           string          `json:"to" doc:"agents/NAME or roles/ROLE"`
+	To           string          `json:"to" doc:"agents/NAME, roles/ROLE or skills/SKILL"`
 	Exclude      []AgentName     `json:"exclude,omitempty" doc:"Agents that a role address must not choose"`
 	Kind         AssignmentKind  `json:"kind,omitempty"`
 	Text         string          `json:"text" doc:"What to say, for a person"`

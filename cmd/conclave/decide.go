@@ -132,6 +132,9 @@ func motion(question string, options []string, facts []conclave.OptionFacts, vot
 	if strings.TrimSpace(question) == "" {
 		return conclave.Motion{}, conclave.Errorf(conclave.ErrInvalid, "the question is empty")
 	}
+	if len(options) == 1 {
+		return conclave.Motion{}, conclave.Errorf(conclave.ErrInvalid, "--option is given once; a choice has two or more, and a question of yes or no has none")
+	}
 	if wait <= 0 {
 		return conclave.Motion{}, conclave.Errorf(conclave.ErrInvalid, "--deadline is %v; it must be above 0, such as 30s or 10m", wait)
 	}

@@ -1,10 +1,10 @@
 package a2awire
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -23,14 +23,29 @@ type Card struct {
 	// scheme and host are those that the client asked.
 	URL    string
 	Skills []Skill
+	// GRPC says that the agent is reached by gRPC too, at the same host and port;
+	// Tenant is how it is named there.
+	GRPC   bool
+	Tenant string
+	// Extended says that callers who may speak here get a card with more.
+	Extended bool
+	// Facts are what only those see; the extension [FactsExtension] tells them.
+	Facts map[string]any
 	// EncryptionKey is the X25519 key, in base64, for messages that only the agent
 	// may read; the extension [EncryptionExtension] tells it. Empty: there is none.
 	EncryptionKey string
+	// Trust is what the agent's outcomes come to, which [TrustExtension] shows. Nil:
+	// the card does not speak of it.
+	Trust *conclave.TrustScore
 }
 
 // EncryptionExtension is the URI of the extension by which a card publishes the
 // agent's key: a message's data part {"jwe": …} holds a JWE (RFC 7516) to it.
 const EncryptionExtension = "urn:conclave:a2a:encryption:1"
+
+// FactsExtension is the URI of the extension by which an extended card tells how
+// the agent is known at the hub: its role, brain, state, and how busy it is.
+const FactsExtension = "urn:conclave:a2a:agent:1"
 
 const tokenScheme = "A token of this server, as conclave token prints it."
 
@@ -68,14 +83,11 @@ func AssignmentSkill(kind conclave.AssignmentKind) Skill {
 	return s
 }
 
-func (c Card) agentCard(r *http.Request) *a2a.AgentCard {
+// agentCard is the card as 1.0 has it. base is the address that the client asked.
+func (c Card) agentCard(base string) *a2a.AgentCard {
 	url := c.URL
 	if strings.HasPrefix(url, "/") || url == "" {
-		scheme := "http"
-		if r.TLS != nil {
-			scheme = "https"
-		}
-		url = scheme + "://" + r.Host + url
+		url = base + url
 	}
 	version := c.Version
 	if version == "" {
@@ -83,7 +95,7 @@ func (c Card) agentCard(r *http.Request) *a2a.AgentCard {
 	}
 	card := &a2a.AgentCard{
 		Name: c.Name, Description: c.Description, Version: version,
-		Capabilities:       a2a.AgentCapabilities{Streaming: true},
+		Capabilities:       a2a.AgentCapabilities{Streaming: true, ExtendedAgentCard: c.Extended},
 		DefaultInputModes:  []string{"text/plain", "application/json"},
 		DefaultOutputModes: []string{"text/plain", "application/json"},
 		SupportedInterfaces: []*a2a.AgentInterface{
@@ -93,16 +105,34 @@ func (c Card) agentCard(r *http.Request) *a2a.AgentCard {
 			{URL: url, ProtocolBinding: a2a.TransportProtocolHTTPJSON, ProtocolVersion: a2av0.Version},
 		},
 		SecurityRequirements: a2a.SecurityRequirementsOptions{{"bearer": {}}},
+		SecuritySchemes:      a2a.NamedSecuritySchemes{"bearer": a2a.HTTPAuthSecurityScheme{Scheme: "Bearer", Description: tokenScheme}},
 		Skills:               []a2a.AgentSkill{},
+	}
+	if c.GRPC {
+		_, host, _ := strings.Cut(url, "://")
+		host, _, _ = strings.Cut(host, "/")
+		card.SupportedInterfaces = append(card.SupportedInterfaces,
+			&a2a.AgentInterface{URL: host, ProtocolBinding: a2a.TransportProtocolGRPC, ProtocolVersion: a2a.Version, Tenant: c.Tenant})
+		if c.Tenant == "" { // 0.3 has no tenants
+			card.SupportedInterfaces = append(card.SupportedInterfaces,
+				&a2a.AgentInterface{URL: host, ProtocolBinding: a2a.TransportProtocolGRPC, ProtocolVersion: a2av0.Version})
+		}
+	}
+	if c.Facts != nil {
+		card.Capabilities.Extensions = append(card.Capabilities.Extensions, a2a.AgentExtension{URI: FactsExtension, Params: c.Facts,
+			Description: "How the agent is known at its hub."})
 	}
 	if c.EncryptionKey != "" {
 		raw, err := base64.StdEncoding.DecodeString(c.EncryptionKey)
 		if err == nil { // the hub takes no other
-			card.Capabilities.Extensions = []a2a.AgentExtension{{URI: EncryptionExtension,
+			card.Capabilities.Extensions = append(card.Capabilities.Extensions, a2a.AgentExtension{URI: EncryptionExtension,
 				Description: `Takes messages that only it can read: the data part {"jwe": …} holds a JWE of {"to", "text", "data", "reply_to"}; reply_to is the key for the answer.`,
 				Params: map[string]any{"jwk": map[string]any{"kty": "OKP", "crv": "X25519", "use": "enc", "x": base64.RawURLEncoding.EncodeToString(raw)},
-					"alg": []any{"ECDH-ES", "ECDH-ES+A256KW"}, "enc": []any{"A256GCM"}}}}
+					"alg": []any{"ECDH-ES", "ECDH-ES+A256KW"}, "enc": []any{"A256GCM"}}})
 		}
+	}
+	if c.Trust != nil {
+		card.Capabilities.Extensions = append(card.Capabilities.Extensions, trustExtension(*c.Trust))
 	}
 	for _, s := range c.Skills {
 		tags := s.Tags
@@ -114,21 +144,54 @@ func (c Card) agentCard(r *http.Request) *a2a.AgentCard {
 	return card
 }
 
-// json returns the card as 1.0 and 0.3 clients both read it. The SDK writes that
-// union, but for the security schemes only in a form that no 1.0 client reads.
-func (c Card) json(r *http.Request) ([]byte, error) {
-	card := c.agentCard(r)
-	union, err := a2av0.NewStaticAgentCardProducer(card).(a2asrv.AgentCardJSONProducer).CardJSON(r.Context())
+// json returns the card. A client that names version 1.0 gets exactly that; for
+// all others it is readable as 1.0 and as 0.3.
+func (c Card) json(ctx context.Context, base, version string) ([]byte, error) {
+	card := c.agentCard(base)
+	exact, err := cardJSON(card)
+	if err != nil {
+		return nil, err
+	}
+	if version == "1.0" {
+		var needs []any
+		for _, need := range card.SecurityRequirements {
+			schemes := map[string]any{}
+			for name, scopes := range need {
+				schemes[string(name)] = map[string]any{"list": append([]string{}, scopes...)}
+			}
+			needs = append(needs, map[string]any{"schemes": schemes})
+		}
+		exact["securityRequirements"] = needs
+		return json.Marshal(exact)
+	}
+	union, err := a2av0.NewStaticAgentCardProducer(card).(a2asrv.AgentCardJSONProducer).CardJSON(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("writing the card of %s: %w", c.Name, err)
 	}
-	var out map[string]any
-	if err := json.Unmarshal(union, &out); err != nil {
+	var both map[string]any
+	if err := json.Unmarshal(union, &both); err != nil {
 		return nil, fmt.Errorf("reading the card of %s: %w", c.Name, err)
 	}
-	out["securitySchemes"] = map[string]any{"bearer": map[string]any{
+	delete(both, "securityRequirements") // as in cardJSON; security says the same
+	both["securitySchemes"] = map[string]any{"bearer": map[string]any{
 		"type": "http", "scheme": "Bearer", "description": tokenScheme,
 		"httpAuthSecurityScheme": map[string]any{"scheme": "Bearer", "description": tokenScheme},
 	}}
-	return json.Marshal(out)
+	return json.Marshal(both)
+}
+
+// cardJSON is a card that every client of 1.0 can read. It leaves out which
+// scheme is required: the official SDK for Go writes and reads that in another
+// form than the protocol's definition has, and each fails on the other's.
+func cardJSON(card *a2a.AgentCard) (map[string]any, error) {
+	text, err := json.Marshal(card)
+	if err != nil {
+		return nil, fmt.Errorf("writing the card of %s: %w", card.Name, err)
+	}
+	var out map[string]any
+	if err := json.Unmarshal(text, &out); err != nil {
+		return nil, fmt.Errorf("reading the card of %s: %w", card.Name, err)
+	}
+	delete(out, "securityRequirements")
+	return out, nil
 }

@@ -23,22 +23,29 @@ import (
 // Outbound is a message for an agent.
 type Outbound struct {
 	ID         conclave.MessageID // the same id again joins the same task, where the agent remembers it
+	SentAs     conclave.MessageID // the id that its first sender gave it, when that is another
 	Context    conclave.ConversationID
+	Task       string // the agent's own task that it goes on with; empty starts one
 	References []conclave.TaskID
 	Text       string
 	Data       json.RawMessage
 	Call       conclave.CallPath
 	Run        conclave.RunID
 	Kind       conclave.AssignmentKind
+	Agent      conclave.AgentName // whom it is for, who may be registered under a name that it does not know
+	Role       conclave.Role
 }
 
 // Result is how an agent's task ended.
 type Result struct {
 	Remote string // the task's id at the agent
 	State  conclave.TaskState
-	Text   string
+	Text   string // what it asks, when it is input-required
 	Data   json.RawMessage
 	Err    error // why it failed or was rejected, with the kind that the agent gave
+	// Artifacts are what the agent made, when that is more than Text and Data.
+	Artifacts []*Artifact
+	Message   bool // the agent answered with a message
 }
 
 // DialOptions says how to reach an agent.
@@ -46,8 +53,11 @@ type DialOptions struct {
 	// URL is the address of the agent's JSON-RPC 1.0 interface, or of its card:
 	// an address that ends in ".json" is fetched, and the best interface that
 	// the card names is used, 0.3 too.
-	URL       string
-	Transport http.RoundTripper // http.DefaultTransport when nil
+	URL string
+	// Interfaces, when there are any, are used instead: those of a card that was
+	// read before.
+	Interfaces []conclave.CardInterface
+	Transport  http.RoundTripper // http.DefaultTransport when nil
 	// Token returns the bearer token for a request; "" sends none. It is asked
 	// for each one, because tokens expire. Nil: none is sent.
 	Token  func(ctx context.Context) (string, error)
@@ -102,7 +112,9 @@ func Dial(ctx context.Context, opts DialOptions) (*Client, error) {
 	)
 	var sdk *a2aclient.Client
 	var err error
-	if base, ok := strings.CutSuffix(opts.URL, ".json"); ok {
+	if len(opts.Interfaces) > 0 {
+		sdk, err = factory.CreateFromEndpoints(ctx, endpoints(opts.Interfaces))
+	} else if base, ok := strings.CutSuffix(opts.URL, ".json"); ok {
 		slash := strings.LastIndex(base, "/")
 		var card *a2a.AgentCard
 		resolver := &agentcard.Resolver{Client: hc, CardParser: a2av0.NewAgentCardParser()}
@@ -130,17 +142,23 @@ func Dial(ctx context.Context, opts DialOptions) (*Client, error) {
 func (c *Client) Send(ctx context.Context, m Outbound, accepted func(remote string)) (Result, error) {
 	ctx = a2alog.AttachLogger(ctx, c.logger)
 	msg := &a2a.Message{
-		ID: string(m.ID), ContextID: string(m.Context), Role: a2a.MessageRoleUser,
+		ID: string(m.ID), ContextID: string(m.Context), TaskID: a2a.TaskID(m.Task), Role: a2a.MessageRoleUser,
 		Parts: toParts(m.Text, m.Data), Metadata: map[string]any{MetaCall: m.Call},
 	}
 	for _, id := range m.References {
 		msg.ReferenceTasks = append(msg.ReferenceTasks, a2a.TaskID(id))
+	}
+	if m.SentAs != "" {
+		msg.Metadata[MetaMessage] = string(m.SentAs)
 	}
 	if m.Run != "" {
 		msg.Metadata[MetaRun] = string(m.Run)
 	}
 	if m.Kind != "" {
 		msg.Metadata[MetaAssignment] = string(m.Kind)
+	}
+	if m.Agent != "" {
+		msg.Metadata[MetaAgent], msg.Metadata[MetaRole] = string(m.Agent), string(m.Role)
 	}
 
 	var seen progress
@@ -154,6 +172,12 @@ func (c *Client) Send(ctx context.Context, m Outbound, accepted func(remote stri
 		seen.add(event)
 		if first && seen.remote != "" && accepted != nil {
 			accepted(seen.remote)
+		}
+		// What an agent says after the end changes nothing, and some keep the stream
+		// open until they are answered. Who is answered may show the task first as
+		// it was when it asked.
+		if resting(seen.state) && !(first && m.Task != "" && seen.state == conclave.TaskInputRequired) {
+			break
 		}
 	}
 	if ctx.Err() != nil && !resting(seen.state) {
@@ -175,7 +199,7 @@ func (c *Client) Send(ctx context.Context, m Outbound, accepted func(remote stri
 			return Result{}, conclave.Errorf(conclave.ErrUnavailable, "the connection ended while the task was %s", seen.state)
 		}
 	}
-	return seen.result()
+	return seen.result(), nil
 }
 
 // Cancel asks the agent to end a task. ErrConflict when it has ended, ErrNotFound.
@@ -190,40 +214,44 @@ type progress struct {
 	remote string
 	state  conclave.TaskState
 	said   bool // the agent answered with a message instead of a task
-	parts  a2a.ContentParts
+	made   []*Artifact
 	status *a2a.Message
 }
 
 func (p *progress) add(event a2a.Event) {
 	switch e := event.(type) {
 	case *a2a.Message:
-		p.said, p.state, p.parts = true, conclave.TaskCompleted, e.Parts
+		p.said, p.state, p.made = true, conclave.TaskCompleted, []*Artifact{{ID: a2a.ArtifactID(e.ID), Parts: e.Parts, Metadata: e.Metadata}}
 	case *a2a.Task:
-		p.remote, p.state, p.status = string(e.ID), fromState(e.Status.State), e.Status.Message
-		p.parts = nil
-		for _, a := range e.Artifacts {
-			p.parts = append(p.parts, a.Parts...)
-		}
+		p.remote, p.state, p.status, p.made = string(e.ID), fromState(e.Status.State), e.Status.Message, e.Artifacts
 	case *a2a.TaskArtifactUpdateEvent:
 		p.remote = string(e.TaskID)
-		p.parts = append(p.parts, e.Artifact.Parts...)
+		if e.Artifact != nil {
+			p.made = extend(p.made, e.Artifact, e.Append)
+		}
 	case *a2a.TaskStatusUpdateEvent:
 		p.remote, p.state, p.status = string(e.TaskID), fromState(e.Status.State), e.Status.Message
 	}
 }
 
-func (p *progress) result() (Result, error) {
-	parts := p.parts
+func (p *progress) result() Result {
+	var parts a2a.ContentParts
+	for _, a := range p.made {
+		parts = append(parts, a.Parts...)
+	}
 	if len(parts) == 0 && p.status != nil {
 		parts = p.status.Parts // agents that answer in the status, not in an artifact
 	}
-	text, data, err := fromParts(parts)
-	if err != nil {
-		return Result{}, fmt.Errorf("reading the reply: %w", err)
+	out := Result{Remote: p.remote, State: p.state, Message: p.said}
+	var err error
+	if out.Text, out.Data, err = fromParts(parts); err != nil {
+		out.Text, out.Data = inWords(parts), nil
 	}
-	out := Result{Remote: p.remote, State: p.state, Text: text, Data: data}
+	if err != nil || !plain(p.made) && !p.said {
+		out.Artifacts = p.made
+	}
 	if p.state == conclave.TaskCompleted {
-		return out, nil
+		return out
 	}
 	kind := conclave.ErrInternal
 	switch p.state {
@@ -242,7 +270,33 @@ func (p *progress) result() (Result, error) {
 		}
 	}
 	out.Err = conclave.Errorf(kind, "%s", why)
-	return out, nil
+	return out
+}
+
+// plain reports whether what an agent made is the one text and value that a
+// task of ours keeps.
+func plain(made []*Artifact) bool {
+	switch len(made) {
+	case 0:
+		return true
+	case 1:
+		return strings.HasSuffix(string(made[0].ID), replySuffix)
+	}
+	return false
+}
+
+// inWords is what parts say, for who reads texts only.
+func inWords(parts a2a.ContentParts) string {
+	var texts []string
+	for _, p := range parts {
+		switch {
+		case p.Text() != "":
+			texts = append(texts, p.Text())
+		case p.Filename != "":
+			texts = append(texts, p.Filename)
+		}
+	}
+	return strings.Join(texts, "\n")
 }
 
 // bearer adds the token, and gives refusals without a protocol error their kind.
@@ -269,8 +323,11 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, conclave.Errorf(conclave.ErrUnavailable, "%s does not answer: %w", req.URL.Host, err)
 	}
-	isJSON := strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json")
-	if isJSON && resp.StatusCode == http.StatusOK && req.Header.Get("Accept") == eventStream {
+	isJSON := isJSON(resp.Header)
+	if isJSON {
+		resp.Header.Set("Content-Type", plainJSON) // the SDK knows A2A's own type in no errors
+	}
+	if isJSON && req.Header.Get("Accept") == eventStream {
 		return asEvent(resp)
 	}
 	if isJSON || resp.StatusCode < 400 {
@@ -281,8 +338,8 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, conclave.Errorf(statusKind(resp.StatusCode), "%s answered %s: %s", req.URL.Host, resp.Status, strings.TrimSpace(string(said)))
 }
 
-// asEvent turns the one answer that a server gave instead of a stream into a
-// stream of one event. The SDK would read it as a stream of none.
+// asEvent turns the one JSON-RPC answer that a server gave instead of a stream
+// into a stream of one event. The SDK would read it as a stream of none.
 func asEvent(resp *http.Response) (*http.Response, error) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxBody))
@@ -293,6 +350,14 @@ func asEvent(resp *http.Response) (*http.Response, error) {
 	if err := json.Compact(&line, body); err != nil {
 		return nil, conclave.Errorf(conclave.ErrUnavailable, "the answer is not JSON: %w", err)
 	}
+	var answer struct {
+		JSONRPC string `json:"jsonrpc"`
+	}
+	if json.Unmarshal(body, &answer) != nil || answer.JSONRPC == "" && resp.StatusCode >= 400 {
+		resp.Body = io.NopCloser(bytes.NewReader(body)) // an error of HTTP+JSON, which the SDK reads
+		return resp, nil
+	}
+	resp.StatusCode = http.StatusOK
 	resp.Body = io.NopCloser(strings.NewReader("data: " + line.String() + "\n\n"))
 	return resp, nil
 }

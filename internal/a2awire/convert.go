@@ -1,6 +1,7 @@
 package a2awire
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -68,8 +69,8 @@ func toTask(t Task, history *int, artifacts bool) *a2a.Task {
 	if t.Agent != "" {
 		out.Metadata["conclave/agent"] = string(t.Agent)
 	}
-	if artifacts && t.State == conclave.TaskCompleted {
-		out.Artifacts = []*a2a.Artifact{toArtifact(t)}
+	if artifacts {
+		out.Artifacts = toArtifacts(t)
 	}
 	msgs := t.History
 	if history != nil && *history < len(msgs) {
@@ -87,11 +88,15 @@ func toStatus(t Task) a2a.TaskStatus {
 		at := t.Updated.UTC()
 		status.Timestamp = &at
 	}
-	if t.Error != "" {
+	why := t.Error
+	if t.State == conclave.TaskInputRequired {
+		why = t.Text
+	}
+	if why != "" {
 		status.Message = &a2a.Message{
 			ID: string(t.ID) + "-status", Role: a2a.MessageRoleAgent,
 			TaskID: a2a.TaskID(t.ID), ContextID: string(t.Conversation),
-			Parts: a2a.ContentParts{a2a.NewTextPart(t.Error)},
+			Parts: a2a.ContentParts{a2a.NewTextPart(why)},
 		}
 		if t.ErrorKind != nil {
 			status.Message.Metadata = map[string]any{MetaKind: t.ErrorKind.Error()}
@@ -100,12 +105,28 @@ func toStatus(t Task) a2a.TaskStatus {
 	return status
 }
 
-func toArtifact(t Task) *a2a.Artifact {
+// replySuffix ends the id of the one artifact that a text and a value make.
+const replySuffix = "-reply"
+
+// toArtifacts are what a task has made so far.
+func toArtifacts(t Task) []*Artifact {
+	if len(t.Artifacts) > 0 || t.State != conclave.TaskCompleted {
+		return t.Artifacts
+	}
 	name := "reply"
 	if t.Kind != "" {
 		name = string(t.Kind)
 	}
-	return &a2a.Artifact{ID: a2a.ArtifactID(string(t.ID) + "-reply"), Name: name, Parts: toParts(t.Text, t.Reply)}
+	return []*Artifact{{ID: a2a.ArtifactID(string(t.ID) + replySuffix), Name: name, Parts: toParts(t.Text, t.Reply)}}
+}
+
+// said is the answer of an agent that answered with a message.
+func said(t Task) *a2a.Message {
+	m := &a2a.Message{ID: string(t.ID) + "-said", Role: a2a.MessageRoleAgent, ContextID: string(t.Conversation)}
+	for _, a := range toArtifacts(t) {
+		m.Parts = append(m.Parts, a.Parts...)
+	}
+	return m
 }
 
 func toParts(text string, data json.RawMessage) a2a.ContentParts {
@@ -131,7 +152,7 @@ func toMessage(m conclave.Message, asker string) *a2a.Message {
 		role = a2a.MessageRoleUser
 	}
 	return &a2a.Message{
-		ID: string(m.ID), Role: role, TaskID: a2a.TaskID(m.Task), ContextID: string(m.Conversation),
+		ID: string(cmp.Or(m.SentAs, m.ID)), Role: role, TaskID: a2a.TaskID(m.Task), ContextID: string(m.Conversation),
 		Parts: toParts(m.Text, m.Data),
 	}
 }
@@ -152,7 +173,7 @@ func fromParts(parts a2a.ContentParts) (text string, data json.RawMessage, err e
 				return "", nil, fmt.Errorf("encoding a data part: %w", err)
 			}
 		default:
-			return "", nil, conclave.Errorf(conclave.ErrUnsupported, "a part is a file; send text or data")
+			return "", nil, a2a.NewError(a2a.ErrUnsupportedContentType, "a part is a file; send text or data")
 		}
 	}
 	return strings.Join(texts, "\n"), data, nil
@@ -187,6 +208,8 @@ func fromMessage(m *a2a.Message, extra map[string]any) (Incoming, error) {
 	}
 	run, _ := in.Metadata[MetaRun].(string)
 	kind, _ := in.Metadata[MetaAssignment].(string)
+	sentAs, _ := in.Metadata[MetaMessage].(string)
+	in.SentAs = cmp.Or(conclave.MessageID(sentAs), in.MessageID)
 	in.Run, in.Kind = conclave.RunID(run), conclave.AssignmentKind(kind)
 	return in, nil
 }
@@ -218,8 +241,9 @@ func wireErrors() []struct{ kind, wire error } {
 // toError turns an error into the protocol's. An error that is the protocol's
 // own stays as it is.
 func toError(err error) error {
-	if err == nil {
-		return nil
+	var wire *a2a.Error
+	if err == nil || errors.As(err, &wire) {
+		return err
 	}
 	kind := conclave.KindOf(err)
 	for _, p := range wireErrors() {

@@ -140,7 +140,7 @@ func (t *thought) prepare() error {
 		Model:    o.Model,
 		System:   systemPrompt(t.request),
 		Messages: []llm.Message{llm.User(assignmentPrompt(t.request))},
-		Header:   map[string]string{llm.HeaderRun: string(a.Run), llm.HeaderAgent: string(t.request.Name)},
+		Header:   map[string]string{llm.HeaderRun: string(a.Run), llm.HeaderAgent: string(t.request.Name), llm.HeaderTask: string(t.request.Task)},
 	}
 	if t.request.Agent.Model != "" {
 		t.ask.Model = t.request.Agent.Model

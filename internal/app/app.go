@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -73,21 +74,28 @@ type App struct {
 	meter     *evidence.Meter
 	router    *modelrouter.Router
 
-	models    conclave.Models
-	hub       conclave.Hub
-	hubHTTP   http.Handler
-	council   conclave.Council
-	trust     conclave.Trust
-	insights  conclave.Insights
-	surveys   conclave.Surveys
-	collector *insight.Collector
-	sandboxed *telemetry.Sandbox
-	tracing   *telemetry.Tracing
-	plans     conclave.Plans
-	worktrees conclave.Worktrees
-	workflows conclave.Workflows
-	events    conclave.Events
-	pools     map[conclave.Service]*agentpool.Pool
+	models        conclave.Models
+	hub           conclave.Hub
+	directory     conclave.Directory
+	work          conclave.Work
+	topics        conclave.Topics
+	broadcasts    conclave.Broadcasts
+	conversations conclave.Conversations
+	hubKeys       []byte // the JSON Web Key Set that cards are signed with; empty when the hub is elsewhere
+	hubHTTP       http.Handler
+	hubGRPC       http.Handler
+	council       conclave.Council
+	trust         conclave.Trust
+	insights      conclave.Insights
+	surveys       conclave.Surveys
+	collector     *insight.Collector
+	sandboxed     *telemetry.Sandbox
+	tracing       *telemetry.Tracing
+	plans         conclave.Plans
+	worktrees     conclave.Worktrees
+	workflows     conclave.Workflows
+	events        conclave.Events
+	pools         map[conclave.Service]*agentpool.Pool
 
 	services []lifecycle.Service // in order of start
 	servers  []*http.Server
@@ -229,21 +237,11 @@ func (a *App) listen() error {
 		}
 		a.listeners[s] = l
 		addr := l.Addr().(*net.TCPAddr)
-		host := a.config.Advertise
-		switch {
-		case host != "":
-		case addr.IP.IsUnspecified():
-			if host, err = os.Hostname(); err != nil {
-				host = "127.0.0.1"
-			}
-		default:
-			host = addr.IP.String()
-		}
 		scheme := "http://"
 		if a.tls.Serves() {
 			scheme = "https://"
 		}
-		a.urls[s] = scheme + net.JoinHostPort(host, strconv.Itoa(addr.Port))
+		a.urls[s] = scheme + net.JoinHostPort(a.config.Host(), strconv.Itoa(addr.Port))
 	}
 	if a.tls.Serves() {
 		return TLSProblem(a.tls, a.urls)
@@ -315,6 +313,8 @@ func (a *App) bind(ctx context.Context) error {
 	if a.models, err = bind(a, conclave.ServiceModels, a.makeRouter, a.remote.Models()); err != nil {
 		return err
 	}
+	a.topics, a.broadcasts, a.conversations = a.remote.Topics(), a.remote.Broadcasts(), a.remote.Conversations() // unless makeHub makes them
+	a.directory, a.work = a.remote.Directory(), a.remote.Work()                                                  // unless makeHub makes them
 	if a.hub, err = bind(a, conclave.ServiceHub, a.makeHub, a.remote.Hub()); err != nil {
 		return err
 	}
@@ -405,7 +405,15 @@ func (a *App) makeRouter() (conclave.Models, error) {
 }
 
 func (a *App) makeHub() (conclave.Hub, error) {
-	h, err := hub.New(hub.Options{Store: a.db.Hub(), Transport: a.tracing.Transport(a.local), URL: a.urls[conclave.ServiceHub], Instance: a.owner(), Logger: a.log,
+	key, err := identity.LoadOrCreate(filepath.Join(a.config.Home, "keys"), "hub")
+	if err != nil {
+		return nil, err
+	}
+	if a.hubKeys, err = identity.PublicKeySet(key); err != nil {
+		return nil, err
+	}
+	h, err := hub.New(hub.Options{Foreign: a.outside(a.config.Security.AgentNetworks), Inside: a.outside(everywhere()), Sign: signCards(key), Store: a.db.Hub(), Topics: a.db.Topics(), Conversations: a.db.Conversations(),
+		Rules: &a.config.Speech, Trust: a.trustOf, Transport: a.tracing.Transport(a.local), URL: a.urls[conclave.ServiceHub], Instance: a.owner(), Logger: a.log,
 		Token: func(ctx context.Context, _ conclave.Agent) (string, error) {
 			c := conclave.CallerFrom(ctx)
 			return a.tokens.Mint(conclave.ServiceCaller(conclave.ServiceHub, conclave.DefaultTenant, c.Human), 5*time.Minute)
@@ -413,7 +421,8 @@ func (a *App) makeHub() (conclave.Hub, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.hubHTTP = h
+	a.hubHTTP, a.hubGRPC, a.directory, a.work = h, h.GRPC(), h, h
+	a.topics, a.broadcasts, a.conversations = h, h, h.Conversations()
 	a.db.Handle(store.WorkDelivery, 512, func(ctx context.Context, id string, epoch int64) error {
 		return h.HandleDelivery(ctx, conclave.TaskID(id), epoch)
 	})
@@ -434,8 +443,13 @@ func (a *App) makePools(ctx context.Context) error {
 	for _, w := range warnings {
 		a.log.Warn(w)
 	}
-	if err := knownRoles(a.config.Security.Encrypt.Roles, specs); err != nil {
+	if err := knownRoles("CONCLAVE_ENCRYPT", a.config.Security.Encrypt.Roles, specs); err != nil {
 		return err
+	}
+	if r := a.config.Routing; r != nil {
+		if err := knownRoles("roles in "+a.config.Sources["routing"], slices.Sorted(maps.Keys(r.Roles)), specs); err != nil {
+			return err
+		}
 	}
 	files := &roleFiles{sources: sources, specs: specs}
 	keys := filepath.Join(a.config.Home, "keys")

@@ -36,7 +36,8 @@ func TestConfigFilesAreTheDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, setting := range []string{"agent_pool.size", "agent_pool.distribution", "collaboration.consensus_threshold", "collaboration.max_collaboration_time",
-		"collaboration.mend_rounds", "collaboration.escalation_triggers.no_consensus_after", "compliance.licences", "routing"} {
+		"collaboration.mend_rounds", "collaboration.escalation_triggers.no_consensus_after", "speech.calls", "speech.max_hops", "speech.budget.messages", "speech.budget.tokens",
+		"speech.budget.cost_usd", "speech.rate.per_second", "speech.rate.burst", "conversations.retention_days", "compliance.licences", "routing"} {
 		if !strings.HasPrefix(filed.Sources[setting], "../../config/") {
 			t.Errorf("%s is not in the files", setting)
 		}
@@ -49,6 +50,9 @@ func TestConfigFilesAreTheDefaults(t *testing.T) {
 	}
 	if !slices.Equal(filed.Licences.Allow, plain.Licences.Allow) || len(filed.Licences.Deny)+len(filed.Licences.Modules) > 0 {
 		t.Errorf("compliance_rules.yml says %+v, the default is %+v", filed.Licences, plain.Licences)
+	}
+	if !reflect.DeepEqual(filed.Speech, plain.Speech) {
+		t.Errorf("collaboration_rules.yml says %+v, the default is %+v", filed.Speech, plain.Speech)
 	}
 	shown, err := os.ReadFile("../../config/routing_rules.yml")
 	if err != nil {
@@ -67,6 +71,16 @@ func TestConfigRefuses(t *testing.T) {
 	}{
 		"key of the pool":     {"agent_pool.yml", "agent_pool:\n  sise: 3\n", nil, `"sise"; did you mean "size"?`},
 		"key of the rules":    {"collaboration_rules.yml", "collaboration:\n  mend_round: 3\n", nil, `did you mean "mend_rounds"?`},
+		"key of speech":       {"collaboration_rules.yml", "speech:\n  max_hop: 3\n", nil, `did you mean "max_hops"?`},
+		"key of a call":       {"collaboration_rules.yml", "speech:\n  calls:\n    - {allow: true, from: [people], too: [x]}\n", nil, `did you mean "to"?`},
+		"undecided call":      {"collaboration_rules.yml", "speech:\n  calls:\n    - {from: [people], to: [\"*\"]}\n", nil, "rule 1 of speech.calls: it does not say whether it allows"},
+		"call from nobody":    {"collaboration_rules.yml", "speech:\n  calls:\n    - {allow: true, from: [planner], to: [\"*\"]}\n", nil, "roles/ROLE or agents/NAME"},
+		"call to nobody":      {"collaboration_rules.yml", "speech:\n  calls:\n    - {allow: true, from: [people], to: [planner]}\n", nil, `want "*", roles/ROLE, skills/SKILL`},
+		"scope":               {"collaboration_rules.yml", "speech:\n  calls:\n    - {allow: true, from: [people], to: [\"*\"], scopes: [speek]}\n", nil, `did you mean "speak"?`},
+		"hops":                {"collaboration_rules.yml", "speech:\n  max_hops: 0\n", nil, "must be 1 to 100"},
+		"budget":              {"collaboration_rules.yml", "speech:\n  budget: {messages: -1}\n", nil, "below 0"},
+		"rate":                {"collaboration_rules.yml", "speech:\n  rate: {burst: 0}\n", nil, "burst 1 or more"},
+		"retention":           {"collaboration_rules.yml", "conversations:\n  retention_days: -1\n", nil, "below 0"},
 		"key of a route":      {"routing_rules.yml", "tier: {}\n", nil, `did you mean "tiers"?`},
 		"key of compliance":   {"compliance_rules.yml", "compliance:\n  licenses: {}\n", nil, `did you mean "licences"?`},
 		"licence":             {"compliance_rules.yml", "compliance:\n  licences:\n    deny: [GPL-3]\n", nil, `did you mean "GPL-3.0"?`},
@@ -148,7 +162,7 @@ func TestConfigRefusesValues(t *testing.T) {
 	for variable, value := range map[string]string{
 		"CONCLAVE_CONFIG": "/nowhere", "CONCLAVE_LISTEN": "nowhere.invalid", "CONCLAVE_LOG": "loud", "MAX_CONCURRENT_COLLABORATIONS": "-1",
 		"CONCLAVE_PORTS": "random", "CONCLAVE_BRAIN": "mine", "GATEWAY_PORT": "http", "AGENT_POOL_SIZE": "many", "VERIFICATION_CONSENSUS_THRESHOLD": "1.5",
-		"CONCLAVE_RATE_CALLER": "often", "CONCLAVE_RATE_ADDRESS": "3/h", "CONCLAVE_ENCRYPT": "planner,,qa",
+		"CONCLAVE_RATE_CALLER": "often", "CONCLAVE_RATE_ADDRESS": "3/h", "CONCLAVE_ENCRYPT": "planner,,qa", "CONCLAVE_AGENT_NETWORKS": "10.0.0.0/8,lan",
 	} {
 		if _, err := load(t, map[string]string{variable: value}); !errors.Is(err, conclave.ErrInvalid) || !strings.Contains(err.Error(), variable+"=") {
 			t.Errorf("%s=%s: %v", variable, value, err)

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +20,10 @@ import (
 // Options says how a hub works.
 type Options struct {
 	Store Store
+	// Topics and Conversations keep what is said to many, and what was said as a
+	// whole. Nil: those operations are ErrUnsupported.
+	Topics        TopicStore
+	Conversations ConversationStore
 	// Transport reaches agents; an *a2awire.Local serves those in this process.
 	// Nil: http.DefaultTransport.
 	Transport http.RoundTripper
@@ -33,12 +36,21 @@ type Options struct {
 	// Instance names this hub among its replicas, and stays the same when it
 	// restarts. Empty: "hub".
 	Instance string
-	MaxHops  int           // of a call that names no limit; 0: 8
-	MaxAge   time.Duration // how long a message tries to reach somebody; 0: 10 minutes
-	Timeout  time.Duration // how long an agent may take; 0: 1 hour
-	Silence  time.Duration // after which an agent that registered here is lost; 0: 20 seconds
-	Clock    conclave.Clock
-	Logger   *slog.Logger
+	// Foreign reaches agents of somebody else's whose cards were trusted, and
+	// their cards; Inside does for those that may live in this host's network.
+	// Nil: http.DefaultTransport.
+	Foreign, Inside http.RoundTripper
+	// Sign signs the cards that the hub serves. Nil: they are not signed.
+	Sign  func(r *http.Request, payload []byte) (a2awire.CardSignature, error)
+	Rules *Rules // of speech; nil: DefaultRules
+	// Trust returns what an agent's outcomes come to, for its card. Nil: cards do
+	// not speak of it.
+	Trust   func(ctx context.Context, tenant conclave.TenantID, name conclave.AgentName) (conclave.TrustScore, error)
+	MaxAge  time.Duration // how long a message tries to reach somebody; 0: 10 minutes
+	Timeout time.Duration // how long an agent may take; 0: 1 hour
+	Silence time.Duration // after which an agent that registered here is lost; 0: 20 seconds
+	Clock   conclave.Clock
+	Logger  *slog.Logger
 }
 
 const (
@@ -48,17 +60,29 @@ const (
 	sweepEvery  = 5 * time.Second
 	probeEvery  = 30 * time.Second // of agents that no pool of ours hosts
 	probeLimit  = 5 * time.Second
+
+	probesAtOnce = 16 // so that a few that keep the hub waiting hold up nobody
 )
 
 func (o *Options) setDefaults() error {
 	if o.Store == nil {
 		return conclave.Errorf(conclave.ErrInvalid, "a hub needs a store")
 	}
+	if o.Foreign == nil {
+		o.Foreign = http.DefaultTransport
+	}
+	if o.Inside == nil {
+		o.Inside = http.DefaultTransport
+	}
 	if o.Instance == "" {
 		o.Instance = "hub"
 	}
-	if o.MaxHops == 0 {
-		o.MaxHops = 8
+	if o.Rules == nil {
+		rules := DefaultRules()
+		o.Rules = &rules
+	}
+	if err := o.Rules.Validate(); err != nil {
+		return err
 	}
 	if o.MaxAge == 0 {
 		o.MaxAge = 10 * time.Minute
@@ -88,6 +112,7 @@ type Hub struct {
 	clients map[string]*a2awire.Client
 	servers map[string]http.Handler // A2A faces by address
 	inHand  map[conclave.TaskID]int // deliveries that this hub works on now
+	paces   map[agentKey]*pace      // how often agents speak
 }
 
 type agentKey struct {
@@ -113,7 +138,7 @@ func New(opts Options) (*Hub, error) {
 	}
 	return &Hub{
 		opts: opts, beats: map[agentKey]*beat{}, suspect: map[agentKey]time.Time{},
-		clients: map[string]*a2awire.Client{}, servers: map[string]http.Handler{}, inHand: map[conclave.TaskID]int{},
+		clients: map[string]*a2awire.Client{}, servers: map[string]http.Handler{}, inHand: map[conclave.TaskID]int{}, paces: map[agentKey]*pace{},
 	}, nil
 }
 
@@ -131,6 +156,7 @@ func (h *Hub) Run(ctx context.Context, ready func()) error {
 	var probing sync.WaitGroup
 	defer probing.Wait()
 	probing.Go(func() { h.probeForeign(ctx) })
+	probing.Go(func() { h.tend(ctx) })
 	silence := time.NewTicker(h.opts.Silence / 4)
 	defer silence.Stop()
 	sweep := time.NewTicker(sweepEvery)
@@ -182,7 +208,9 @@ func foreign(a conclave.Agent) bool { return a.Service == "" }
 func (h *Hub) probeForeign(ctx context.Context) {
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
+	hands := make(chan struct{}, probesAtOnce)
 	for {
+		var probing sync.WaitGroup
 		tenants := map[conclave.TenantID]bool{conclave.DefaultTenant: true}
 		h.mu.Lock()
 		for key := range h.beats {
@@ -198,11 +226,17 @@ func (h *Hub) probeForeign(ctx context.Context) {
 				continue
 			}
 			for _, a := range agents {
-				if foreign(a) {
-					h.probe(ctx, tenant, a)
+				if !foreign(a) {
+					continue
 				}
+				hands <- struct{}{}
+				probing.Go(func() {
+					defer func() { <-hands }()
+					h.probe(ctx, tenant, a)
+				})
 			}
 		}
+		probing.Wait()
 		select {
 		case <-ctx.Done():
 			return
@@ -211,11 +245,21 @@ func (h *Hub) probeForeign(ctx context.Context) {
 	}
 }
 
+// problem is why an agent's card is not trusted any more, or nothing.
+func problem(a conclave.Agent) string {
+	if a.Card == nil {
+		return ""
+	}
+	return a.Card.Problem
+}
+
 // probe renews a foreign agent that answers, and marks one lost that does not.
 func (h *Hub) probe(ctx context.Context, tenant conclave.TenantID, a conclave.Agent) {
-	probeCtx, cancel := context.WithTimeout(ctx, probeLimit)
-	err := a2awire.Probe(probeCtx, a.URL, h.opts.Transport)
-	cancel()
+	if a.URL == conclave.PullURL {
+		return // its leases are its heartbeats
+	}
+	was := a
+	a, err := h.examine(ctx, a)
 	if ctx.Err() != nil {
 		return
 	}
@@ -223,8 +267,11 @@ func (h *Hub) probe(ctx context.Context, tenant conclave.TenantID, a conclave.Ag
 	if err != nil {
 		found = conclave.AgentLost
 	}
-	if found == conclave.AgentLost && a.State == conclave.AgentLost {
+	if found == conclave.AgentLost && was.State == conclave.AgentLost && sameAgent(was, a) && problem(was) == problem(a) {
 		return
+	}
+	if a.Card != nil && a.Card.Problem != "" && a.Card.Problem != was.Card.Problem { // it is no longer the one that was trusted
+		h.record(ctx, Refusal{Tenant: tenant, Rule: "card", From: string(a.Name), To: a.Card.URL, Why: err.Error()})
 	}
 	key := agentKey{tenant, a.Name}
 	h.mu.Lock()
@@ -233,12 +280,16 @@ func (h *Hub) probe(ctx context.Context, tenant conclave.TenantID, a conclave.Ag
 	if found == conclave.AgentLost {
 		delete(h.beats, key)
 	}
+	if a.Card != nil && !slices.Equal(was.Card.Interfaces, a.Card.Interfaces) {
+		delete(h.clients, clientKey(tenant, was)) // its card names others now
+	}
 	h.mu.Unlock()
 	if changed {
 		return
 	}
 	a.State = found
-	if _, err := h.opts.Store.UpsertAgent(ctx, tenant, a); err != nil && ctx.Err() == nil {
+	// Removed or trusted anew meanwhile: that stands.
+	if _, err := h.opts.Store.RenewAgent(ctx, tenant, a); err != nil && ctx.Err() == nil && !errors.Is(err, conclave.ErrNotFound) && !errors.Is(err, conclave.ErrConflict) {
 		h.opts.Logger.ErrorContext(ctx, "renewing a foreign agent", "agent", a.Name, "err", err)
 	}
 }
@@ -247,6 +298,9 @@ var agentName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
 // Register implements [conclave.Hub]. An agent that says it is lost takes its leave.
 func (h *Hub) Register(ctx context.Context, in conclave.RegisterAgent) (conclave.Agent, error) {
+	if in.Agent.Card != nil {
+		return conclave.Agent{}, conclave.Errorf(conclave.ErrInvalid, "agent %s: a card is trusted by agent_adopt, not by saying so", in.Agent.Name)
+	}
 	a, err := checkAgent(in.Agent)
 	if err != nil {
 		return conclave.Agent{}, err
@@ -266,8 +320,16 @@ func (h *Hub) Register(ctx context.Context, in conclave.RegisterAgent) (conclave
 	h.mu.Unlock()
 
 	told, err := h.opts.Store.UpsertAgent(ctx, key.tenant, a)
+	if errors.Is(err, conclave.ErrConflict) { // somebody wants the name of another
+		h.record(ctx, Refusal{Tenant: key.tenant, Rule: "key", From: conclave.CallerFrom(ctx).Name(), To: "agents/" + string(a.Name), Why: err.Error()})
+	}
 	if err != nil {
 		return conclave.Agent{}, fmt.Errorf("registering %s: %w", a.Name, err)
+	}
+	if b == nil || !slices.Equal(b.asked.Topics, a.Topics) {
+		if err := h.declare(ctx, key.tenant, a); err != nil {
+			return conclave.Agent{}, fmt.Errorf("subscribing %s to its topics: %w", a.Name, err)
+		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -288,8 +350,8 @@ func checkAgent(a conclave.Agent) (conclave.Agent, error) {
 		return a, conclave.Errorf(conclave.ErrInvalid, "role %q of agent %s: want lower-case letters, digits and hyphens, at most 63", a.Role, a.Name)
 	}
 	u, err := url.Parse(a.URL)
-	if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", a2awire.LocalScheme}, u.Scheme) {
-		return a, conclave.Errorf(conclave.ErrInvalid, "url %q of agent %s: want the http or https address of its A2A JSON-RPC interface or of its card", a.URL, a.Name)
+	if a.URL != conclave.PullURL && (err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", a2awire.LocalScheme}, u.Scheme)) {
+		return a, conclave.Errorf(conclave.ErrInvalid, "url %q of agent %s: want the http or https address of its A2A JSON-RPC interface or of its card, or %q for an agent that pulls", a.URL, a.Name, conclave.PullURL)
 	}
 	if key, err := base64.StdEncoding.DecodeString(a.PublicKey); a.PublicKey != "" && (err != nil || len(key) != 32) {
 		return a, conclave.Errorf(conclave.ErrInvalid, "public key of agent %s: want an ed25519 key of 32 bytes in base64", a.Name)
@@ -310,6 +372,11 @@ func checkAgent(a conclave.Agent) (conclave.Agent, error) {
 	if a.Capacity == 0 {
 		a.Capacity = 1
 	}
+	for _, topic := range a.Topics {
+		if err := conclave.CheckTopic(topic); err != nil {
+			return a, fmt.Errorf("agent %s: %w", a.Name, err)
+		}
+	}
 	if a.Skills == nil {
 		a.Skills = []string{}
 	}
@@ -318,7 +385,7 @@ func checkAgent(a conclave.Agent) (conclave.Agent, error) {
 }
 
 func sameAgent(a, b conclave.Agent) bool {
-	return a.Name == b.Name && a.Role == b.Role && a.Description == b.Description && slices.Equal(a.Skills, b.Skills) &&
+	return a.Name == b.Name && a.Role == b.Role && a.Description == b.Description && slices.Equal(a.Skills, b.Skills) && slices.Equal(a.Topics, b.Topics) &&
 		a.Brain == b.Brain && a.Service == b.Service && a.URL == b.URL && a.PublicKey == b.PublicKey && a.EncryptionKey == b.EncryptionKey &&
 		a.State == b.State && a.Capacity == b.Capacity
 }
@@ -383,11 +450,15 @@ func (h *Hub) Cancel(ctx context.Context, in conclave.NameTask) (conclave.Task, 
 	if t.State.Ended() {
 		return conclave.Task{}, conclave.Errorf(conclave.ErrConflict, "task %s has ended: it is %s", in.ID, t.State)
 	}
+	asking := t.State == conclave.TaskInputRequired
 	t, err = h.opts.Store.Settle(ctx, Settle{
 		ID: in.ID, State: conclave.TaskCanceled, Error: "cancelled by " + caller.Name(), Actor: caller.Name(),
 	})
 	if err != nil {
 		return conclave.Task{}, fmt.Errorf("cancelling task %s: %w", in.ID, err)
+	}
+	if asking {
+		h.dismiss(ctx, t)
 	}
 	return t.Task, nil
 }
@@ -408,18 +479,4 @@ func (h *Hub) Messages(ctx context.Context, in conclave.ListMessages) ([]conclav
 		msgs = []conclave.Message{}
 	}
 	return msgs, nil
-}
-
-// parseAddress takes agents/NAME or roles/ROLE apart.
-func parseAddress(to string) (agent conclave.AgentName, role conclave.Role, err error) {
-	kind, name, ok := strings.Cut(to, "/")
-	if ok && name != "" && !strings.Contains(name, "/") {
-		switch kind {
-		case "agents":
-			return conclave.AgentName(name), "", nil
-		case "roles":
-			return "", conclave.Role(name), nil
-		}
-	}
-	return "", "", conclave.Errorf(conclave.ErrInvalid, "address %q: want agents/NAME or roles/ROLE", to)
 }

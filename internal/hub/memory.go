@@ -143,18 +143,32 @@ func (m *Memory) messageEvent(tenant conclave.TenantID, msg conclave.Message) {
 
 func (m *Memory) view(t *memoryTask) Task {
 	out := t.Task
-	out.Age = m.clock().Sub(t.Created)
+	out.Age = m.clock().Sub(t.Request.Sent)
 	return out
 }
 
 // UpsertAgent implements [Store].
 func (m *Memory) UpsertAgent(_ context.Context, tenant conclave.TenantID, a conclave.Agent) (conclave.Agent, error) {
+	return m.keepAgent(tenant, a, false)
+}
+
+// RenewAgent implements [Store].
+func (m *Memory) RenewAgent(_ context.Context, tenant conclave.TenantID, a conclave.Agent) (conclave.Agent, error) {
+	return m.keepAgent(tenant, a, true)
+}
+
+func (m *Memory) keepAgent(tenant conclave.TenantID, a conclave.Agent, renew bool) (conclave.Agent, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	key := agentKey{tenant, a.Name}
 	old, had := m.agents[key]
-	if had && old.PublicKey != a.PublicKey {
-		return conclave.Agent{}, conclave.Errorf(conclave.ErrConflict, "another key holds the name %s", a.Name)
+	if renew && !had {
+		return conclave.Agent{}, conclave.Errorf(conclave.ErrNotFound, "there is no agent %q", a.Name)
+	}
+	if had {
+		if err := MayReplace(old, a); err != nil {
+			return conclave.Agent{}, err
+		}
 	}
 	a.Seen, a.Active = m.clock(), 0
 	m.agents[key] = a
@@ -178,8 +192,7 @@ func (m *Memory) wake(tenant conclave.TenantID, a conclave.Agent, n int) {
 		if n == 0 {
 			return
 		}
-		mine := t.To == "agents/"+string(a.Name) || t.To == "roles/"+string(a.Role) && !slices.Contains(t.Exclude, a.Name)
-		if t.Tenant == tenant && t.parked && t.State == conclave.TaskSubmitted && mine {
+		if t.Tenant == tenant && t.parked && t.State == conclave.TaskSubmitted && MayTake(t.Task, a) {
 			t.parked = false
 			m.jobs = append(m.jobs, memoryJob{t.ID, t.Epoch, m.clock()})
 			n--
@@ -228,8 +241,21 @@ func (m *Memory) Accept(_ context.Context, in Accept) (Task, bool, error) {
 	}
 	now := m.clock()
 	t := &memoryTask{key: in.Key, Task: Task{
-		Task: in.Task, Tenant: in.Tenant, Call: in.Call, Exclude: in.Exclude, Request: in.Request, Epoch: 1,
+		Task: in.Task, Tenant: in.Tenant, Call: in.Call, Scopes: in.Scopes, Budgets: in.Budgets, Exclude: in.Exclude, Request: in.Request, Epoch: 1, Interactive: in.Interactive,
 	}}
+	t.Call.Messages, t.Call.Tokens, t.Call.CostUSD = 0, 0, 0
+	for _, b := range t.Budgets {
+		spent := Spent{Messages: 1}
+		for _, other := range m.accepted {
+			if slices.ContainsFunc(other.Budgets, func(o Budget) bool { return o.Task == b.Task }) {
+				spent.Messages++
+			}
+		}
+		var err error
+		if t.Call, err = b.Narrow(t.Call, spent); err != nil {
+			return Task{}, false, err
+		}
+	}
 	t.State, t.Created, t.Updated, t.Request.Sent = conclave.TaskSubmitted, now, now, now
 	m.tasks[t.ID], m.accepted = t, append(m.accepted, t)
 	m.messages = append(m.messages, memoryMessage{t.Request, in.Tenant})
@@ -295,7 +321,7 @@ func (m *Memory) Claim(_ context.Context, in Claim) (Task, error) {
 	t.State, t.Agent, t.Updated = conclave.TaskWorking, in.Agent, m.clock()
 	t.Epoch++
 	t.Attempt++
-	t.parked, t.instance, t.renewed = false, in.Instance, m.clock()
+	t.parked, t.instance, t.renewed = false, in.Instance, m.clock().Add(in.Ahead)
 	m.taskEvent(t, string(in.Agent), string(in.Agent)+" works on it")
 	m.notify()
 	return m.view(t), nil
@@ -318,7 +344,7 @@ func (m *Memory) Settle(_ context.Context, in Settle) (Task, error) {
 		return m.view(t), nil
 	}
 	working := t.State == conclave.TaskWorking
-	t.State, t.Text, t.Reply, t.Error, t.Updated = in.State, in.Text, in.Reply, in.Error, m.clock()
+	t.Task, t.Updated = t.Task.Settled(in), m.clock()
 	m.taskEvent(t, in.Actor, "the task is "+string(in.State))
 	if in.Message != nil {
 		msg := *in.Message
@@ -329,6 +355,30 @@ func (m *Memory) Settle(_ context.Context, in Settle) (Task, error) {
 	if working {
 		m.wake(t.Tenant, m.agents[agentKey{t.Tenant, t.Agent}], 1)
 	}
+	m.notify()
+	return m.view(t), nil
+}
+
+// Answer implements [Store].
+func (m *Memory) Answer(_ context.Context, in Answer) (Task, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t, err := m.find(in.ID)
+	if err != nil {
+		return Task{}, err
+	}
+	if slices.Contains(t.Keys, in.Key) {
+		return m.view(t), nil
+	}
+	in.Message.Sent = m.clock()
+	if t.Task, err = t.Answered(in); err != nil {
+		return Task{}, err
+	}
+	t.Updated = m.clock()
+	m.messages = append(m.messages, memoryMessage{t.Request, t.Tenant})
+	m.messageEvent(t.Tenant, t.Request)
+	m.taskEvent(t, t.From, t.From+" answered")
+	m.jobs = append(m.jobs, memoryJob{t.ID, t.Epoch, m.clock()})
 	m.notify()
 	return m.view(t), nil
 }
@@ -394,13 +444,14 @@ func (m *Memory) Messages(_ context.Context, f MessageFilter) ([]conclave.Messag
 }
 
 // Refuse implements [Store].
-func (m *Memory) Refuse(_ context.Context, tenant conclave.TenantID, msg conclave.Message, why string) error {
+func (m *Memory) Refuse(_ context.Context, r Refusal) error {
+	e, err := r.Event()
+	if err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.event(conclave.Event{
-		Tenant: tenant, Kind: conclave.EventCallRefused, Actor: msg.From, Run: msg.Run,
-		Conversation: msg.Conversation, Subject: msg.To, Text: why,
-	})
+	m.event(e)
 	m.notify()
 	return nil
 }

@@ -1,11 +1,13 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"time"
 
 	"conclave"
+	"conclave/internal/a2awire"
 )
 
 // Store keeps agents, tasks and messages. Each method is one transaction that
@@ -13,7 +15,7 @@ import (
 // Ids are made by the hub. Every implementation passes [StoreSuite].
 type Store interface {
 	// UpsertAgent keeps an agent under (tenant, name) with Seen = now. ErrConflict
-	// when the name is kept with another PublicKey. Events: agent.registered when
+	// when [MayReplace] says so. Events: agent.registered when
 	// it is new, changed, or live again; agent.lost when State turns from live to
 	// lost; none when nothing but Seen changes. When it is new or live again, up
 	// to Capacity parked deliveries (see Settle) that it may take are enqueued
@@ -28,11 +30,31 @@ type Store interface {
 	// the job (task, 1) due now. When the tenant has a task with the same From and
 	// Key (and Key is not empty), it changes nothing and returns that task with
 	// created false. Event: conclave.MessageEvent.
+	//
+	// The task counts for each of in.Budgets, which lowers what its Call may still
+	// spend to what is left; ErrLimited when one of them is spent.
 	Accept(ctx context.Context, in Accept) (t Task, created bool, err error)
 
 	// Wait returns the task: at once when its state is not seen, or d has passed,
 	// else as soon as its state changes. ErrNotFound.
 	Wait(ctx context.Context, id conclave.TaskID, seen conclave.TaskState, d time.Duration) (Task, error)
+
+	// RenewAgent is UpsertAgent for an agent that is there. ErrNotFound.
+	RenewAgent(ctx context.Context, tenant conclave.TenantID, a conclave.Agent) (conclave.Agent, error)
+
+	// Forget removes an agent, and puts back the tasks that it has in hand as in
+	// Settle, due now, not parked. ErrNotFound; ErrConflict for an agent with a
+	// Service. Events: agent.lost, and task.changed for what is put back.
+	Forget(ctx context.Context, tenant conclave.TenantID, name conclave.AgentName, actor string) (conclave.Agent, error)
+
+	// Waiting returns up to limit submitted tasks that an agent may take (see
+	// [MayTake]), the oldest first: at once when there are any, or d has passed, else
+	// as soon as there are.
+	Waiting(ctx context.Context, tenant conclave.TenantID, a conclave.Agent, limit int, d time.Duration) ([]Task, error)
+
+	// Renew lets a claim count as renewed by d from now. ErrConflict when the
+	// task is not working or its epoch is another one; ErrNotFound.
+	Renew(ctx context.Context, id conclave.TaskID, epoch int64, d time.Duration) (Task, error)
 
 	// Claim gives a submitted task to an agent: it becomes working with that
 	// Agent, its epoch is raised by one, Attempt too, and the claim is kept with
@@ -46,13 +68,21 @@ type Store interface {
 	// ErrNotFound.
 	//   - State submitted puts it back: no Agent, epoch raised by one, the job
 	//     (task, epoch) due after in.After, and parked as in.Parked says.
+	//   - State input-required is a rest: Text is the agent's question, and Remote
+	//     and AskedBy say who waits for the answer. All else is as in the next case.
 	//   - Any other state is final: Text, Reply and Error are kept, and
 	//     in.Message is inserted when it is not nil. When the task was working,
-	//     the oldest parked delivery that the agent may take (same tenant, To is
-	//     the agent's own address or its role's, the agent is not excluded) is
+	//     the oldest parked delivery that the agent may take (see [MayTake]) is
 	//     enqueued again at once with its present epoch, and is no longer parked.
 	// Events: task.changed, and message.sent for in.Message.
 	Settle(ctx context.Context, in Settle) (Task, error)
+
+	// Answer gives a task that is input-required its asker's next message, which
+	// becomes its Request: it is submitted again with its epoch raised by one and
+	// the job (task, epoch) due now. A Key that the task has had changes nothing.
+	// ErrConflict when the task is in another state; ErrNotFound. Events:
+	// message.sent, task.changed.
+	Answer(ctx context.Context, in Answer) (Task, error)
 
 	// Tasks lists tasks, the newest update first (ties: the higher id first), with
 	// how many there are without Limit and Before.
@@ -62,8 +92,8 @@ type Store interface {
 	// With a Task in the filter, only that task's.
 	Messages(ctx context.Context, f MessageFilter) ([]conclave.Message, error)
 
-	// Refuse writes the event call.refused: who wanted what of whom, and why not.
-	Refuse(ctx context.Context, tenant conclave.TenantID, m conclave.Message, why string) error
+	// Refuse writes the event of a refusal.
+	Refuse(ctx context.Context, r Refusal) error
 
 	// Sweep renews the claims of in.Instance that are among in.Held, or with Start
 	// puts all of them back; puts back every other claim that nobody renewed for
@@ -78,12 +108,21 @@ type Store interface {
 type Task struct {
 	conclave.Task
 	Tenant  conclave.TenantID
-	Call    conclave.CallPath    // up to the one who asks, as accepted
-	Exclude []conclave.AgentName // agents that a role address must not choose
+	Call    conclave.CallPath     // up to the one who asks, as accepted
+	Scopes  []conclave.Permission // of whoever is at the start of the path
+	Budgets []Budget              // that it counts for
+	Exclude []conclave.AgentName  // agents that a role address must not choose
 	Request conclave.Message
 	Epoch   int64
 	Attempt int           // how often it was claimed
-	Age     time.Duration // since acceptance, on the database's clock
+	Age     time.Duration // since the last message was accepted, on the database's clock
+
+	Interactive bool                // its asker can be asked back
+	Keys        []string            // of its asker's further messages
+	Remote      string              // the agent's own task, when that has asked back
+	AskedBy     conclave.AgentName  // who asked back, and gets the answer
+	Artifacts   []*a2awire.Artifact // what the agent made, when that is more than Text and Reply
+	Said        bool                // the agent answered with a message
 }
 
 // Accept is a message to keep.
@@ -93,7 +132,30 @@ type Accept struct {
 	Task    conclave.Task // State, Created and Updated are the store's
 	Request conclave.Message
 	Call    conclave.CallPath
+	Scopes  []conclave.Permission
+	Budgets []Budget
 	Exclude []conclave.AgentName
+	// Interactive says that the asker can be asked back.
+	Interactive bool
+}
+
+// Refusal is a call that was refused: who wanted what of whom, and why not.
+type Refusal struct {
+	Tenant       conclave.TenantID
+	Kind         conclave.EventKind // empty: conclave.EventCallRefused
+	Rule         string             // that it broke: cycle, hops, budget, policy, rate, …
+	From, To     string
+	Conversation conclave.ConversationID
+	Run          conclave.RunID
+	Count        int // how many it stands for; 0: itself
+	Why          string
+}
+
+// Event is the refusal on record.
+func (r Refusal) Event() (conclave.Event, error) {
+	data, err := json.Marshal(map[string]any{"rule": r.Rule, "to": r.To, "count": max(r.Count, 1)})
+	return conclave.Event{Tenant: r.Tenant, Kind: cmp.Or(r.Kind, conclave.EventCallRefused), Actor: r.From, Run: r.Run, Conversation: r.Conversation,
+		Subject: r.To, Text: r.Why, Data: data}, err
 }
 
 // Claim gives a delivery to an agent.
@@ -101,7 +163,8 @@ type Claim struct {
 	ID       conclave.TaskID
 	Epoch    int64
 	Agent    conclave.AgentName
-	Instance string // the hub that holds it
+	Instance string        // the hub that holds it
+	Ahead    time.Duration // counts as renewed that much later: of a lease that lasts longer than ClaimTTL
 }
 
 // Settle says how a delivery ended.
@@ -114,8 +177,13 @@ type Settle struct {
 	Error   string            // the kind of error, a colon, a text: "denied: planner-1 does not vote on its own work"
 	Actor   string            // who did it, for the event
 	Message *conclave.Message // what the agent said, when it said something
-	After   time.Duration     // put back: when it is due
-	Parked  bool              // put back: nobody can take it now; wake it when somebody can
+	// What the agent made, when that is more than Text and Reply; whether it
+	// answered with a message; its own task, when it asks back.
+	Artifacts []*a2awire.Artifact
+	Said      bool
+	Remote    string
+	After     time.Duration // put back: when it is due
+	Parked    bool          // put back: nobody can take it now; wake it when somebody can
 }
 
 // Sweep says what is stale.

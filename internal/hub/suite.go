@@ -40,7 +40,11 @@ func StoreSuite(t *testing.T, open OpenStore) {
 		{"tasks", (*suite).tasks},
 		{"messages", (*suite).messages},
 		{"refuse", (*suite).refuse},
+		{"budgets", (*suite).budgets},
 		{"sweep", (*suite).sweep},
+		{"lease", (*suite).lease},
+		{"trust", (*suite).trust},
+		{"forget", (*suite).forget},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &suite{T: t, jobs: make(chan suiteJob, 100)}
@@ -133,7 +137,7 @@ func (s *suite) send(id, to string, change ...func(*Accept)) Task {
 
 func suiteAccept(id, to string) Accept {
 	return Accept{
-		Tenant: suiteTenant, Call: conclave.CallPath{Human: "ada", Path: []string{"ada"}, Hops: 3, Tokens: 1000},
+		Tenant: suiteTenant, Call: conclave.CallPath{Human: "ada", Path: []string{"ada"}, Hops: 3, Tokens: 1000}, Budgets: []Budget{{Task: conclave.TaskID(id), Tokens: 1000}},
 		Exclude: []conclave.AgentName{"nobody"},
 		Task:    conclave.Task{ID: conclave.TaskID(id), Conversation: "talk", Run: "run", From: "ada", To: to, Kind: conclave.AssignAsk},
 		Request: conclave.Message{
@@ -581,10 +585,10 @@ func (s *suite) messages() {
 }
 
 func (s *suite) refuse() {
-	s.must(s.store.Refuse(s.Context(), suiteTenant, conclave.Message{From: "dev-1", To: "agents/qa-1", Conversation: "talk", Text: "x"}, "the call would go in a circle"))
+	s.must(s.store.Refuse(s.Context(), Refusal{Tenant: suiteTenant, Rule: "cycle", From: "dev-1", To: "agents/qa-1", Conversation: "talk", Why: "the call would go in a circle"}))
 	e := s.events()
 	if len(e) != 1 || e[0].Kind != conclave.EventCallRefused || e[0].Actor != "dev-1" || e[0].Subject != "agents/qa-1" ||
-		e[0].Conversation != "talk" || e[0].Text != "the call would go in a circle" || e[0].Tenant != suiteTenant {
+		e[0].Conversation != "talk" || e[0].Text != "the call would go in a circle" || e[0].Tenant != suiteTenant || string(e[0].Data) != `{"count":1,"rule":"cycle","to":"agents/qa-1"}` {
 		s.Errorf("recorded %+v", e)
 	}
 }
@@ -642,4 +646,41 @@ func (s *suite) sweep() {
 		live = len(agents)
 	}
 	s.expectKinds("dev-1", conclave.EventAgentRegistered, conclave.EventAgentLost)
+}
+
+func (s *suite) budgets() {
+	ctx := s.Context()
+	s.agent("dev-1", "developer", 5)
+	accept := func(id string, budgets ...Budget) (Task, error) {
+		t, _, err := s.store.Accept(ctx, Accept{Tenant: suiteTenant, Budgets: budgets, Call: conclave.CallPath{Messages: 1000, Tokens: 1 << 40},
+			Task:    conclave.Task{ID: conclave.TaskID(id), Conversation: "talk", From: "ada", To: "agents/dev-1"},
+			Request: conclave.Message{ID: conclave.MessageID("msg-" + id), Task: conclave.TaskID(id), Conversation: "talk", From: "ada", To: "agents/dev-1", Text: id}})
+		return t, err
+	}
+	whole, part := Budget{Task: "t1", Messages: 3}, Budget{Task: "t2", Messages: 1, Tokens: 100}
+	for _, c := range []struct {
+		id       string
+		budgets  []Budget
+		messages int
+		tokens   int64
+	}{
+		{"free", nil, 0, 0},
+		{"t1", []Budget{whole}, 2, 0},
+		{"t2", []Budget{whole, part}, -1, 100},
+		{"t3", []Budget{whole}, -1, 0},
+	} {
+		t, err := accept(c.id, c.budgets...)
+		s.must(err)
+		if t.Call.Messages != c.messages || t.Call.Tokens != c.tokens {
+			s.Errorf("%s may still spend %+v, want %d messages and %d tokens", c.id, t.Call, c.messages, c.tokens)
+		}
+	}
+	before := len(s.events())
+	_, err := accept("t4", whole)
+	s.is(err, conclave.ErrLimited, "a message more than the budget has")
+	_, err = accept("t5", part)
+	s.is(err, conclave.ErrLimited, "a message more than a part of the budget has")
+	if _, err := s.store.Wait(ctx, "t4", "", 0); !errors.Is(err, conclave.ErrNotFound) || len(s.events()) != before {
+		s.Errorf("what the budget refused left something: %v, %v", err, s.events()[before:])
+	}
 }

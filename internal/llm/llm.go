@@ -22,6 +22,7 @@ import (
 const (
 	HeaderRun    = "X-Conclave-Run"
 	HeaderAgent  = "X-Conclave-Agent"
+	HeaderTask   = "X-Conclave-Task"
 	HeaderBudget = "X-Conclave-Budget"
 )
 

@@ -178,7 +178,7 @@ func TestFaultsOfItsOwn(t *testing.T) {
 		"no object":     {nil, `["model"]`, nil, 400, "object"},
 		"no model":      {nil, `{"messages":[]}`, nil, 400, "model is missing"},
 		"odd model":     {nil, `{"model":7}`, nil, 400, "not a string"},
-		"two objects":   {nil, `{"model":"m"}{"model":"n"}`, nil, 400, "follows"},
+		"two objects":   {nil, `{"model":"m"}{"model":"n"}`, nil, 400, "after top-level value"},
 		"loop":          {nil, message("m"), []string{"via", "1.1 " + via}, 400, "its own upstream"},
 	} {
 		t.Run(name, func(t *testing.T) {

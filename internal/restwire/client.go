@@ -77,7 +77,7 @@ func Dial(o DialOptions) *Client {
 	c := &Client{options: o, operations: map[string]bound{}}
 	for service, ops := range map[conclave.Service][]conclave.Operation{
 		conclave.ServicePlans:    conclave.PlanOperations(),
-		conclave.ServiceHub:      conclave.HubOperations(),
+		conclave.ServiceHub:      conclave.AllHubOperations(),
 		conclave.ServiceCouncil:  append(conclave.CouncilOperations(), conclave.TrustOperations()...),
 		conclave.ServiceWorktree: append(conclave.WorktreeOperations(), conclave.SurveyOperations()...),
 		conclave.ServiceWorkflow: conclave.WorkflowOperations(),

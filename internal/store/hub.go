@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"conclave"
@@ -17,79 +15,18 @@ func (db *DB) Hub() hub.Store { return hubStore{db} }
 
 type hubStore struct{ db *DB }
 
-func (s hubStore) UpsertAgent(ctx context.Context, tenant conclave.TenantID, a conclave.Agent) (conclave.Agent, error) {
-	err := s.db.Update(ctx, func(tx *Tx) error {
-		had, found, err := getDoc[conclave.Agent](tx, `SELECT doc FROM agents WHERE tenant = $1 AND name = $2`, string(tenant), string(a.Name))
-		if err != nil {
-			return err
-		}
-		if found && had.PublicKey != a.PublicKey {
-			return conclave.Errorf(conclave.ErrConflict, "another key holds the name %s", a.Name)
-		}
-		now, err := tx.Now()
-		if err != nil {
-			return err
-		}
-		a.Seen, a.Active = now, 0
-		doc, err := encode(a)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.exec(`INSERT INTO agents (tenant, name, role, state, public_key, seen, doc) VALUES ($1, $2, $3, $4, $5, $6, $7)
-			ON CONFLICT (tenant, name) DO UPDATE SET role = excluded.role, state = excluded.state, seen = excluded.seen, doc = excluded.doc`,
-			string(tenant), string(a.Name), string(a.Role), string(a.State), a.PublicKey, now.UnixMicro(), doc); err != nil {
-			return err
-		}
-		woke := a.State == conclave.AgentLive && (!found || had.State == conclave.AgentLost)
-		e := conclave.Event{Tenant: tenant, Actor: string(a.Name), Subject: string(a.Name)}
-		switch {
-		case found && had.State == conclave.AgentLive && a.State == conclave.AgentLost:
-			e.Kind, e.Text = conclave.EventAgentLost, string(a.Name)+" is lost"
-		case woke, found && !sameAgent(had, a):
-			e.Kind, e.Text = conclave.EventAgentRegistered, string(a.Name)+" registered as "+string(a.Role)
-		}
-		if e.Kind != "" {
-			if err := tx.Append(e); err != nil {
-				return err
-			}
-		}
-		if woke {
-			if err := s.unpark(tx, tenant, a, a.Capacity); err != nil {
-				return err
-			}
-		}
-		a.Active, err = s.active(tx, tenant, a.Name)
-		return err
-	})
-	return a, err
-}
-
-// sameAgent compares what an agent says of itself.
-func sameAgent(a, b conclave.Agent) bool {
-	a.Seen, b.Seen, a.Active, b.Active = time.Time{}, time.Time{}, 0, 0
-	x, errX := json.Marshal(a)
-	y, errY := json.Marshal(b)
-	return errX == nil && errY == nil && string(x) == string(y)
-}
-
-func (s hubStore) active(tx *Tx, tenant conclave.TenantID, name conclave.AgentName) (int, error) {
-	var n int
-	_, err := tx.scan([]any{&n}, `SELECT count(*) FROM tasks WHERE tenant = $1 AND agent = $2 AND state = 'working'`, string(tenant), string(name))
-	return n, err
-}
-
 // unpark enqueues up to n parked deliveries that an agent may take, oldest first.
 func (s hubStore) unpark(tx *Tx, tenant conclave.TenantID, a conclave.Agent, n int) error {
 	if n <= 0 {
 		return nil
 	}
-	parked, err := listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE tenant = $1 AND state = 'submitted' AND parked = 1 AND address IN ($2, $3) ORDER BY created, id LIMIT 1000`,
+	parked, err := listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE tenant = $1 AND state = 'submitted' AND parked = 1 AND (address IN ($2, $3) OR address LIKE 'skills/%') ORDER BY created, id LIMIT 1000`,
 		string(tenant), "agents/"+string(a.Name), "roles/"+string(a.Role))
 	if err != nil {
 		return err
 	}
 	for _, t := range parked {
-		if strings.HasPrefix(t.To, "roles/") && slices.Contains(t.Exclude, a.Name) {
+		if !hub.MayTake(t, a) {
 			continue
 		}
 		if n--; n < 0 {
@@ -118,44 +55,8 @@ func (s hubStore) deliver(tx *Tx, t hub.Task, after time.Duration) error {
 	return tx.enqueue(WorkDelivery, string(t.ID), t.Epoch, due)
 }
 
-func (s hubStore) Agents(ctx context.Context, tenant conclave.TenantID, in conclave.ListAgents) ([]conclave.Agent, error) {
-	var list []conclave.Agent
-	err := s.db.View(ctx, func(tx *Tx) (err error) { list, err = s.agents(tx, tenant, in); return err })
-	return list, err
-}
-
-func (s hubStore) agents(tx *Tx, tenant conclave.TenantID, in conclave.ListAgents) ([]conclave.Agent, error) {
-	live := 0
-	if in.Live {
-		live = 1
-	}
-	list, err := listDocs[conclave.Agent](tx, `SELECT doc FROM agents WHERE tenant = $1 AND ($2 = '' OR role = $2) AND ($3 = 0 OR state = 'live') ORDER BY name`,
-		string(tenant), string(in.Role), live)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := tx.query(`SELECT agent, count(*) FROM tasks WHERE tenant = $1 AND state = 'working' GROUP BY agent`, string(tenant))
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	busy := map[conclave.AgentName]int{}
-	for rows.Next() {
-		var name conclave.AgentName
-		var n int
-		if err := rows.Scan(&name, &n); err != nil {
-			return nil, err
-		}
-		busy[name] = n
-	}
-	for i := range list {
-		list[i].Active = busy[list[i].Name]
-	}
-	return list, rows.Err()
-}
-
 func (s hubStore) Accept(ctx context.Context, in hub.Accept) (hub.Task, bool, error) {
-	t := hub.Task{Task: in.Task, Tenant: in.Tenant, Call: in.Call, Exclude: in.Exclude, Request: in.Request, Epoch: 1}
+	t := hub.Task{Task: in.Task, Tenant: in.Tenant, Call: in.Call, Scopes: in.Scopes, Budgets: in.Budgets, Exclude: in.Exclude, Request: in.Request, Epoch: 1, Interactive: in.Interactive}
 	created := false
 	err := s.db.Update(ctx, func(tx *Tx) error {
 		created = false
@@ -167,6 +68,9 @@ func (s hubStore) Accept(ctx context.Context, in hub.Accept) (hub.Task, bool, er
 			}
 		}
 		if err := tx.mayGoOn(in.Task.Run); err != nil {
+			return err
+		}
+		if err := s.spend(tx, &t); err != nil {
 			return err
 		}
 		now, err := tx.Now()
@@ -213,7 +117,7 @@ func (s hubStore) find(tx *Tx, where string, args ...any) (hub.Task, bool, error
 		return t, found, err
 	}
 	now, err := tx.Now()
-	t.Age = now.Sub(t.Created)
+	t.Age = now.Sub(t.Request.Sent)
 	return t, true, err
 }
 
@@ -253,6 +157,9 @@ func (s hubStore) keep(tx *Tx, tenant conclave.TenantID, m conclave.Message) err
 	}
 	if _, err := tx.exec(`INSERT INTO messages (id, tenant, conversation, run, task, doc) VALUES ($1, $2, $3, $4, $5, $6)`,
 		string(m.ID), string(tenant), string(m.Conversation), string(m.Run), string(m.Task), doc); err != nil {
+		return err
+	}
+	if err := tx.talked(tenant, m); err != nil {
 		return err
 	}
 	event, err := conclave.MessageEvent(tenant, m)
@@ -318,7 +225,7 @@ func (s hubStore) Claim(ctx context.Context, in hub.Claim) (hub.Task, error) {
 		if err := s.put(tx, &t); err != nil {
 			return err
 		}
-		if _, err := tx.exec(`UPDATE tasks SET parked = 0, instance = $2, renewed = $3 WHERE id = $1`, string(t.ID), in.Instance, t.Updated.UnixMicro()); err != nil {
+		if _, err := tx.exec(`UPDATE tasks SET parked = 0, instance = $2, renewed = $3 WHERE id = $1`, string(t.ID), in.Instance, t.Updated.Add(in.Ahead).UnixMicro()); err != nil {
 			return err
 		}
 		return s.changed(tx, t, string(in.Agent), string(in.Agent)+" works on it")
@@ -339,7 +246,7 @@ func (s hubStore) Settle(ctx context.Context, in hub.Settle) (hub.Task, error) {
 			return s.putBack(tx, &t, in.After, in.Parked)
 		}
 		working := t.State == conclave.TaskWorking
-		t.State, t.Text, t.Reply, t.Error = in.State, in.Text, in.Reply, in.Error
+		t = t.Settled(in)
 		if err := s.put(tx, &t); err != nil {
 			return err
 		}
@@ -385,233 +292,10 @@ func (s hubStore) putBack(tx *Tx, t *hub.Task, after time.Duration, parked bool)
 	return s.deliver(tx, *t, after)
 }
 
-func (s hubStore) Tasks(ctx context.Context, f hub.TaskFilter) ([]hub.Task, int, error) {
-	var where []string
-	var args []any
-	add := func(condition string, values ...any) {
-		for _, v := range values {
-			args = append(args, v)
-			condition = strings.Replace(condition, "?", fmt.Sprintf("$%d", len(args)), 1)
-		}
-		where = append(where, condition)
+func (s hubStore) Refuse(ctx context.Context, r hub.Refusal) error {
+	e, err := r.Event()
+	if err != nil {
+		return fmt.Errorf("encode the event of a refusal: %w", err)
 	}
-	for column, value := range map[string]string{"tenant": string(f.Tenant), "asker": f.From, "address": f.To, "agent": string(f.Agent),
-		"conversation": string(f.Conversation), "state": string(f.State)} {
-		if value != "" {
-			add(column+" = ?", value)
-		}
-	}
-	if !f.UpdatedAfter.IsZero() {
-		add("updated >= ?", f.UpdatedAfter.UnixMicro())
-	}
-	filter := func() string {
-		if len(where) == 0 {
-			return ""
-		}
-		return " WHERE " + strings.Join(where, " AND ")
-	}
-	var list []hub.Task
-	var total int
-	err := s.db.View(ctx, func(tx *Tx) error {
-		if _, err := tx.scan([]any{&total}, `SELECT count(*) FROM tasks`+filter(), args...); err != nil {
-			return err
-		}
-		if f.Before.ID != "" {
-			at := f.Before.Updated.UnixMicro()
-			add("(updated < ? OR (updated = ? AND id < ?))", at, at, string(f.Before.ID))
-		}
-		query := `SELECT doc FROM tasks` + filter() + ` ORDER BY updated DESC, id DESC`
-		if f.Limit > 0 {
-			query += fmt.Sprintf(" LIMIT %d", f.Limit)
-		}
-		now, err := tx.Now()
-		if err != nil {
-			return err
-		}
-		list, err = listDocs[hub.Task](tx, query, args...)
-		for i := range list {
-			list[i].Age = now.Sub(list[i].Created)
-		}
-		return err
-	})
-	return list, total, err
-}
-
-func (s hubStore) Messages(ctx context.Context, f hub.MessageFilter) ([]conclave.Message, error) {
-	var list []conclave.Message
-	err := s.db.View(ctx, func(tx *Tx) error {
-		var after int64
-		if f.After != "" {
-			found, err := tx.scan([]any{&after}, `SELECT position FROM messages WHERE id = $1 AND tenant = $2`, string(f.After), string(f.Tenant))
-			if err != nil {
-				return err
-			}
-			if !found {
-				return conclave.Errorf(conclave.ErrNotFound, "there is no message %q", f.After)
-			}
-		}
-		limit := f.Limit
-		if limit == 0 {
-			limit = 1000
-		}
-		order := ""
-		if f.Latest {
-			order = " DESC"
-		}
-		var err error
-		list, err = listDocs[conclave.Message](tx, `SELECT doc FROM messages WHERE tenant = $1 AND position > $2 AND ($3 = '' OR task = $3)
-			AND ($4 = '' OR conversation = $4) AND ($5 = '' OR run = $5) ORDER BY position`+order+` LIMIT $6`,
-			string(f.Tenant), after, string(f.Task), string(f.Conversation), string(f.Run), limit)
-		if f.Latest {
-			slices.Reverse(list)
-		}
-		return err
-	})
-	return list, err
-}
-
-func (s hubStore) Refuse(ctx context.Context, tenant conclave.TenantID, m conclave.Message, why string) error {
-	return s.db.Update(ctx, func(tx *Tx) error {
-		return tx.Append(conclave.Event{Tenant: tenant, Kind: conclave.EventCallRefused, Actor: m.From, Run: m.Run, Conversation: m.Conversation,
-			Subject: m.To, Text: why})
-	})
-}
-
-func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
-	if in.AgentTTL <= 0 || in.ClaimTTL <= 0 {
-		return 0, conclave.Errorf(conclave.ErrInvalid, "a sweep needs both lifetimes")
-	}
-	requeued := 0
-	type silent struct {
-		tenant conclave.TenantID
-		agent  conclave.Agent
-	}
-	stale := func(tx *Tx) (back, hints []hub.Task, lost []silent, mine int, err error) {
-		now, err := tx.Now()
-		if err != nil {
-			return nil, nil, nil, 0, err
-		}
-		renewed := now.Add(-in.ClaimTTL).UnixMicro()
-		start, all := 0, 0
-		if in.Start {
-			start = 1
-			if s.db.alone {
-				all = 1
-			}
-		}
-		if back, err = listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE state = 'working' AND ((instance = $1 AND $2 = 1) OR renewed < $3) ORDER BY created`,
-			in.Instance, start, renewed); err != nil {
-			return
-		}
-		back = slices.DeleteFunc(back, func(t hub.Task) bool { return slices.Contains(in.Held, t.ID) })
-		// A delivery that is long overdue has lost its job: the worker that had
-		// taken the job died before it claimed.
-		if hints, err = listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE state = 'submitted' AND ($1 = 1 OR (parked = 0 AND due < $2)) ORDER BY created`,
-			all, now.Add(-staleAfter).UnixMicro()); err != nil {
-			return
-		}
-		rows, err := tx.query(`SELECT tenant, doc FROM agents WHERE state = 'live' AND seen < $1`, now.Add(-in.AgentTTL).UnixMicro())
-		if err != nil {
-			return
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var gone silent
-			var doc string
-			if err = rows.Scan(&gone.tenant, &doc); err != nil {
-				return
-			}
-			if err = json.Unmarshal([]byte(doc), &gone.agent); err != nil {
-				return
-			}
-			lost = append(lost, gone)
-		}
-		if err = rows.Err(); err != nil {
-			return
-		}
-		mine = len(in.Held)
-		return
-	}
-	var nothing bool
-	err := s.db.View(ctx, func(tx *Tx) error {
-		back, hints, lost, mine, err := stale(tx)
-		nothing = len(back)+len(hints)+len(lost)+mine == 0
-		return err
-	})
-	if err != nil || nothing {
-		return 0, err
-	}
-	err = s.db.Update(ctx, func(tx *Tx) error {
-		requeued = 0
-		back, hints, lost, _, err := stale(tx)
-		if err != nil {
-			return err
-		}
-		now, err := tx.Now()
-		if err != nil {
-			return err
-		}
-		for _, t := range back {
-			if err := s.putBack(tx, &t, 0, false); err != nil {
-				return err
-			}
-			requeued++
-		}
-		for _, t := range hints {
-			if err := s.deliver(tx, t, 0); err != nil {
-				return err
-			}
-		}
-		for _, gone := range lost {
-			a := gone.agent
-			a.State = conclave.AgentLost
-			doc, err := encode(a)
-			if err != nil {
-				return err
-			}
-			if _, err := tx.exec(`UPDATE agents SET state = 'lost', doc = $3 WHERE tenant = $1 AND name = $2`, string(gone.tenant), string(a.Name), doc); err != nil {
-				return err
-			}
-			if err := tx.Append(conclave.Event{Tenant: gone.tenant, Kind: conclave.EventAgentLost, Actor: string(a.Name), Subject: string(a.Name), Text: string(a.Name) + " is lost"}); err != nil {
-				return err
-			}
-		}
-		for _, id := range in.Held {
-			if _, err := tx.exec(`UPDATE tasks SET renewed = $3 WHERE id = $2 AND state = 'working' AND instance = $1`, in.Instance, string(id), now.UnixMicro()); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return requeued, err
-}
-
-// Receipts keeps what agents answered.
-func (db *DB) Receipts() Receipts { return Receipts{db} }
-
-// Receipts implements agent.Receipts.
-type Receipts struct{ db *DB }
-
-// Get returns the answer of an agent to a message.
-func (r Receipts) Get(ctx context.Context, agent conclave.AgentName, message conclave.MessageID) (reply []byte, ok bool, err error) {
-	err = r.db.View(ctx, func(tx *Tx) error {
-		var text string
-		ok, err = tx.scan([]any{&text}, `SELECT reply FROM receipts WHERE agent = $1 AND message = $2`, string(agent), string(message))
-		reply = []byte(text)
-		return err
-	})
-	return reply, ok, err
-}
-
-// Put keeps an answer; the first one stays.
-func (r Receipts) Put(ctx context.Context, agent conclave.AgentName, message conclave.MessageID, reply []byte) error {
-	return r.db.Update(ctx, func(tx *Tx) error {
-		now, err := tx.Now()
-		if err != nil {
-			return err
-		}
-		_, err = tx.exec(`INSERT INTO receipts (agent, message, reply, at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
-			string(agent), string(message), string(reply), now.UnixMicro())
-		return err
-	})
+	return s.db.Update(ctx, func(tx *Tx) error { return tx.Append(e) })
 }

@@ -163,9 +163,10 @@ func cleanup(ctx context.Context, w *work) (Transition, error) {
 			return Transition{}, fmt.Errorf("release %s: %w", l.Path, err)
 		}
 	}
-	usage, err := w.s.o.Models.Usage(ctx, conclave.GetUsage{Run: w.Run.ID})
+	// An agent that has not heard yet that it is to stop may be about to call.
+	usage, err := w.s.o.Models.Close(ctx, conclave.CloseAccount{Run: w.Run.ID})
 	if err != nil {
-		return Transition{}, fmt.Errorf("add up the cost: %w", err)
+		return Transition{}, fmt.Errorf("close the run's account: %w", err)
 	}
 	if usage.Pending > 0 && time.Since(*w.Run.Ended) < lastCalls {
 		return Transition{State: conclave.StepReady, RetryIn: time.Second, Reason: count(int(usage.Pending), "model call") + " still to end"}, nil

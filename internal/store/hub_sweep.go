@@ -1,0 +1,119 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+
+	"conclave"
+	"conclave/internal/hub"
+)
+
+func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
+	if in.AgentTTL <= 0 || in.ClaimTTL <= 0 {
+		return 0, conclave.Errorf(conclave.ErrInvalid, "a sweep needs both lifetimes")
+	}
+	requeued := 0
+	type silent struct {
+		tenant conclave.TenantID
+		agent  conclave.Agent
+	}
+	stale := func(tx *Tx) (back, hints []hub.Task, lost []silent, mine int, err error) {
+		now, err := tx.Now()
+		if err != nil {
+			return nil, nil, nil, 0, err
+		}
+		renewed := now.Add(-in.ClaimTTL).UnixMicro()
+		start, all := 0, 0
+		if in.Start {
+			start = 1
+			if s.db.alone {
+				all = 1
+			}
+		}
+		if back, err = listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE state = 'working' AND ((instance = $1 AND $2 = 1) OR renewed < $3) ORDER BY created`,
+			in.Instance, start, renewed); err != nil {
+			return
+		}
+		back = slices.DeleteFunc(back, func(t hub.Task) bool { return slices.Contains(in.Held, t.ID) })
+		// A delivery that is long overdue has lost its job: the worker that had
+		// taken the job died before it claimed.
+		if hints, err = listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE state = 'submitted' AND ($1 = 1 OR (parked = 0 AND due < $2)) ORDER BY created`,
+			all, now.Add(-staleAfter).UnixMicro()); err != nil {
+			return
+		}
+		rows, err := tx.query(`SELECT tenant, doc FROM agents WHERE state = 'live' AND seen < $1`, now.Add(-in.AgentTTL).UnixMicro())
+		if err != nil {
+			return
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var gone silent
+			var doc string
+			if err = rows.Scan(&gone.tenant, &doc); err != nil {
+				return
+			}
+			if err = json.Unmarshal([]byte(doc), &gone.agent); err != nil {
+				return
+			}
+			lost = append(lost, gone)
+		}
+		if err = rows.Err(); err != nil {
+			return
+		}
+		mine = len(in.Held)
+		return
+	}
+	var nothing bool
+	err := s.db.View(ctx, func(tx *Tx) error {
+		back, hints, lost, mine, err := stale(tx)
+		nothing = len(back)+len(hints)+len(lost)+mine == 0
+		return err
+	})
+	if err != nil || nothing {
+		return 0, err
+	}
+	err = s.db.Update(ctx, func(tx *Tx) error {
+		requeued = 0
+		back, hints, lost, _, err := stale(tx)
+		if err != nil {
+			return err
+		}
+		now, err := tx.Now()
+		if err != nil {
+			return err
+		}
+		for _, t := range back {
+			if err := s.putBack(tx, &t, 0, false); err != nil {
+				return err
+			}
+			requeued++
+		}
+		for _, t := range hints {
+			if err := s.deliver(tx, t, 0); err != nil {
+				return err
+			}
+		}
+		for _, gone := range lost {
+			a := gone.agent
+			a.State = conclave.AgentLost
+			doc, err := encode(a)
+			if err != nil {
+				return err
+			}
+			if _, err := tx.exec(`UPDATE agents SET state = 'lost', doc = $3 WHERE tenant = $1 AND name = $2`, string(gone.tenant), string(a.Name), doc); err != nil {
+				return err
+			}
+			if err := tx.Append(conclave.Event{Tenant: gone.tenant, Kind: conclave.EventAgentLost, Actor: string(a.Name), Subject: string(a.Name), Text: string(a.Name) + " is lost"}); err != nil {
+				return err
+			}
+		}
+		for _, id := range in.Held {
+			if _, err := tx.exec(`UPDATE tasks SET renewed = $3 WHERE id = $2 AND state = 'working' AND instance = $1`, in.Instance, string(id), now.UnixMicro()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return requeued, err
+}
