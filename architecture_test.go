@@ -70,7 +70,7 @@ func allowed() map[string][]string {
 		"examples/consensus_decision": {"examples/rest"},
 		"examples/custom_integration": {"examples/rest"},
 		// It shows what Conclave's own A2A server does, without the hub in front.
-		"examples/conformance-agent": {"conclave", "internal/a2awire", "examples/rest"},
+		"examples/conformance-agent": {"", "a2awire", "examples/rest"},
 	}
 }
 
