@@ -230,14 +230,10 @@ func (s *server) serveCard(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	asked, served := version(r)
-	if asked == "" {
-		served = "" // a client that looks whom it has found may speak either
-	}
 	card, err := s.opts.Card(r)
 	var body []byte
 	if err == nil {
-		body, err = card.json(r.Context(), base(r), served)
+		body, err = card.json(r.Context(), base(r))
 	}
 	if err == nil && s.opts.Sign != nil {
 		body, err = sign(body, func(payload []byte) (CardSignature, error) { return s.opts.Sign(r, payload) })
@@ -255,7 +251,6 @@ func (s *server) serveCard(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("Content-Type", plainJSON)
-	h.Set("Vary", a2a.SvcParamVersion)
 	h.Set("Cache-Control", "public, max-age=60")
 	h.Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
 	// ServeContent answers If-None-Match from the ETag, and HEAD.

@@ -239,6 +239,7 @@ export interface Message {
   task: string;
   conversation: string;
   run?: string;
+  sent_as?: string;
   from: string;
   to: string;
   kind?: string;
