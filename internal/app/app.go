@@ -409,7 +409,7 @@ func (a *App) makeHub() (conclave.Hub, error) {
 		return nil, err
 	}
 	a.hubHTTP = h
-	a.db.Handle(store.WorkDelivery, 512, func(ctx context.Context, id string, epoch int64) error {
+	a.db.HandleDeliveries(512, func(ctx context.Context, id string, epoch int64) error {
 		return h.HandleDelivery(ctx, conclave.TaskID(id), epoch)
 	})
 	a.services = append(a.services, lifecycle.Service{Name: string(conclave.ServiceHub), Run: h.Run})

@@ -79,29 +79,24 @@ func (h *Hub) card(ctx context.Context, address string) (a2awire.Card, error) {
 	if err != nil {
 		return a2awire.Card{}, err
 	}
-	agents, err := h.opts.Store.Agents(ctx, tenant, conclave.ListAgents{})
+	agents, err := h.opts.Store.Callees(ctx, tenant, address)
 	if err != nil {
 		return a2awire.Card{}, fmt.Errorf("listing agents for a card: %w", err)
 	}
 	card := a2awire.Card{Name: string(agent), URL: h.opts.URL + A2APrefix + address}
-	count := 0
-	for _, a := range agents {
-		if agent != "" && a.Name != agent || role != "" && a.Role != role {
-			continue
+	if len(agents) == 0 {
+		if agents, err = h.opts.Store.Agents(ctx, tenant, conclave.ListAgents{}); err != nil {
+			return card, fmt.Errorf("listing agents for a card: %w", err)
 		}
-		if count++; count > 1 {
-			continue
-		}
-		card.Description = a.Description
-		if agent != "" {
-			card.EncryptionKey = a.EncryptionKey
-		}
-		for _, s := range a.Skills {
-			card.Skills = append(card.Skills, a2awire.AssignmentSkill(conclave.AssignmentKind(s)))
-		}
-	}
-	if count == 0 {
 		return card, conclave.Errorf(conclave.ErrNotFound, "nobody has the address %s; there are %s", address, known(agents))
+	}
+	a := agents[0]
+	card.Description = a.Description
+	if agent != "" {
+		card.EncryptionKey = a.EncryptionKey
+	}
+	for _, s := range a.Skills {
+		card.Skills = append(card.Skills, a2awire.AssignmentSkill(conclave.AssignmentKind(s)))
 	}
 	if role != "" {
 		card.Name = string(role)

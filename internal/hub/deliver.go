@@ -20,6 +20,7 @@ import (
 
 const (
 	parkedRetry  = 15 * time.Second // a parked delivery is woken; this is for a wake that got lost
+	busyRetry    = time.Minute      // the same, of one whose agent has its hands full
 	suspectFor   = 15 * time.Second // how long an agent that did not answer is passed over
 	cleanupLimit = 10 * time.Second
 )
@@ -37,14 +38,21 @@ func (h *Hub) HandleDelivery(ctx context.Context, id conclave.TaskID, epoch int6
 	if t.State != conclave.TaskSubmitted || t.Epoch != epoch {
 		return nil
 	}
-	agents, err := h.opts.Store.Agents(ctx, t.Tenant, conclave.ListAgents{})
+	agents, err := h.opts.Store.Callees(ctx, t.Tenant, t.To)
 	if err != nil {
 		return fmt.Errorf("choosing an agent for task %s: %w", id, err)
 	}
 	ready, lost := h.candidates(t, agents)
-	for _, a := range ready {
-		claimed, err := h.opts.Store.Claim(ctx, Claim{ID: id, Epoch: epoch, Agent: a.Name, Instance: h.opts.Instance})
+	for i, a := range ready {
+		claim := Claim{ID: id, Epoch: epoch, Agent: a.Name, Instance: h.opts.Instance}
+		last := i == len(ready)-1
+		if last {
+			claim.Park = busyRetry
+		}
+		claimed, err := h.opts.Store.Claim(ctx, claim)
 		switch {
+		case errors.Is(err, conclave.ErrLimited) && last:
+			return nil // it is parked
 		case errors.Is(err, conclave.ErrLimited):
 			continue
 		case errors.Is(err, conclave.ErrConflict):
@@ -52,19 +60,63 @@ func (h *Hub) HandleDelivery(ctx context.Context, id conclave.TaskID, epoch int6
 		case err != nil:
 			return fmt.Errorf("claiming task %s for %s: %w", id, a.Name, err)
 		}
-		ctx, end := telemetry.Run(ctx, t.Run, "deliver "+string(t.Kind), attribute.String("conclave.agent", string(a.Name)), attribute.String("conclave.task", string(id)))
-		err = h.deliver(ctx, claimed, a)
-		end(err)
-		return err
+		return h.deliver(ctx, claimed, a)
 	}
-	if len(ready) == 0 && t.Age > h.opts.MaxAge {
+	if t.Age > h.opts.MaxAge {
 		why := fmt.Sprintf("nobody at %s could be reached for %s", t.To, t.Age.Round(time.Second))
 		if lost > 0 {
 			why += "; what is registered there is lost"
 		}
 		return h.fail(ctx, t, conclave.Errorf(conclave.ErrUnavailable, "%s", why))
 	}
-	return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted, After: parkedRetry, Parked: true})
+	after := min(max(parkedRetry, t.Age/2), max(parkedRetry, h.opts.MaxAge-t.Age))
+	return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted, After: after, Parked: true})
+}
+
+// freest returns who can take a new task at once, or nobody, and notes that it may
+// be in hand until done is called.
+func (h *Hub) freest(t Task, callees []conclave.Agent) (a conclave.Agent, done func()) {
+	ready, _ := h.candidates(t, callees)
+	h.mu.Lock()
+	living := h.life != nil
+	h.mu.Unlock()
+	if !living || len(ready) == 0 || ready[0].Active >= ready[0].Capacity {
+		return conclave.Agent{}, func() {}
+	}
+	return ready[0], h.hold(t.ID)
+}
+
+// begin delivers a task that was claimed when it was accepted. It does not
+// block. When the hub stops, the claim is put back when it starts again.
+func (h *Hub) begin(t Task, a conclave.Agent) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	life := h.life
+	if life == nil {
+		return
+	}
+	h.running.Go(func() {
+		defer h.hold(t.ID)()
+		if err := h.deliver(life, t, a); err != nil {
+			h.opts.Logger.WarnContext(life, "delivering", "task", t.ID, "err", err)
+		}
+	})
+}
+
+// live lets tasks be delivered that are claimed when they are accepted, until
+// done is called, which waits for them.
+func (h *Hub) live(ctx context.Context) (done func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	h.mu.Lock()
+	h.life = ctx
+	h.mu.Unlock()
+	return func() {
+		h.mu.Lock()
+		h.life = nil
+		h.mu.Unlock()
+		cancel()
+		h.running.Wait()
+	}
 }
 
 // hold notes that a delivery is in hand, until done is called. Only the claims of
@@ -123,7 +175,9 @@ func (h *Hub) candidates(t Task, agents []conclave.Agent) (ready []conclave.Agen
 }
 
 // deliver speaks to the agent and settles what came of it.
-func (h *Hub) deliver(ctx context.Context, t Task, a conclave.Agent) error {
+func (h *Hub) deliver(ctx context.Context, t Task, a conclave.Agent) (err error) {
+	ctx, ended := telemetry.Run(ctx, t.Run, "deliver "+string(t.Kind), attribute.String("conclave.agent", string(a.Name)), attribute.String("conclave.task", string(t.ID)))
+	defer func() { ended(err) }()
 	killpoint.At("deliver.before")
 	result, err := h.speak(ctx, t, a)
 	killpoint.At("deliver.after")

@@ -88,6 +88,8 @@ type Hub struct {
 	clients map[string]*a2awire.Client
 	servers map[string]http.Handler // A2A faces by address
 	inHand  map[conclave.TaskID]int // deliveries that this hub works on now
+	life    context.Context         // Run's; nil while it does not run
+	running sync.WaitGroup          // deliveries that began with their acceptance
 }
 
 type agentKey struct {
@@ -127,6 +129,7 @@ func (h *Hub) Run(ctx context.Context, ready func()) error {
 	if n > 0 {
 		h.opts.Logger.InfoContext(ctx, "took up deliveries after a restart", "count", n)
 	}
+	defer h.live(ctx)()
 	ready()
 	var probing sync.WaitGroup
 	defer probing.Wait()

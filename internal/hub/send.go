@@ -56,7 +56,8 @@ func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
 	if err != nil {
 		return Task{}, h.refuse(ctx, caller, in, err)
 	}
-	if err := h.checkCallee(ctx, caller.Tenant, agent, role, in.Exclude, call); err != nil {
+	callees, err := h.callees(ctx, caller.Tenant, in, agent, role, call)
+	if err != nil {
 		return Task{}, h.refuse(ctx, caller, in, err)
 	}
 	if in.Conversation == "" {
@@ -70,9 +71,11 @@ func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
 	}
 
 	id := conclave.TaskID(conclave.NewID("task"))
+	free, done := h.freest(Task{Task: conclave.Task{ID: id, To: in.To}, Tenant: caller.Tenant, Call: call, Exclude: in.Exclude}, callees)
+	defer done()
 	killpoint.At("send.before")
-	t, _, err := h.opts.Store.Accept(ctx, Accept{
-		Tenant: caller.Tenant, Key: in.Key, Call: call, Exclude: in.Exclude,
+	t, created, err := h.opts.Store.Accept(ctx, Accept{
+		Tenant: caller.Tenant, Key: in.Key, Call: call, Exclude: in.Exclude, Agent: free.Name, Instance: h.opts.Instance,
 		Task: conclave.Task{ID: id, Conversation: in.Conversation, Run: in.Run, From: from, To: in.To, Kind: in.Kind},
 		Request: conclave.Message{
 			ID: conclave.MessageID(conclave.NewID("msg")), Task: id, Conversation: in.Conversation, Run: in.Run,
@@ -83,6 +86,9 @@ func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
 		return Task{}, fmt.Errorf("keeping a message to %s: %w", in.To, err)
 	}
 	killpoint.At("send.after")
+	if created && t.State == conclave.TaskWorking {
+		h.begin(t, free)
+	}
 	return t, nil
 }
 
@@ -198,39 +204,43 @@ func onward(t Task) conclave.CallPath {
 
 func shownPath(path []string) string { return strings.Join(path, " → ") }
 
-// checkCallee refuses an address that nobody has, and a call that comes back to
-// somebody who waits for it.
-func (h *Hub) checkCallee(ctx context.Context, tenant conclave.TenantID, agent conclave.AgentName, role conclave.Role, exclude []conclave.AgentName, call conclave.CallPath) error {
-	agents, err := h.opts.Store.Agents(ctx, tenant, conclave.ListAgents{})
+// callees returns who has an address. It refuses one that nobody has, and a call
+// that comes back to somebody who waits for it.
+func (h *Hub) callees(ctx context.Context, tenant conclave.TenantID, in conclave.SendMessage, agent conclave.AgentName, role conclave.Role, call conclave.CallPath) ([]conclave.Agent, error) {
+	list, err := h.opts.Store.Callees(ctx, tenant, in.To)
 	if err != nil {
-		return fmt.Errorf("looking for who has an address: %w", err)
+		return nil, fmt.Errorf("looking for who has an address: %w", err)
+	}
+	if len(list) == 0 {
+		agents, err := h.opts.Store.Agents(ctx, tenant, conclave.ListAgents{})
+		if err != nil {
+			return nil, fmt.Errorf("looking for who has an address: %w", err)
+		}
+		if agent != "" {
+			return nil, conclave.Errorf(conclave.ErrNotFound, "there is no agent %q; there are %s", agent, known(agents))
+		}
+		return nil, conclave.Errorf(conclave.ErrNotFound, "there is no agent of the role %q; there are %s", role, known(agents))
 	}
 	if agent != "" {
-		if !slices.ContainsFunc(agents, func(a conclave.Agent) bool { return a.Name == agent }) {
-			return conclave.Errorf(conclave.ErrNotFound, "there is no agent %q; there are %s", agent, known(agents))
-		}
 		if slices.Contains(call.Path, string(agent)) {
-			return cycle(call.Path, string(agent))
+			return nil, cycle(call.Path, string(agent))
 		}
-		return nil
+		return list, nil
 	}
-	var has, inPath bool
-	for _, a := range agents {
-		if a.Role != role || slices.Contains(exclude, a.Name) {
+	inPath := false
+	for _, a := range list {
+		if slices.Contains(in.Exclude, a.Name) {
 			continue
 		}
-		if has = true; !slices.Contains(call.Path, string(a.Name)) {
-			return nil
+		if !slices.Contains(call.Path, string(a.Name)) {
+			return list, nil
 		}
 		inPath = true
 	}
-	switch {
-	case inPath:
-		return cycle(call.Path, "roles/"+string(role))
-	case has || slices.ContainsFunc(agents, func(a conclave.Agent) bool { return a.Role == role }):
-		return conclave.Errorf(conclave.ErrNotFound, "every agent of the role %q is excluded", role)
+	if inPath {
+		return nil, cycle(call.Path, in.To)
 	}
-	return conclave.Errorf(conclave.ErrNotFound, "there is no agent of the role %q; there are %s", role, known(agents))
+	return nil, conclave.Errorf(conclave.ErrNotFound, "every agent of the role %q is excluded", role)
 }
 
 func cycle(path []string, callee string) error {

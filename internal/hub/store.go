@@ -12,6 +12,10 @@ import (
 // also writes the events it names, and stamps times with the database's clock.
 // Ids are made by the hub. Every implementation passes [StoreSuite].
 type Store interface {
+	// Callees returns the agents that have an address, agents/NAME or roles/ROLE,
+	// by name, with Active as Agents does.
+	Callees(ctx context.Context, tenant conclave.TenantID, address string) ([]conclave.Agent, error)
+
 	// UpsertAgent keeps an agent under (tenant, name) with Seen = now. ErrConflict
 	// when the name is kept with another PublicKey. Events: agent.registered when
 	// it is new, changed, or live again; agent.lost when State turns from live to
@@ -28,6 +32,14 @@ type Store interface {
 	// the job (task, 1) due now. When the tenant has a task with the same From and
 	// Key (and Key is not empty), it changes nothing and returns that task with
 	// created false. Event: conclave.MessageEvent.
+	//
+	// A conversation's messages to one agent (To is agents/NAME) have turns: a task
+	// gets no job and can't be claimed while an earlier one of them is submitted,
+	// or any of them is working. It gets its job when those have ended.
+	//
+	// When in.Agent is live, has a hand free, and no delivery that it may take
+	// waits, a task whose turn it is is claimed for it in the same transaction, as
+	// Claim does, and has no job.
 	Accept(ctx context.Context, in Accept) (t Task, created bool, err error)
 
 	// Wait returns the task: at once when its state is not seen, or d has passed,
@@ -37,8 +49,9 @@ type Store interface {
 	// Claim gives a submitted task to an agent: it becomes working with that
 	// Agent, its epoch is raised by one, Attempt too, and the claim is kept with
 	// the instance and the time. ErrConflict when the task is not submitted or
-	// its epoch is another one; ErrLimited when the agent already has as many
-	// working tasks as its Capacity; ErrNotFound. Event: task.changed.
+	// its epoch is another one, or it is not its turn; ErrLimited when the agent
+	// already has as many working tasks as its Capacity: then the delivery is
+	// parked, with the same epoch, if in.Park says so; ErrNotFound. Event: task.changed.
 	Claim(ctx context.Context, in Claim) (Task, error)
 
 	// Settle ends a delivery, or a task that was not delivered. ErrConflict when
@@ -82,6 +95,7 @@ type Task struct {
 	Exclude []conclave.AgentName // agents that a role address must not choose
 	Request conclave.Message
 	Epoch   int64
+	Turn    int64         // its place among the messages of its conversation to one agent; 0: it has none
 	Attempt int           // how often it was claimed
 	Age     time.Duration // since acceptance, on the database's clock
 }
@@ -94,6 +108,9 @@ type Accept struct {
 	Request conclave.Message
 	Call    conclave.CallPath
 	Exclude []conclave.AgentName
+	// Agent takes the task at once, if it can: see [Store].Accept. Empty: nobody does.
+	Agent    conclave.AgentName
+	Instance string // the hub that would hold that claim
 }
 
 // Claim gives a delivery to an agent.
@@ -102,6 +119,9 @@ type Claim struct {
 	Epoch    int64
 	Agent    conclave.AgentName
 	Instance string // the hub that holds it
+	// Park is how long the delivery waits for a wake, at most, when the agent has
+	// its hands full. 0: it stays as it is.
+	Park time.Duration
 }
 
 // Settle says how a delivery ended.

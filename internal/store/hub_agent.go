@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"conclave"
@@ -67,6 +68,27 @@ func (s hubStore) active(tx *Tx, tenant conclave.TenantID, name conclave.AgentNa
 	var n int
 	_, err := tx.scan([]any{&n}, `SELECT count(*) FROM tasks WHERE tenant = $1 AND agent = $2 AND state = 'working'`, string(tenant), string(name))
 	return n, err
+}
+
+func (s hubStore) Callees(ctx context.Context, tenant conclave.TenantID, address string) ([]conclave.Agent, error) {
+	var list []conclave.Agent
+	err := s.db.View(ctx, func(tx *Tx) (err error) {
+		query := `SELECT doc FROM agents WHERE tenant = $1 AND name = $2`
+		name, one := strings.CutPrefix(address, "agents/")
+		if !one {
+			query, name = `SELECT doc FROM agents WHERE tenant = $1 AND role = $2 ORDER BY name`, strings.TrimPrefix(address, "roles/")
+		}
+		if list, err = listDocs[conclave.Agent](tx, query, string(tenant), name); err != nil {
+			return err
+		}
+		for i := range list {
+			if list[i].Active, err = s.active(tx, tenant, list[i].Name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return list, err
 }
 
 func (s hubStore) Agents(ctx context.Context, tenant conclave.TenantID, in conclave.ListAgents) ([]conclave.Agent, error) {
