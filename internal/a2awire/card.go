@@ -26,6 +26,8 @@ type Card struct {
 	// EncryptionKey is the X25519 key, in base64, for messages that only the agent
 	// may read; the extension [EncryptionExtension] tells it. Empty: there is none.
 	EncryptionKey string
+	// Push says that clients are told of their tasks by push notifications.
+	Push bool
 }
 
 // EncryptionExtension is the URI of the extension by which a card publishes the
@@ -83,7 +85,7 @@ func (c Card) agentCard(r *http.Request) *a2a.AgentCard {
 	}
 	card := &a2a.AgentCard{
 		Name: c.Name, Description: c.Description, Version: version,
-		Capabilities:       a2a.AgentCapabilities{Streaming: true},
+		Capabilities:       a2a.AgentCapabilities{Streaming: true, PushNotifications: c.Push},
 		DefaultInputModes:  []string{"text/plain", "application/json"},
 		DefaultOutputModes: []string{"text/plain", "application/json"},
 		SupportedInterfaces: []*a2a.AgentInterface{

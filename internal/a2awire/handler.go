@@ -29,8 +29,10 @@ func (h *handler) accept(ctx context.Context, req *a2a.SendMessageRequest) (Task
 		return Task{}, a2a.NewError(a2a.ErrInvalidParams, "message.parts is required: one text part, and one data part if there is data")
 	case req.Message.Role != a2a.MessageRoleUser:
 		return Task{}, a2a.NewError(a2a.ErrInvalidParams, "message.role must be ROLE_USER")
-	case req.Config != nil && req.Config.PushConfig != nil:
-		return Task{}, a2a.ErrPushNotificationNotSupported
+	}
+	push, err := h.checkPush(ctx, req)
+	if err != nil {
+		return Task{}, err
 	}
 	in, err := fromMessage(req.Message, req.Metadata)
 	if err != nil {
@@ -47,6 +49,12 @@ func (h *handler) accept(ctx context.Context, req *a2a.SendMessageRequest) (Task
 		return Task{}, a2a.NewError(a2a.ErrUnsupportedOperation, "task "+string(t.ID)+" takes no further message while it is "+string(t.State))
 	}
 	t, err := h.tasks.Accept(ctx, in)
+	if err == nil && push != nil {
+		push.TaskID = a2a.TaskID(t.ID)
+		if _, err := h.savePush(ctx, push, true); err != nil {
+			return Task{}, err
+		}
+	}
 	return t, toError(err)
 }
 
@@ -189,22 +197,6 @@ func (h *handler) ListTasks(ctx context.Context, req *a2a.ListTasksRequest) (*a2
 		out.Tasks = append(out.Tasks, toTask(t, req.HistoryLength, req.IncludeArtifacts))
 	}
 	return out, nil
-}
-
-func (h *handler) GetTaskPushConfig(context.Context, *a2a.GetTaskPushConfigRequest) (*a2a.PushConfig, error) {
-	return nil, a2a.ErrPushNotificationNotSupported
-}
-
-func (h *handler) ListTaskPushConfigs(context.Context, *a2a.ListTaskPushConfigRequest) (*a2a.ListTaskPushConfigResponse, error) {
-	return nil, a2a.ErrPushNotificationNotSupported
-}
-
-func (h *handler) CreateTaskPushConfig(context.Context, *a2a.PushConfig) (*a2a.PushConfig, error) {
-	return nil, a2a.ErrPushNotificationNotSupported
-}
-
-func (h *handler) DeleteTaskPushConfig(context.Context, *a2a.DeleteTaskPushConfigRequest) error {
-	return a2a.ErrPushNotificationNotSupported
 }
 
 func (h *handler) GetExtendedAgentCard(context.Context, *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {

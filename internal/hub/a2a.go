@@ -54,9 +54,13 @@ func (h *Hub) server(ctx context.Context, address string) (http.Handler, error) 
 	if s := h.servers[address]; s != nil {
 		return s, nil
 	}
+	var tasks a2awire.Tasks = &addressTasks{hub: h, address: address}
+	if h.opts.Push.Store == nil {
+		tasks = quietTasks{tasks}
+	}
 	s := a2awire.NewServer(a2awire.ServerOptions{
 		Card:  func(r *http.Request) (a2awire.Card, error) { return h.card(r.Context(), address) },
-		Tasks: &addressTasks{hub: h, address: address},
+		Tasks: tasks,
 		Refused: func(ctx context.Context, why error) {
 			caller := conclave.CallerFrom(ctx)
 			if err := h.opts.Store.Refuse(ctx, caller.Tenant, conclave.Message{From: caller.Name(), To: address}, why.Error()); err != nil {
@@ -83,7 +87,7 @@ func (h *Hub) card(ctx context.Context, address string) (a2awire.Card, error) {
 	if err != nil {
 		return a2awire.Card{}, fmt.Errorf("listing agents for a card: %w", err)
 	}
-	card := a2awire.Card{Name: string(agent), URL: h.opts.URL + A2APrefix + address}
+	card := a2awire.Card{Name: string(agent), URL: h.opts.URL + A2APrefix + address, Push: h.opts.Push.Store != nil}
 	if len(agents) == 0 {
 		if agents, err = h.opts.Store.Agents(ctx, tenant, conclave.ListAgents{}); err != nil {
 			return card, fmt.Errorf("listing agents for a card: %w", err)

@@ -37,6 +37,7 @@ type Options struct {
 	MaxAge   time.Duration // how long a message tries to reach somebody; 0: 10 minutes
 	Timeout  time.Duration // how long an agent may take; 0: 1 hour
 	Silence  time.Duration // after which an agent that registered here is lost; 0: 20 seconds
+	Push     PushOptions
 	Clock    conclave.Clock
 	Logger   *slog.Logger
 }
@@ -68,6 +69,12 @@ func (o *Options) setDefaults() error {
 	}
 	if o.Silence == 0 {
 		o.Silence = 20 * time.Second
+	}
+	if o.Push.MaxAge == 0 {
+		o.Push.MaxAge = time.Hour
+	}
+	if o.Push.Store != nil && o.Push.Transport == nil {
+		return conclave.Errorf(conclave.ErrInvalid, "a hub that tells clients of their tasks needs a transport that may call them")
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
@@ -134,6 +141,9 @@ func (h *Hub) Run(ctx context.Context, ready func()) error {
 	var probing sync.WaitGroup
 	defer probing.Wait()
 	probing.Go(func() { h.probeForeign(ctx) })
+	if h.opts.Push.Store != nil {
+		probing.Go(func() { h.notify(ctx) })
+	}
 	silence := time.NewTicker(h.opts.Silence / 4)
 	defer silence.Stop()
 	sweep := time.NewTicker(sweepEvery)

@@ -356,6 +356,9 @@ func (s hubStore) changed(tx *Tx, t hub.Task, actor, text string) error {
 	if err != nil {
 		return err
 	}
+	if err := tx.tellOf(t.Tenant, t.ID, now); err != nil {
+		return err
+	}
 	return tx.Append(conclave.Event{Tenant: t.Tenant, Kind: conclave.EventTaskChanged, Actor: actor, Run: t.Run, Conversation: t.Conversation,
 		Subject: string(t.ID), Text: text, Data: data})
 }

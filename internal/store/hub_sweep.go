@@ -83,6 +83,11 @@ func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
 				return err
 			}
 			tx.wakes(WorkDelivery)
+			if s.db.alone { // nobody tells clients now but who starts
+				if _, err := tx.exec(`UPDATE push_configs SET due = $1, epoch = epoch + 1 WHERE due > $1`, now.UnixMicro()); err != nil {
+					return err
+				}
+			}
 		}
 		for _, gone := range lost {
 			a := gone.agent
