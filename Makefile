@@ -45,8 +45,12 @@ workflow-consensus-planning: build ## TASK="…" [REPO=.]: have a plan drafted, 
 agent-list: build ## List the agents of the running services
 	@$(BIN) agents
 
-agent-register: build ## AGENT_TYPE=role AGENT_NAME=name: add an agent, which then gets work
-	@$(BIN) agents register --type "$${AGENT_TYPE:?say AGENT_TYPE=developer, or another role}" --name "$${AGENT_NAME:?say AGENT_NAME=what it is called}"
+agent-register: build ## AGENT_TYPE=role AGENT_NAME=name: add an agent, which then gets work; or AGENT_URL=card [AGENT_ROLE=role TRUST=1 ALLOW_PRIVATE=1]
+	@if [ -n "$${AGENT_URL:-}" ]; then \
+	  $(BIN) agents register "$$AGENT_URL" --name "$${AGENT_NAME:-}" --role "$${AGENT_ROLE:-}" $(if $(filter 1,$(TRUST)),--trust) $(if $(filter 1,$(ALLOW_PRIVATE)),--allow-private); \
+	else \
+	  $(BIN) agents register --type "$${AGENT_TYPE:?say AGENT_TYPE=developer, or another role}" --name "$${AGENT_NAME:?say AGENT_NAME=what it is called}"; \
+	fi
 
 agent-consensus: build ## ITEM="…" [CONVERSATION_ID=…]: have the agents vote on a question
 	@$(BIN) decide "$${ITEM:?say ITEM=\"what to decide\"}" --conversation "$${CONVERSATION_ID:-}"

@@ -30,18 +30,22 @@ type Agent struct {
 	Name        AgentName `json:"name"`
 	Role        Role      `json:"role"`
 	Description string    `json:"description"`
-	Skills      []string  `json:"skills"` // the kinds of assignment that it takes
+	Skills      []string  `json:"skills"` // the kinds of assignment that it takes, or what its card names
 	Brain       string    `json:"brain"`  // "playbook", "model:NAME", "claude"
 	Service     Service   `json:"service,omitempty"`
-	URL         string    `json:"url"`        // its A2A JSON-RPC address; "local:" when it lives in the hub's process
+	URL         string    `json:"url"`        // its A2A JSON-RPC address; "local:" when it lives in the hub's process, PullURL when it pulls
 	PublicKey   string    `json:"public_key"` // ed25519, base64
 	// EncryptionKey is the X25519 key, in base64, for messages that only the
 	// agent may read; empty when it takes none.
-	EncryptionKey string     `json:"encryption_key,omitempty"`
-	State         AgentState `json:"state"`
-	Active        int        `json:"active"` // tasks in its hands
-	Capacity      int        `json:"capacity"`
-	Seen          time.Time  `json:"seen"`
+	EncryptionKey string `json:"encryption_key,omitempty"`
+	// Tags are those of the skills on its card.
+	Tags []string `json:"tags,omitempty"`
+	// Card is set for an agent of somebody else's that was registered by its card.
+	Card     *CardTrust `json:"card,omitempty"`
+	State    AgentState `json:"state"`
+	Active   int        `json:"active"` // tasks in its hands
+	Capacity int        `json:"capacity"`
+	Seen     time.Time  `json:"seen"`
 }
 
 // RegisterAgent makes an agent known, or renews what is known of it.

@@ -68,7 +68,7 @@ type Task struct {
 	Conversation ConversationID  `json:"conversation"`
 	Run          RunID           `json:"run,omitempty"`
 	From         string          `json:"from"`
-	To           string          `json:"to"`              // the address that was asked: "agents/NAME" or "roles/ROLE"
+	To           string          `json:"to"`              // the address that was asked: "agents/NAME", "roles/ROLE" or "skills/SKILL"
 	Agent        AgentName       `json:"agent,omitempty"` // who took it
 	State        TaskState       `json:"state"`
 	Kind         AssignmentKind  `json:"kind,omitempty"`
@@ -94,7 +94,7 @@ type SendMessage struct {
 	Conversation ConversationID  `json:"conversation,omitempty"`
 	Run          RunID           `json:"run,omitempty"`
 	From         string          `json:"from,omitempty" doc:"Who speaks; the caller when absent"`
-	To           string          `json:"to" doc:"agents/NAME or roles/ROLE"`
+	To           string          `json:"to" doc:"agents/NAME, roles/ROLE or skills/SKILL"`
 	Exclude      []AgentName     `json:"exclude,omitempty" doc:"Agents that a role address must not choose"`
 	Kind         AssignmentKind  `json:"kind,omitempty"`
 	Text         string          `json:"text" doc:"What to say, for a person"`

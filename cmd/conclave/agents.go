@@ -17,10 +17,25 @@ import (
 
 func (c *cli) registerCommand() *cobra.Command {
 	var role, name string
-	cmd := &cobra.Command{Use: "register", Short: "Add an agent of a shipped role, under a name of its own", Args: cobra.NoArgs,
-		Long: "Write an agent's Markdown file into the data directory: the role's own text, to be edited. Running services take it in within seconds, and again whenever it changes; " +
+	var o adoption
+	cmd := &cobra.Command{Use: "register [URL]", Short: "Add an agent of somebody else's by its card, or one of a shipped role", Args: cobra.MaximumNArgs(1),
+		Long: "With a URL, fetch the agent card there, verify its signature, show it, ask whether it is trusted, and register the agent: it gets work by its skills and by --role.\n" +
+			"An address inside the network of the hub is refused unless --allow-private says that it is meant. Whoever changes the card's key must be trusted again.\n\n" +
+			"Without one, write an agent's Markdown file into the data directory: the role's own text, to be edited. Running services take it in within seconds, and again whenever it changes; " +
 			"removing the file removes the agent. A file for a role of your own goes into the same folder.",
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				if role != "" {
+					return conclave.Errorf(conclave.ErrInvalid, "--type is for an agent of a shipped role; say --role for the agent of a card")
+				}
+				o.url, o.name = args[0], name
+				return c.adopt(cmd.Context(), o)
+			}
+			for _, flag := range []string{"trust", "allow-private", "keys", "role", "capacity"} {
+				if cmd.Flags().Changed(flag) {
+					return conclave.Errorf(conclave.ErrInvalid, "--%s needs the address of a card: conclave agents register URL", flag)
+				}
+			}
 			home, err := app.Home(c.getenv)
 			if err != nil {
 				return err
@@ -47,7 +62,12 @@ func (c *cli) registerCommand() *cobra.Command {
 			return c.joined(cmd.Context(), conclave.AgentName(name), path)
 		}}
 	cmd.Flags().StringVar(&role, "type", "", "the role: planner, architect, developer, security, qa, code-reviewer, performance-reviewer or domain-expert")
-	cmd.Flags().StringVar(&name, "name", "", "what the agent is called")
+	cmd.Flags().StringVar(&name, "name", "", "what the agent is called; that of its card when absent")
+	cmd.Flags().StringVar(&o.role, "role", "", "of a card's agent: whose work it gets; its name when absent")
+	cmd.Flags().IntVar(&o.capacity, "capacity", 1, "of a card's agent: how many tasks it takes at once")
+	cmd.Flags().StringVar(&o.keys, "keys", "", "file with the keys (JWKS or PEM) that must have signed the card, when its origin publishes none")
+	cmd.Flags().BoolVar(&o.trust, "trust", false, "trust the card as it is, without being asked")
+	cmd.Flags().BoolVar(&o.private, "allow-private", false, "allow addresses inside the network of the hub")
 	return c.jsonFlag(cmd)
 }
 

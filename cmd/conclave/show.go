@@ -145,7 +145,15 @@ func (c *cli) agentsCommand() *cobra.Command {
 				if c.asJSON {
 					return c.printJSON(list)
 				}
-				return table(c.stdout, rows, "no agents")
+				if err := table(c.stdout, rows, "no agents"); err != nil {
+					return err
+				}
+				for _, a := range agents {
+					if a.Card != nil && a.Card.Problem != "" {
+						fmt.Fprintf(c.stdout, "%s gets no work: %s\n", a.Name, printable(a.Card.Problem))
+					}
+				}
+				return nil
 			})
 		}}
 	cmd.Flags().StringVar(&role, "role", "", "only agents of this role")

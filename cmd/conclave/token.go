@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,13 +17,20 @@ import (
 const maxTokenLife = 366 * 24 * time.Hour
 
 func (c *cli) tokenCommand() *cobra.Command {
-	var role, name, tenant string
+	var role, name, tenant, agent string
 	var life time.Duration
 	cmd := &cobra.Command{Use: "token", Short: "Print the local token, or make one for somebody else", Args: cobra.NoArgs,
 		Long: "Without --role, print the local token. With it, make a token for somebody: a viewer reads; a developer also speaks with agents and starts runs;\n" +
 			"an approver reads, speaks and decides what waits for a human; an operator does all of that; an admin also registers agents.\n" +
+			"With --agent, make the token of an agent of that name, on behalf of --name or of whoever runs this.\n" +
 			"Whoever can read the installation's secret or key can make tokens; nobody else can.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if agent != "" {
+				if role != "" {
+					return conclave.Errorf(conclave.ErrInvalid, "--agent and --role exclude each other: an agent reads and speaks")
+				}
+				name, role = cmp.Or(name, app.LocalCaller(c.getenv).Human), "agent"
+			}
 			if role == "" {
 				for _, flag := range []string{"name", "tenant", "for"} {
 					if cmd.Flags().Changed(flag) {
@@ -41,7 +49,7 @@ func (c *cli) tokenCommand() *cobra.Command {
 				return err
 			}
 			switch {
-			case !slices.Contains(identity.Roles(), role):
+			case agent == "" && !slices.Contains(identity.Roles(), role):
 				return conclave.Errorf(conclave.ErrInvalid, "there is no role %q; the roles are %s", role, strings.Join(identity.Roles(), ", "))
 			case strings.TrimSpace(name) == "":
 				return conclave.Errorf(conclave.ErrInvalid, "--name is missing: whose token is it?")
@@ -56,7 +64,11 @@ func (c *cli) tokenCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			token, err := tokens.Mint(conclave.Caller{Tenant: conclave.TenantID(tenant), Human: name, Permissions: identity.HumanPermissions(role)}, life)
+			caller := conclave.Caller{Tenant: conclave.TenantID(tenant), Human: name, Permissions: identity.HumanPermissions(role)}
+			if agent != "" {
+				caller.Agent, caller.Permissions = conclave.AgentName(agent), identity.AgentPermissions()
+			}
+			token, err := tokens.Mint(caller, life)
 			if err != nil {
 				return err
 			}
@@ -65,6 +77,7 @@ func (c *cli) tokenCommand() *cobra.Command {
 		}}
 	cmd.Flags().StringVar(&role, "role", "", "what its bearer may do: "+strings.Join(identity.Roles(), ", "))
 	cmd.Flags().StringVar(&name, "name", "", "whose token it is, as the record shows it")
+	cmd.Flags().StringVar(&agent, "agent", "", "make the token of an agent, which pulls its work with it or speaks for itself")
 	cmd.Flags().StringVar(&tenant, "tenant", string(conclave.DefaultTenant), "whose data it reaches")
 	cmd.Flags().DurationVar(&life, "for", 24*time.Hour, "how long it is good")
 	return cmd

@@ -12,7 +12,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"conclave"
 )
@@ -37,12 +40,25 @@ type Incoming struct {
 	Run        conclave.RunID
 	Kind       conclave.AssignmentKind
 	Metadata   map[string]any
+	// Emit, for a Handler, shows a piece of an artifact before the answer is
+	// whole: more adds the parts to the artifact of the same id, last says that
+	// nothing follows.
+	Emit func(a *Artifact, more, last bool)
 }
+
+// Artifact is what an agent made, as A2A has it.
+type Artifact = a2a.Artifact
 
 // Outgoing is what a handler answers.
 type Outgoing struct {
 	Text string
 	Data json.RawMessage
+	// Artifacts are the answer when it is more than a text and a value.
+	Artifacts []*Artifact
+	// Message makes the answer a message rather than a task's artifact.
+	Message bool
+	// Ask makes Text a question: the task waits for its asker's next message.
+	Ask bool
 }
 
 // Handler answers a message. An error ends the task as failed, or as rejected
@@ -62,6 +78,8 @@ type Task struct {
 	conclave.Task
 	ErrorKind error // of a failed or rejected task
 	History   []conclave.Message
+	Artifacts []*Artifact // when there is more than Text and Reply
+	Message   bool        // the agent answered with a message
 }
 
 // Filter chooses tasks for a list, newest update first.
@@ -86,12 +104,21 @@ type Tasks interface {
 	// Accept takes a message and returns its task. The same message id from the
 	// same caller returns the same task.
 	Accept(ctx context.Context, in Incoming) (Task, error)
+	// Answer gives a task that waits for input its asker's next message. The same
+	// message id again changes nothing. ErrConflict when the task waits for nothing.
+	Answer(ctx context.Context, in Incoming) (Task, error)
 	// Wait returns a task once its state is another than seen; at once when seen is empty.
 	Wait(ctx context.Context, id conclave.TaskID, seen conclave.TaskState) (Task, error)
 	// Cancel ends a task. ErrConflict when it has ended.
 	Cancel(ctx context.Context, id conclave.TaskID) (Task, error)
 	// List returns the caller's tasks.
 	List(ctx context.Context, f Filter) (List, error)
+}
+
+// Follower is a Tasks that tells what happens to a task while it happens, and
+// not only its states: the task as it is, then each change until it has ended.
+type Follower interface {
+	Follow(ctx context.Context, id conclave.TaskID) iter.Seq2[a2a.Event, error]
 }
 
 // KindNamed returns the kind of error with a name, ErrInternal for an unknown one.

@@ -120,6 +120,9 @@ type refusing struct{ why *error }
 func (r refusing) Accept(context.Context, a2awire.Incoming) (a2awire.Task, error) {
 	return a2awire.Task{}, *r.why
 }
+func (r refusing) Answer(context.Context, a2awire.Incoming) (a2awire.Task, error) {
+	return a2awire.Task{}, *r.why
+}
 func (r refusing) Wait(context.Context, conclave.TaskID, conclave.TaskState) (a2awire.Task, error) {
 	return a2awire.Task{}, *r.why
 }

@@ -1,10 +1,10 @@
 package a2awire
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -23,6 +23,14 @@ type Card struct {
 	// scheme and host are those that the client asked.
 	URL    string
 	Skills []Skill
+	// GRPC says that the agent is reached by gRPC too, at the same host and port;
+	// Tenant is how it is named there.
+	GRPC   bool
+	Tenant string
+	// Extended says that callers who may speak here get a card with more.
+	Extended bool
+	// Facts are what only those see; the extension [FactsExtension] tells them.
+	Facts map[string]any
 	// EncryptionKey is the X25519 key, in base64, for messages that only the agent
 	// may read; the extension [EncryptionExtension] tells it. Empty: there is none.
 	EncryptionKey string
@@ -33,6 +41,10 @@ type Card struct {
 // EncryptionExtension is the URI of the extension by which a card publishes the
 // agent's key: a message's data part {"jwe": …} holds a JWE (RFC 7516) to it.
 const EncryptionExtension = "urn:conclave:a2a:encryption:1"
+
+// FactsExtension is the URI of the extension by which an extended card tells how
+// the agent is known at the hub: its role, brain, state, and how busy it is.
+const FactsExtension = "urn:conclave:a2a:agent:1"
 
 const tokenScheme = "A token of this server, as conclave token prints it."
 
@@ -70,14 +82,11 @@ func AssignmentSkill(kind conclave.AssignmentKind) Skill {
 	return s
 }
 
-func (c Card) agentCard(r *http.Request) *a2a.AgentCard {
+// agentCard is the card as 1.0 has it. base is the address that the client asked.
+func (c Card) agentCard(base string) *a2a.AgentCard {
 	url := c.URL
 	if strings.HasPrefix(url, "/") || url == "" {
-		scheme := "http"
-		if r.TLS != nil {
-			scheme = "https"
-		}
-		url = scheme + "://" + r.Host + url
+		url = base + url
 	}
 	version := c.Version
 	if version == "" {
@@ -85,7 +94,7 @@ func (c Card) agentCard(r *http.Request) *a2a.AgentCard {
 	}
 	card := &a2a.AgentCard{
 		Name: c.Name, Description: c.Description, Version: version,
-		Capabilities:       a2a.AgentCapabilities{Streaming: true, PushNotifications: c.Push},
+		Capabilities:       a2a.AgentCapabilities{Streaming: true, PushNotifications: c.Push, ExtendedAgentCard: c.Extended},
 		DefaultInputModes:  []string{"text/plain", "application/json"},
 		DefaultOutputModes: []string{"text/plain", "application/json"},
 		SupportedInterfaces: []*a2a.AgentInterface{
@@ -95,15 +104,30 @@ func (c Card) agentCard(r *http.Request) *a2a.AgentCard {
 			{URL: url, ProtocolBinding: a2a.TransportProtocolHTTPJSON, ProtocolVersion: a2av0.Version},
 		},
 		SecurityRequirements: a2a.SecurityRequirementsOptions{{"bearer": {}}},
+		SecuritySchemes:      a2a.NamedSecuritySchemes{"bearer": a2a.HTTPAuthSecurityScheme{Scheme: "Bearer", Description: tokenScheme}},
 		Skills:               []a2a.AgentSkill{},
+	}
+	if c.GRPC {
+		_, host, _ := strings.Cut(url, "://")
+		host, _, _ = strings.Cut(host, "/")
+		card.SupportedInterfaces = append(card.SupportedInterfaces,
+			&a2a.AgentInterface{URL: host, ProtocolBinding: a2a.TransportProtocolGRPC, ProtocolVersion: a2a.Version, Tenant: c.Tenant})
+		if c.Tenant == "" { // 0.3 has no tenants
+			card.SupportedInterfaces = append(card.SupportedInterfaces,
+				&a2a.AgentInterface{URL: host, ProtocolBinding: a2a.TransportProtocolGRPC, ProtocolVersion: a2av0.Version})
+		}
+	}
+	if c.Facts != nil {
+		card.Capabilities.Extensions = append(card.Capabilities.Extensions, a2a.AgentExtension{URI: FactsExtension, Params: c.Facts,
+			Description: "How the agent is known at its hub."})
 	}
 	if c.EncryptionKey != "" {
 		raw, err := base64.StdEncoding.DecodeString(c.EncryptionKey)
 		if err == nil { // the hub takes no other
-			card.Capabilities.Extensions = []a2a.AgentExtension{{URI: EncryptionExtension,
+			card.Capabilities.Extensions = append(card.Capabilities.Extensions, a2a.AgentExtension{URI: EncryptionExtension,
 				Description: `Takes messages that only it can read: the data part {"jwe": …} holds a JWE of {"to", "text", "data", "reply_to"}; reply_to is the key for the answer.`,
 				Params: map[string]any{"jwk": map[string]any{"kty": "OKP", "crv": "X25519", "use": "enc", "x": base64.RawURLEncoding.EncodeToString(raw)},
-					"alg": []any{"ECDH-ES", "ECDH-ES+A256KW"}, "enc": []any{"A256GCM"}}}}
+					"alg": []any{"ECDH-ES", "ECDH-ES+A256KW"}, "enc": []any{"A256GCM"}}})
 		}
 	}
 	for _, s := range c.Skills {
@@ -118,9 +142,9 @@ func (c Card) agentCard(r *http.Request) *a2a.AgentCard {
 
 // json returns the card as 1.0 and 0.3 clients both read it. The SDK writes that
 // union, but for the security schemes only in a form that no 1.0 client reads.
-func (c Card) json(r *http.Request) ([]byte, error) {
-	card := c.agentCard(r)
-	union, err := a2av0.NewStaticAgentCardProducer(card).(a2asrv.AgentCardJSONProducer).CardJSON(r.Context())
+func (c Card) json(ctx context.Context, base string) ([]byte, error) {
+	card := c.agentCard(base)
+	union, err := a2av0.NewStaticAgentCardProducer(card).(a2asrv.AgentCardJSONProducer).CardJSON(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("writing the card of %s: %w", c.Name, err)
 	}

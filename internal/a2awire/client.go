@@ -24,6 +24,7 @@ import (
 type Outbound struct {
 	ID         conclave.MessageID // the same id again joins the same task, where the agent remembers it
 	Context    conclave.ConversationID
+	Task       string // the agent's own task that it goes on with; empty starts one
 	References []conclave.TaskID
 	Text       string
 	Data       json.RawMessage
@@ -36,9 +37,12 @@ type Outbound struct {
 type Result struct {
 	Remote string // the task's id at the agent
 	State  conclave.TaskState
-	Text   string
+	Text   string // what it asks, when it is input-required
 	Data   json.RawMessage
 	Err    error // why it failed or was rejected, with the kind that the agent gave
+	// Artifacts are what the agent made, when that is more than Text and Data.
+	Artifacts []*Artifact
+	Message   bool // the agent answered with a message
 }
 
 // DialOptions says how to reach an agent.
@@ -46,8 +50,11 @@ type DialOptions struct {
 	// URL is the address of the agent's JSON-RPC 1.0 interface, or of its card:
 	// an address that ends in ".json" is fetched, and the best interface that
 	// the card names is used, 0.3 too.
-	URL       string
-	Transport http.RoundTripper // http.DefaultTransport when nil
+	URL string
+	// Interfaces, when there are any, are used instead: those of a card that was
+	// read before.
+	Interfaces []conclave.CardInterface
+	Transport  http.RoundTripper // http.DefaultTransport when nil
 	// Token returns the bearer token for a request; "" sends none. It is asked
 	// for each one, because tokens expire. Nil: none is sent.
 	Token  func(ctx context.Context) (string, error)
@@ -102,7 +109,9 @@ func Dial(ctx context.Context, opts DialOptions) (*Client, error) {
 	)
 	var sdk *a2aclient.Client
 	var err error
-	if base, ok := strings.CutSuffix(opts.URL, ".json"); ok {
+	if len(opts.Interfaces) > 0 {
+		sdk, err = factory.CreateFromEndpoints(ctx, endpoints(opts.Interfaces))
+	} else if base, ok := strings.CutSuffix(opts.URL, ".json"); ok {
 		slash := strings.LastIndex(base, "/")
 		var card *a2a.AgentCard
 		resolver := &agentcard.Resolver{Client: hc, CardParser: a2av0.NewAgentCardParser()}
@@ -130,7 +139,7 @@ func Dial(ctx context.Context, opts DialOptions) (*Client, error) {
 func (c *Client) Send(ctx context.Context, m Outbound, accepted func(remote string)) (Result, error) {
 	ctx = a2alog.AttachLogger(ctx, c.logger)
 	msg := &a2a.Message{
-		ID: string(m.ID), ContextID: string(m.Context), Role: a2a.MessageRoleUser,
+		ID: string(m.ID), ContextID: string(m.Context), TaskID: a2a.TaskID(m.Task), Role: a2a.MessageRoleUser,
 		Parts: toParts(m.Text, m.Data), Metadata: map[string]any{MetaCall: m.Call},
 	}
 	for _, id := range m.References {
@@ -155,6 +164,9 @@ func (c *Client) Send(ctx context.Context, m Outbound, accepted func(remote stri
 		if first && seen.remote != "" && accepted != nil {
 			accepted(seen.remote)
 		}
+		if seen.state == conclave.TaskInputRequired {
+			break // some keep the stream open until they are answered
+		}
 	}
 	if ctx.Err() != nil && !resting(seen.state) {
 		return Result{}, ctx.Err()
@@ -175,7 +187,7 @@ func (c *Client) Send(ctx context.Context, m Outbound, accepted func(remote stri
 			return Result{}, conclave.Errorf(conclave.ErrUnavailable, "the connection ended while the task was %s", seen.state)
 		}
 	}
-	return seen.result()
+	return seen.result(), nil
 }
 
 // Cancel asks the agent to end a task. ErrConflict when it has ended, ErrNotFound.
@@ -190,40 +202,44 @@ type progress struct {
 	remote string
 	state  conclave.TaskState
 	said   bool // the agent answered with a message instead of a task
-	parts  a2a.ContentParts
+	made   []*Artifact
 	status *a2a.Message
 }
 
 func (p *progress) add(event a2a.Event) {
 	switch e := event.(type) {
 	case *a2a.Message:
-		p.said, p.state, p.parts = true, conclave.TaskCompleted, e.Parts
+		p.said, p.state, p.made = true, conclave.TaskCompleted, []*Artifact{{ID: a2a.ArtifactID(e.ID), Parts: e.Parts, Metadata: e.Metadata}}
 	case *a2a.Task:
-		p.remote, p.state, p.status = string(e.ID), fromState(e.Status.State), e.Status.Message
-		p.parts = nil
-		for _, a := range e.Artifacts {
-			p.parts = append(p.parts, a.Parts...)
-		}
+		p.remote, p.state, p.status, p.made = string(e.ID), fromState(e.Status.State), e.Status.Message, e.Artifacts
 	case *a2a.TaskArtifactUpdateEvent:
 		p.remote = string(e.TaskID)
-		p.parts = append(p.parts, e.Artifact.Parts...)
+		if e.Artifact != nil {
+			p.made = extend(p.made, e.Artifact, e.Append)
+		}
 	case *a2a.TaskStatusUpdateEvent:
 		p.remote, p.state, p.status = string(e.TaskID), fromState(e.Status.State), e.Status.Message
 	}
 }
 
-func (p *progress) result() (Result, error) {
-	parts := p.parts
+func (p *progress) result() Result {
+	var parts a2a.ContentParts
+	for _, a := range p.made {
+		parts = append(parts, a.Parts...)
+	}
 	if len(parts) == 0 && p.status != nil {
 		parts = p.status.Parts // agents that answer in the status, not in an artifact
 	}
-	text, data, err := fromParts(parts)
-	if err != nil {
-		return Result{}, fmt.Errorf("reading the reply: %w", err)
+	out := Result{Remote: p.remote, State: p.state, Message: p.said}
+	var err error
+	if out.Text, out.Data, err = fromParts(parts); err != nil {
+		out.Text, out.Data = inWords(parts), nil
 	}
-	out := Result{Remote: p.remote, State: p.state, Text: text, Data: data}
+	if err != nil || !plain(p.made) && !p.said {
+		out.Artifacts = p.made
+	}
 	if p.state == conclave.TaskCompleted {
-		return out, nil
+		return out
 	}
 	kind := conclave.ErrInternal
 	switch p.state {
@@ -242,7 +258,33 @@ func (p *progress) result() (Result, error) {
 		}
 	}
 	out.Err = conclave.Errorf(kind, "%s", why)
-	return out, nil
+	return out
+}
+
+// plain reports whether what an agent made is the one text and value that a
+// task of ours keeps.
+func plain(made []*Artifact) bool {
+	switch len(made) {
+	case 0:
+		return true
+	case 1:
+		return strings.HasSuffix(string(made[0].ID), replySuffix)
+	}
+	return false
+}
+
+// inWords is what parts say, for who reads texts only.
+func inWords(parts a2a.ContentParts) string {
+	var texts []string
+	for _, p := range parts {
+		switch {
+		case p.Text() != "":
+			texts = append(texts, p.Text())
+		case p.Filename != "":
+			texts = append(texts, p.Filename)
+		}
+	}
+	return strings.Join(texts, "\n")
 }
 
 // bearer adds the token, and gives refusals without a protocol error their kind.
@@ -269,7 +311,10 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, conclave.Errorf(conclave.ErrUnavailable, "%s does not answer: %w", req.URL.Host, err)
 	}
-	isJSON := strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json")
+	isJSON := isJSON(resp.Header)
+	if isJSON {
+		resp.Header.Set("Content-Type", plainJSON) // the SDK knows A2A's own type in no errors
+	}
 	if isJSON && resp.StatusCode == http.StatusOK && req.Header.Get("Accept") == eventStream {
 		return asEvent(resp)
 	}

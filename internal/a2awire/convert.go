@@ -68,8 +68,8 @@ func toTask(t Task, history *int, artifacts bool) *a2a.Task {
 	if t.Agent != "" {
 		out.Metadata["conclave/agent"] = string(t.Agent)
 	}
-	if artifacts && t.State == conclave.TaskCompleted {
-		out.Artifacts = []*a2a.Artifact{toArtifact(t)}
+	if artifacts {
+		out.Artifacts = toArtifacts(t)
 	}
 	msgs := t.History
 	if history != nil && *history < len(msgs) {
@@ -87,11 +87,15 @@ func toStatus(t Task) a2a.TaskStatus {
 		at := t.Updated.UTC()
 		status.Timestamp = &at
 	}
-	if t.Error != "" {
+	why := t.Error
+	if t.State == conclave.TaskInputRequired {
+		why = t.Text
+	}
+	if why != "" {
 		status.Message = &a2a.Message{
 			ID: string(t.ID) + "-status", Role: a2a.MessageRoleAgent,
 			TaskID: a2a.TaskID(t.ID), ContextID: string(t.Conversation),
-			Parts: a2a.ContentParts{a2a.NewTextPart(t.Error)},
+			Parts: a2a.ContentParts{a2a.NewTextPart(why)},
 		}
 		if t.ErrorKind != nil {
 			status.Message.Metadata = map[string]any{MetaKind: t.ErrorKind.Error()}
@@ -100,12 +104,28 @@ func toStatus(t Task) a2a.TaskStatus {
 	return status
 }
 
-func toArtifact(t Task) *a2a.Artifact {
+// replySuffix ends the id of the one artifact that a text and a value make.
+const replySuffix = "-reply"
+
+// toArtifacts are what a task has made so far.
+func toArtifacts(t Task) []*Artifact {
+	if len(t.Artifacts) > 0 || t.State != conclave.TaskCompleted {
+		return t.Artifacts
+	}
 	name := "reply"
 	if t.Kind != "" {
 		name = string(t.Kind)
 	}
-	return &a2a.Artifact{ID: a2a.ArtifactID(string(t.ID) + "-reply"), Name: name, Parts: toParts(t.Text, t.Reply)}
+	return []*Artifact{{ID: a2a.ArtifactID(string(t.ID) + replySuffix), Name: name, Parts: toParts(t.Text, t.Reply)}}
+}
+
+// said is the answer of an agent that answered with a message.
+func said(t Task) *a2a.Message {
+	m := &a2a.Message{ID: string(t.ID) + "-said", Role: a2a.MessageRoleAgent, ContextID: string(t.Conversation)}
+	for _, a := range toArtifacts(t) {
+		m.Parts = append(m.Parts, a.Parts...)
+	}
+	return m
 }
 
 func toParts(text string, data json.RawMessage) a2a.ContentParts {
@@ -152,7 +172,7 @@ func fromParts(parts a2a.ContentParts) (text string, data json.RawMessage, err e
 				return "", nil, fmt.Errorf("encoding a data part: %w", err)
 			}
 		default:
-			return "", nil, conclave.Errorf(conclave.ErrUnsupported, "a part is a file; send text or data")
+			return "", nil, a2a.NewError(a2a.ErrUnsupportedContentType, "a part is a file; send text or data")
 		}
 	}
 	return strings.Join(texts, "\n"), data, nil
@@ -218,8 +238,9 @@ func wireErrors() []struct{ kind, wire error } {
 // toError turns an error into the protocol's. An error that is the protocol's
 // own stays as it is.
 func toError(err error) error {
-	if err == nil {
-		return nil
+	var wire *a2a.Error
+	if err == nil || errors.As(err, &wire) {
+		return err
 	}
 	kind := conclave.KindOf(err)
 	for _, p := range wireErrors() {

@@ -14,7 +14,7 @@ import (
 // handler implements the protocol's operations over a Tasks. It takes the place
 // of the SDK's own request handler, whose tasks live in memory without a bound.
 type handler struct {
-	tasks Tasks
+	opts ServerOptions
 }
 
 var _ a2asrv.RequestHandler = (*handler)(nil)
@@ -38,24 +38,33 @@ func (h *handler) accept(ctx context.Context, req *a2a.SendMessageRequest) (Task
 	if err != nil {
 		return Task{}, toError(err)
 	}
-	if in.TaskID != "" {
-		t, err := h.tasks.Wait(ctx, in.TaskID, "")
-		if err != nil {
-			return Task{}, toError(err)
+	if in.TaskID == "" {
+		t, err := h.opts.Tasks.Accept(ctx, in)
+		if err != nil || push == nil {
+			return t, toError(err)
 		}
-		if t.State.Ended() {
-			return Task{}, a2a.NewError(a2a.ErrUnsupportedOperation, "task "+string(t.ID)+" has ended; to go on, send the message without taskId in the same contextId")
-		}
-		return Task{}, a2a.NewError(a2a.ErrUnsupportedOperation, "task "+string(t.ID)+" takes no further message while it is "+string(t.State))
-	}
-	t, err := h.tasks.Accept(ctx, in)
-	if err == nil && push != nil {
 		push.TaskID = a2a.TaskID(t.ID)
-		if _, err := h.savePush(ctx, push, true); err != nil {
-			return Task{}, err
-		}
+		_, err = h.savePush(ctx, push, true)
+		return t, err
 	}
+	t, err := h.opts.Tasks.Wait(ctx, in.TaskID, "")
+	if err != nil {
+		return Task{}, toError(err)
+	}
+	if in.ContextID != "" && in.ContextID != t.Conversation {
+		return Task{}, a2a.NewError(a2a.ErrInvalidParams, "message.contextId is not the context of task "+string(t.ID)+"; leave it out, or send "+string(t.Conversation))
+	}
+	in.ContextID = t.Conversation
+	t, err = h.opts.Tasks.Answer(ctx, in)
 	return t, toError(err)
+}
+
+// WaitsNot is the error of an answer to a task that waits for none.
+func WaitsNot(t conclave.Task) error {
+	if t.State.Ended() {
+		return conclave.Errorf(conclave.ErrConflict, "task %s has ended; to go on, send the message without taskId in the same contextId", t.ID)
+	}
+	return conclave.Errorf(conclave.ErrConflict, "task %s takes no further message while it is %s", t.ID, t.State)
 }
 
 func (h *handler) SendMessage(ctx context.Context, req *a2a.SendMessageRequest) (a2a.SendMessageResult, error) {
@@ -71,9 +80,12 @@ func (h *handler) SendMessage(ctx context.Context, req *a2a.SendMessageRequest) 
 		return toTask(t, history, true), nil
 	}
 	for !resting(t.State) {
-		if t, err = h.tasks.Wait(ctx, t.ID, t.State); err != nil {
+		if t, err = h.opts.Tasks.Wait(ctx, t.ID, t.State); err != nil {
 			return nil, toError(err)
 		}
+	}
+	if t.Message && t.State == conclave.TaskCompleted {
+		return said(t), nil
 	}
 	return toTask(t, history, true), nil
 }
@@ -88,7 +100,11 @@ func (h *handler) SendStreamingMessage(ctx context.Context, req *a2a.SendMessage
 			yield(nil, err)
 			return
 		}
-		h.follow(ctx, t, yield)
+		if t.Message && t.State == conclave.TaskCompleted {
+			yield(said(t), nil)
+			return
+		}
+		h.follow(ctx, t, yield, resting)
 	}
 }
 
@@ -98,7 +114,7 @@ func (h *handler) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTaskR
 			yield(nil, a2a.NewError(a2a.ErrInvalidParams, "id is required"))
 			return
 		}
-		t, err := h.tasks.Wait(ctx, conclave.TaskID(req.ID), "")
+		t, err := h.opts.Tasks.Wait(ctx, conclave.TaskID(req.ID), "")
 		if err != nil {
 			yield(nil, toError(err))
 			return
@@ -107,34 +123,66 @@ func (h *handler) SubscribeToTask(ctx context.Context, req *a2a.SubscribeToTaskR
 			yield(nil, a2a.NewError(a2a.ErrUnsupportedOperation, "task "+string(t.ID)+" has ended; get it instead"))
 			return
 		}
-		h.follow(ctx, t, yield)
+		h.follow(ctx, t, yield, conclave.TaskState.Ended)
 	}
 }
 
-// follow yields the task, then what changes about it until it rests.
-func (h *handler) follow(ctx context.Context, t Task, yield func(a2a.Event, error) bool) {
-	if !yield(toTask(t, nil, true), nil) {
-		return
+// follow yields the task, then what changes about it until its state is one that
+// ends the stream: a sender's at rest, a subscriber's when the task has ended.
+func (h *handler) follow(ctx context.Context, t Task, yield func(a2a.Event, error) bool, ends func(conclave.TaskState) bool) {
+	events := h.states(ctx, t)
+	if f, ok := h.opts.Tasks.(Follower); ok {
+		events = f.Follow(ctx, t.ID)
 	}
-	for !resting(t.State) {
-		var err error
-		if t, err = h.tasks.Wait(ctx, t.ID, t.State); err != nil {
-			yield(nil, toError(err))
+	for event, err := range events {
+		if !yield(event, toError(err)) || err != nil {
 			return
 		}
-		if t.State == conclave.TaskCompleted {
-			if !yield(&a2a.TaskArtifactUpdateEvent{
-				TaskID: a2a.TaskID(t.ID), ContextID: string(t.Conversation), Artifact: toArtifact(t), LastChunk: true,
-			}, nil) {
+		switch e := event.(type) {
+		case *a2a.Task:
+			if ends(fromState(e.Status.State)) {
+				return
+			}
+		case *a2a.TaskStatusUpdateEvent:
+			if ends(fromState(e.Status.State)) {
 				return
 			}
 		}
-		if !yield(&a2a.TaskStatusUpdateEvent{
-			TaskID: a2a.TaskID(t.ID), ContextID: string(t.Conversation), Status: toStatus(t),
-		}, nil) {
+	}
+}
+
+// states yields the task and each of its later states.
+func (h *handler) states(ctx context.Context, t Task) iter.Seq2[a2a.Event, error] {
+	return func(yield func(a2a.Event, error) bool) {
+		if !yield(toTask(t, nil, true), nil) {
 			return
 		}
+		for !t.State.Ended() {
+			var err error
+			if t, err = h.opts.Tasks.Wait(ctx, t.ID, t.State); err != nil {
+				yield(nil, err)
+				return
+			}
+			if t.State == conclave.TaskCompleted {
+				for _, a := range toArtifacts(t) {
+					if !yield(artifactEvent(t, a, false, true), nil) {
+						return
+					}
+				}
+			}
+			if !yield(statusEvent(t), nil) {
+				return
+			}
+		}
 	}
+}
+
+func artifactEvent(t Task, a *Artifact, more, last bool) a2a.Event {
+	return &a2a.TaskArtifactUpdateEvent{TaskID: a2a.TaskID(t.ID), ContextID: string(t.Conversation), Artifact: a, Append: more, LastChunk: last}
+}
+
+func statusEvent(t Task) a2a.Event {
+	return &a2a.TaskStatusUpdateEvent{TaskID: a2a.TaskID(t.ID), ContextID: string(t.Conversation), Status: toStatus(t)}
 }
 
 func (h *handler) GetTask(ctx context.Context, req *a2a.GetTaskRequest) (*a2a.Task, error) {
@@ -144,7 +192,7 @@ func (h *handler) GetTask(ctx context.Context, req *a2a.GetTaskRequest) (*a2a.Ta
 	if req.HistoryLength != nil && *req.HistoryLength < 0 {
 		return nil, a2a.NewError(a2a.ErrInvalidParams, "historyLength must not be negative")
 	}
-	t, err := h.tasks.Wait(ctx, conclave.TaskID(req.ID), "")
+	t, err := h.opts.Tasks.Wait(ctx, conclave.TaskID(req.ID), "")
 	if err != nil {
 		return nil, toError(err)
 	}
@@ -155,7 +203,7 @@ func (h *handler) CancelTask(ctx context.Context, req *a2a.CancelTaskRequest) (*
 	if req == nil || req.ID == "" {
 		return nil, a2a.NewError(a2a.ErrInvalidParams, "id is required")
 	}
-	t, err := h.tasks.Cancel(ctx, conclave.TaskID(req.ID))
+	t, err := h.opts.Tasks.Cancel(ctx, conclave.TaskID(req.ID))
 	if errors.Is(err, conclave.ErrConflict) {
 		return nil, a2a.NewError(a2a.ErrTaskNotCancelable, conclave.Text(err)).
 			WithErrorInfoMeta(map[string]string{MetaKind: conclave.ErrConflict.Error()})
@@ -188,7 +236,7 @@ func (h *handler) ListTasks(ctx context.Context, req *a2a.ListTasksRequest) (*a2
 	if req.StatusTimestampAfter != nil {
 		f.UpdatedAfter = *req.StatusTimestampAfter
 	}
-	list, err := h.tasks.List(ctx, f)
+	list, err := h.opts.Tasks.List(ctx, f)
 	if err != nil {
 		return nil, toError(err)
 	}
@@ -199,6 +247,14 @@ func (h *handler) ListTasks(ctx context.Context, req *a2a.ListTasksRequest) (*a2
 	return out, nil
 }
 
-func (h *handler) GetExtendedAgentCard(context.Context, *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {
-	return nil, a2a.ErrExtendedCardNotConfigured
+func (h *handler) GetExtendedAgentCard(ctx context.Context, _ *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {
+	if h.opts.Extended == nil {
+		return nil, a2a.NewError(a2a.ErrUnsupportedOperation, "there is no extended card here; the public one is at "+a2asrv.WellKnownAgentCardPath)
+	}
+	card, err := h.opts.Extended(ctx)
+	if err != nil {
+		return nil, toError(err)
+	}
+	base, _ := ctx.Value(baseKey{}).(string)
+	return card.agentCard(base), nil
 }

@@ -42,7 +42,7 @@ type Pushes interface {
 
 // pushes returns what keeps configurations, when the server has that.
 func (h *handler) pushes() (Pushes, error) {
-	if p, ok := h.tasks.(Pushes); ok {
+	if p, ok := h.opts.Tasks.(Pushes); ok {
 		return p, nil
 	}
 	return nil, a2a.ErrPushNotificationNotSupported

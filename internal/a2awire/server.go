@@ -5,13 +5,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
-	"mime"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -22,49 +21,52 @@ import (
 	"conclave"
 )
 
-// MaxBody is the largest request that a server reads: an assignment with a diff
-// and its evidence fits many times over.
-const MaxBody = 16 << 20
-
-const eventStream = "text/event-stream"
-
-// keepAlive is how often an idle stream gets a comment line, so that no proxy
-// takes a thinking agent for a dead connection.
-const keepAlive = 15 * time.Second
-
 // ServerOptions says what a server shows and who may speak to it.
 type ServerOptions struct {
 	// Card makes the card at each request. ErrNotFound when there is no such agent any more.
-	Card       func(r *http.Request) (Card, error)
-	Tasks      Tasks
+	Card  func(r *http.Request) (Card, error)
+	Tasks Tasks
+	// Extended makes the card for callers who may speak here. Nil: there is none.
+	Extended   func(ctx context.Context) (Card, error)
 	Permission conclave.Permission // what a caller needs; PermitSpeak when empty
+	// Sign signs what a card says. Nil: cards are not signed.
+	Sign func(r *http.Request, payload []byte) (CardSignature, error)
 	// Refused is told when a known caller lacks the permission. Nil: nobody is.
 	Refused func(ctx context.Context, why error)
 	Logger  *slog.Logger // slog.Default() when nil
 }
 
-// server serves one agent at "/": JSON-RPC by POST, HTTP+JSON below it, both in
-// 1.0 and 0.3, and its card. It does what the SDK's transports leave out:
-// version negotiation, content types, body limits, caching of the card.
+func (o *ServerOptions) setDefaults() {
+	if o.Permission == "" {
+		o.Permission = conclave.PermitSpeak
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+}
+
+// server serves one agent at "/": JSON-RPC by POST, HTTP+JSON below it, and its
+// card. The transports of 1.0 are our own: the SDK's begin a stream before they
+// know whether there is one, lose what was wrong with a request, and take only
+// one spelling of a field's name. Those of 0.3 are the SDK's.
 type server struct {
 	opts         ServerOptions
-	rpc, rest    http.Handler
+	rpc          *rpcServer
+	rest         http.Handler
 	rpc03, rest3 http.Handler
+
+	mu    sync.Mutex
+	shown [sha256.Size]byte // the card that was served last
+	since time.Time         // since when
 }
 
 // NewServer makes the A2A server of one agent. Mount it with http.StripPrefix.
 func NewServer(opts ServerOptions) http.Handler {
-	if opts.Permission == "" {
-		opts.Permission = conclave.PermitSpeak
-	}
-	if opts.Logger == nil {
-		opts.Logger = slog.Default()
-	}
-	h := &handler{tasks: opts.Tasks}
+	opts.setDefaults()
+	h := &handler{opts: opts}
 	alive := a2asrv.WithTransportKeepAlive(keepAlive)
 	return &server{
-		opts: opts,
-		rpc:  a2asrv.NewJSONRPCHandler(h, alive), rest: a2asrv.NewRESTHandler(h, alive),
+		opts: opts, rpc: newRPC(h), rest: newREST(h),
 		rpc03: a2av0.NewJSONRPCHandler(h, alive), rest3: a2av0.NewRESTHandler(h, alive),
 	}
 }
@@ -74,7 +76,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveCard(w, r)
 		return
 	}
-	r = r.WithContext(a2alog.AttachLogger(r.Context(), s.opts.Logger))
+	r = r.WithContext(a2alog.AttachLogger(withBase(r.Context(), base(r)), s.opts.Logger))
 	r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
 	if r.URL.Path == "" || r.URL.Path == "/" {
 		s.serveRPC(w, r)
@@ -83,24 +85,43 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.serveREST(w, r)
 }
 
-// version returns which protocol the client speaks: "0.3" when it does not say
-// (A2A 1.0 §3.6), "" for one that is not served.
+// base is the address that a client asked, without a path.
+func base(r *http.Request) string {
+	if r.TLS != nil {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
+}
+
+type baseKey struct{}
+
+func withBase(ctx context.Context, base string) context.Context {
+	return context.WithValue(ctx, baseKey{}, base)
+}
+
+// version returns which protocol the client speaks.
 func version(r *http.Request) (asked, served string) {
 	asked = r.Header.Get(a2a.SvcParamVersion)
 	if asked == "" {
 		asked = r.URL.Query().Get(a2a.SvcParamVersion)
 	}
+	return asked, servedVersion(asked)
+}
+
+// servedVersion is the version in which a client is answered: "0.3" when it does
+// not say (A2A 1.0 §3.6), "" for one that is not served.
+func servedVersion(asked string) string {
 	major, rest, _ := strings.Cut(strings.TrimSpace(asked), ".")
 	minor, _, _ := strings.Cut(rest, ".") // a patch number changes nothing on the wire
 	switch {
 	case asked == "":
-		return asked, "0.3"
+		return "0.3"
 	case major == "1" && minor == "0":
-		return asked, "1.0"
+		return "1.0"
 	case major == "0" && minor == "3":
-		return asked, "0.3"
+		return "0.3"
 	}
-	return asked, ""
+	return ""
 }
 
 func versionError(asked string) error {
@@ -108,15 +129,15 @@ func versionError(asked string) error {
 }
 
 // permitted says why the caller may not speak here, or nothing.
-func (s *server) permitted(r *http.Request) error {
-	c := conclave.CallerFrom(r.Context())
+func (o ServerOptions) permitted(ctx context.Context) error {
+	c := conclave.CallerFrom(ctx)
 	if c.Name() == "" {
 		return a2a.NewError(a2a.ErrUnauthenticated, "send Authorization: Bearer TOKEN")
 	}
-	if !c.May(s.opts.Permission) {
-		err := a2a.NewError(a2a.ErrUnauthorized, "speaking here needs the permission "+string(s.opts.Permission)+", which "+c.Name()+" does not have")
-		if s.opts.Refused != nil {
-			s.opts.Refused(r.Context(), err)
+	if !c.May(o.Permission) {
+		err := a2a.NewError(a2a.ErrUnauthorized, "speaking here needs the permission "+string(o.Permission)+", which "+c.Name()+" does not have")
+		if o.Refused != nil {
+			o.Refused(ctx, err)
 		}
 		return err
 	}
@@ -129,36 +150,35 @@ func (s *server) serveRPC(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "JSON-RPC is by POST; the card is at "+a2asrv.WellKnownAgentCardPath, http.StatusMethodNotAllowed)
 		return
 	}
-	if !isJSON(r) {
+	if !isJSON(r.Header) {
 		writeRPCError(w, r, nil, a2a.NewError(a2a.ErrUnsupportedContentType, "send Content-Type: application/json"))
 		return
 	}
-	body, err := io.ReadAll(r.Body)
+	body, err := readBody(r)
 	if err != nil {
-		writeRPCError(w, r, nil, readError(err))
+		writeRPCError(w, r, nil, err)
 		return
 	}
-	var head struct {
-		ID     json.RawMessage `json:"id"`
-		Method string          `json:"method"`
+	// Who may not speak learns no more than that.
+	req, invalid := readRPC(body)
+	if err := s.opts.permitted(r.Context()); err != nil {
+		writeRPCError(w, r, req.ID, err)
+		return
 	}
-	// A body that is no request is the SDK's to refuse, with the protocol's own codes.
-	_ = json.Unmarshal(body, &head)
-	r.Body = io.NopCloser(bytes.NewReader(body))
-
-	if err := s.permitted(r); err != nil {
-		writeRPCError(w, r, head.ID, err)
+	if invalid != nil {
+		writeRPCError(w, r, req.ID, invalid)
 		return
 	}
 	switch asked, served := version(r); {
 	case served == "1.0":
-		s.rpc.ServeHTTP(w, r)
+		s.rpc.serve(w, r, req)
 	case served == "":
-		writeRPCError(w, r, head.ID, versionError(asked))
-	case head.Method != "" && head.Method[0] >= 'A' && head.Method[0] <= 'Z':
-		writeRPCError(w, r, head.ID, a2a.NewError(a2a.ErrVersionNotSupported,
-			head.Method+" is a method of A2A 1.0, and a request without the header A2A-Version is taken as 0.3; send A2A-Version: 1.0"))
+		writeRPCError(w, r, req.ID, versionError(asked))
+	case req.Method[0] >= 'A' && req.Method[0] <= 'Z':
+		writeRPCError(w, r, req.ID, a2a.NewError(a2a.ErrVersionNotSupported,
+			req.Method+" is a method of A2A 1.0, and a request without the header A2A-Version is taken as 0.3; send A2A-Version: 1.0"))
 	default:
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		s.rpc03.ServeHTTP(w, r)
 	}
 }
@@ -168,118 +188,32 @@ func (s *server) serveREST(w http.ResponseWriter, r *http.Request) {
 	asked, served := version(r)
 	switch {
 	case served == "":
-		writeRESTError(w, http.StatusBadRequest, versionError(asked))
+		writeRESTError(w, r, versionError(asked))
 		return
 	case served == "0.3" && !old:
-		writeRESTError(w, http.StatusBadRequest, a2a.NewError(a2a.ErrVersionNotSupported,
+		writeRESTError(w, r, a2a.NewError(a2a.ErrVersionNotSupported,
 			r.URL.Path+" is a path of A2A 1.0, and a request without the header A2A-Version is taken as 0.3; send A2A-Version: 1.0"))
 		return
 	}
-	if r.Method == http.MethodPost && r.ContentLength != 0 && !isJSON(r) {
-		writeRESTError(w, http.StatusBadRequest, a2a.NewError(a2a.ErrUnsupportedContentType, "send Content-Type: application/a2a+json or application/json"))
+	if r.Method == http.MethodPost && r.ContentLength != 0 && !isJSON(r.Header) {
+		writeRESTError(w, r, a2a.NewError(a2a.ErrUnsupportedContentType, "send Content-Type: application/a2a+json or application/json"))
 		return
 	}
-	if err := s.permitted(r); err != nil {
-		status := http.StatusForbidden
-		if errors.Is(err, a2a.ErrUnauthenticated) {
-			status = http.StatusUnauthorized
-		}
-		writeRESTError(w, status, err)
+	if err := s.opts.permitted(r.Context()); err != nil {
+		writeRESTError(w, r, err)
 		return
 	}
-	body, err := io.ReadAll(r.Body)
+	body, err := readBody(r)
 	if err != nil {
-		writeRESTError(w, http.StatusBadRequest, readError(err))
+		writeRESTError(w, r, err)
 		return
 	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
 	if old {
+		r.Body = io.NopCloser(bytes.NewReader(camelCase(body)))
 		s.rest3.ServeHTTP(w, r)
 		return
 	}
-	s.rest.ServeHTTP(w, r)
-}
-
-func readError(err error) error {
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return a2a.NewError(a2a.ErrInvalidRequest, "the request is larger than 16 MiB")
-	}
-	return a2a.NewError(a2a.ErrParseError, "the request body could not be read")
-}
-
-func isJSON(r *http.Request) bool {
-	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	return err == nil && (t == "application/json" || t == "application/a2a+json")
-}
-
-// rpcCode returns the JSON-RPC code of the errors that this file makes.
-func rpcCode(err error) int {
-	for _, c := range []struct {
-		err  error
-		code int
-	}{
-		{a2a.ErrParseError, -32700},
-		{a2a.ErrInvalidRequest, -32600},
-		{a2a.ErrUnsupportedContentType, -32005},
-		{a2a.ErrVersionNotSupported, -32009},
-		{a2a.ErrUnauthenticated, -31401},
-		{a2a.ErrUnauthorized, -31403},
-	} {
-		if errors.Is(err, c.err) {
-			return c.code
-		}
-	}
-	return -32603
-}
-
-func errorInfo(err error) map[string]any {
-	return map[string]any{
-		"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": a2a.ErrorReason(err), "domain": a2a.ProtocolDomain,
-	}
-}
-
-// writeRPCError answers in the form that the client waits for: a client of a
-// stream reads events only.
-func writeRPCError(w http.ResponseWriter, r *http.Request, id json.RawMessage, err error) {
-	if id == nil {
-		id = json.RawMessage("null")
-	}
-	body := map[string]any{
-		"jsonrpc": "2.0", "id": id,
-		"error": map[string]any{"code": rpcCode(err), "message": err.Error(), "data": []any{errorInfo(err)}},
-	}
-	if !strings.Contains(r.Header.Get("Accept"), eventStream) {
-		writeJSON(w, http.StatusOK, body)
-		return
-	}
-	w.Header().Set("Content-Type", eventStream)
-	// Encode ends the line, and an empty one ends the event.
-	_, _ = io.WriteString(w, "data: ")
-	_ = json.NewEncoder(w).Encode(body)
-	_, _ = io.WriteString(w, "\n")
-}
-
-func writeRESTError(w http.ResponseWriter, status int, err error) {
-	name := "INVALID_ARGUMENT"
-	switch {
-	case status == http.StatusUnauthorized:
-		name = "UNAUTHENTICATED"
-	case status == http.StatusForbidden:
-		name = "PERMISSION_DENIED"
-	case errors.Is(err, a2a.ErrVersionNotSupported):
-		name = "FAILED_PRECONDITION"
-	}
-	writeJSON(w, status, map[string]any{
-		"error": map[string]any{"code": status, "status": name, "message": err.Error(), "details": []any{errorInfo(err)}},
-	})
-}
-
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	// The client that hung up is the only one who could be told.
-	_ = json.NewEncoder(w).Encode(v)
+	s.rest.ServeHTTP(w, withBody(r, body))
 }
 
 // serveCard serves the card, which is public, with the caching of A2A 1.0 §8.6.
@@ -299,7 +233,10 @@ func (s *server) serveCard(w http.ResponseWriter, r *http.Request) {
 	card, err := s.opts.Card(r)
 	var body []byte
 	if err == nil {
-		body, err = card.json(r)
+		body, err = card.json(r.Context(), base(r))
+	}
+	if err == nil && s.opts.Sign != nil {
+		body, err = sign(body, func(payload []byte) (CardSignature, error) { return s.opts.Sign(r, payload) })
 	}
 	if errors.Is(err, conclave.ErrNotFound) {
 		http.Error(w, conclave.Text(err), http.StatusNotFound)
@@ -317,5 +254,15 @@ func (s *server) serveCard(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "public, max-age=60")
 	h.Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
 	// ServeContent answers If-None-Match from the ETag, and HEAD.
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+	http.ServeContent(w, r, "", s.changed(sum), bytes.NewReader(body))
+}
+
+// changed is since when the card is as it is, as far as this server has seen.
+func (s *server) changed(sum [sha256.Size]byte) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shown != sum {
+		s.shown, s.since = sum, time.Now()
+	}
+	return s.since
 }

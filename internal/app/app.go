@@ -74,7 +74,11 @@ type App struct {
 
 	models    conclave.Models
 	hub       conclave.Hub
+	directory conclave.Directory
+	work      conclave.Work
+	hubKeys   []byte // the JSON Web Key Set that cards are signed with; empty when the hub is elsewhere
 	hubHTTP   http.Handler
+	hubGRPC   http.Handler
 	council   conclave.Council
 	trust     conclave.Trust
 	insights  conclave.Insights
@@ -313,6 +317,7 @@ func (a *App) bind(ctx context.Context) error {
 	if a.models, err = bind(a, conclave.ServiceModels, a.makeRouter, a.remote.Models()); err != nil {
 		return err
 	}
+	a.directory, a.work = a.remote.Directory(), a.remote.Work() // unless makeHub makes them
 	if a.hub, err = bind(a, conclave.ServiceHub, a.makeHub, a.remote.Hub()); err != nil {
 		return err
 	}
@@ -400,7 +405,14 @@ func (a *App) makeRouter() (conclave.Models, error) {
 }
 
 func (a *App) makeHub() (conclave.Hub, error) {
-	h, err := hub.New(hub.Options{Store: a.db.Hub(), Transport: a.tracing.Transport(a.local), URL: a.urls[conclave.ServiceHub], Instance: a.owner(), Logger: a.log,
+	key, err := identity.LoadOrCreate(filepath.Join(a.config.Home, "keys"), "hub")
+	if err != nil {
+		return nil, err
+	}
+	if a.hubKeys, err = identity.PublicKeySet(key); err != nil {
+		return nil, err
+	}
+	h, err := hub.New(hub.Options{Foreign: a.outside(a.config.Security.AgentNetworks), Inside: a.outside(everywhere()), Sign: signCards(key), Store: a.db.Hub(), Transport: a.tracing.Transport(a.local), URL: a.urls[conclave.ServiceHub], Instance: a.owner(), Logger: a.log,
 		Token: func(ctx context.Context, _ conclave.Agent) (string, error) {
 			c := conclave.CallerFrom(ctx)
 			return a.tokens.Mint(conclave.ServiceCaller(conclave.ServiceHub, conclave.DefaultTenant, c.Human), 5*time.Minute)
@@ -408,7 +420,7 @@ func (a *App) makeHub() (conclave.Hub, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.hubHTTP = h
+	a.hubHTTP, a.hubGRPC, a.directory, a.work = h, h.GRPC(), h, h
 	a.db.HandleDeliveries(512, func(ctx context.Context, id string, epoch int64) error {
 		return h.HandleDelivery(ctx, conclave.TaskID(id), epoch)
 	})

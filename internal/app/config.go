@@ -53,7 +53,7 @@ func settings() []string {
 	return []string{"CONCLAVE_HOME", "CONCLAVE_CONFIG", "CONCLAVE_DATABASE_URL", "DATABASE_URL", "CONCLAVE_BUS", "CONSUL_HTTP_ADDR", "CONCLAVE_LISTEN", "CONCLAVE_ADVERTISE", "CONCLAVE_PORTS",
 		"CONCLAVE_HOSTS", "CONCLAVE_BRAIN", "CONCLAVE_SANDBOX", "CONCLAVE_MODEL", "CONCLAVE_MODEL_IDLE", "CONCLAVE_LOG", "CONCLAVE_TOKEN", "CONCLAVE_URL", "CONCLAVE_CLAUDE",
 		"CONCLAVE_TLS_CERT", "CONCLAVE_TLS_KEY", "CONCLAVE_TLS_CA", "CONCLAVE_JWT_KEY", "CONCLAVE_JWT_PUBLIC_KEYS",
-		"CONCLAVE_RATE_CALLER", "CONCLAVE_RATE_ADDRESS", "CONCLAVE_ENCRYPT", "GATEWAY_PORT", "AGENT_POOL_SIZE", "MAX_CONCURRENT_COLLABORATIONS", "VERIFICATION_CONSENSUS_THRESHOLD", "JWT_SECRET"}
+		"CONCLAVE_RATE_CALLER", "CONCLAVE_RATE_ADDRESS", "CONCLAVE_ENCRYPT", "CONCLAVE_AGENT_NETWORKS", "GATEWAY_PORT", "AGENT_POOL_SIZE", "MAX_CONCURRENT_COLLABORATIONS", "VERIFICATION_CONSENSUS_THRESHOLD", "JWT_SECRET"}
 }
 
 // Home is the data directory that the environment names.
@@ -266,6 +266,7 @@ func (c *Config) readEnvironment(getenv func(string) string) error {
 		set("CONCLAVE_JWT_PUBLIC_KEYS", "jwt.public_keys", func(v string) error { c.Security.PublicKeys = strings.Split(v, ","); return nil }),
 		set("CONCLAVE_RATE_CALLER", "rate.caller", rate(&c.Security.RateCaller)),
 		set("CONCLAVE_RATE_ADDRESS", "rate.address", rate(&c.Security.RateAddress)),
+		set("CONCLAVE_AGENT_NETWORKS", "agent_networks", func(v string) (err error) { c.Security.AgentNetworks, err = parseNetworks(v); return err }),
 		set("CONCLAVE_ENCRYPT", "encrypt", func(v string) (err error) { c.Security.Encrypt, err = agentpool.ParseEncryption(v); return err }),
 		set("DATABASE_URL", "database", database),
 		set("CONCLAVE_DATABASE_URL", "database", database),

@@ -141,7 +141,7 @@ func TestConfigRefusesValues(t *testing.T) {
 	for variable, value := range map[string]string{
 		"CONCLAVE_CONFIG": "/nowhere", "CONCLAVE_LISTEN": "nowhere.invalid", "CONCLAVE_LOG": "loud", "MAX_CONCURRENT_COLLABORATIONS": "-1",
 		"CONCLAVE_PORTS": "random", "CONCLAVE_BRAIN": "mine", "GATEWAY_PORT": "http", "AGENT_POOL_SIZE": "many", "VERIFICATION_CONSENSUS_THRESHOLD": "1.5",
-		"CONCLAVE_RATE_CALLER": "often", "CONCLAVE_RATE_ADDRESS": "3/h", "CONCLAVE_ENCRYPT": "planner,,qa",
+		"CONCLAVE_RATE_CALLER": "often", "CONCLAVE_RATE_ADDRESS": "3/h", "CONCLAVE_ENCRYPT": "planner,,qa", "CONCLAVE_AGENT_NETWORKS": "10.0.0.0/8,lan",
 	} {
 		if _, err := load(t, map[string]string{variable: value}); !errors.Is(err, conclave.ErrInvalid) || !strings.Contains(err.Error(), variable+"=") {
 			t.Errorf("%s=%s: %v", variable, value, err)

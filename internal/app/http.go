@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -54,7 +55,11 @@ func (a *App) tables() map[conclave.Service]conclave.Table {
 		{Service: conclave.ServicePlans, Operations: conclave.PlanOperations(), Impl: a.plans},
 		{Service: conclave.ServiceWorktree, Operations: conclave.WorktreeOperations(), Impl: a.worktrees},
 		{Service: conclave.ServiceWorkflow, Operations: conclave.WorkflowOperations(), Impl: a.workflows},
-		{Service: conclave.ServiceHub, Operations: conclave.HubOperations(), Impl: a.hub},
+		{Service: conclave.ServiceHub, Operations: slices.Concat(conclave.HubOperations(), conclave.DirectoryOperations(), conclave.WorkOperations()), Impl: struct {
+			conclave.Hub
+			conclave.Directory
+			conclave.Work
+		}{a.hub, a.directory, a.work}},
 		{Service: conclave.ServiceCouncil, Operations: append(conclave.CouncilOperations(), conclave.TrustOperations()...), Impl: struct {
 			conclave.Council
 			conclave.Trust
@@ -81,7 +86,7 @@ func (a *App) tables() map[conclave.Service]conclave.Table {
 
 // Tables are all operations, answered by a client.
 func Tables(c *restwire.Client) []conclave.Table {
-	a := &App{models: c.Models(), plans: c.Plans(), worktrees: c.Worktrees(), workflows: c.Workflows(), hub: c.Hub(), council: c.Council(), trust: c.Trust(), events: c.Events(), audit: c.Audit(), insights: c.Insights()}
+	a := &App{models: c.Models(), plans: c.Plans(), worktrees: c.Worktrees(), workflows: c.Workflows(), hub: c.Hub(), directory: c.Directory(), work: c.Work(), council: c.Council(), trust: c.Trust(), events: c.Events(), audit: c.Audit(), insights: c.Insights()}
 	return a.allTables()
 }
 
@@ -118,12 +123,18 @@ func (a *App) serve() error {
 		if err := a.faces(mux, s, metrics); err != nil {
 			return fmt.Errorf("make the faces of %s: %w", s, err)
 		}
-		a.servers = append(a.servers, &http.Server{
+		server := &http.Server{
 			Handler:           metrics.Count(identity.GuardLocal(hosts...)(a.tracing.Handler(mux))),
 			ReadHeaderTimeout: 10 * time.Second,
 			IdleTimeout:       2 * time.Minute,
 			ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
-		})
+			Protocols:         new(http.Protocols),
+		}
+		server.Protocols.SetHTTP1(true)
+		server.Protocols.SetHTTP2(true)
+		// gRPC in clear is HTTP/2 without TLS.
+		server.Protocols.SetUnencryptedHTTP2(s == conclave.ServiceHub && !a.tls.Serves())
+		a.servers = append(a.servers, server)
 	}
 	return nil
 }
@@ -205,7 +216,16 @@ func (a *App) faces(mux *http.ServeMux, s conclave.Service, metrics *telemetry.S
 		}
 		mux.Handle("/", m)
 	case conclave.ServiceHub:
-		mux.Handle("/a2a/", a.authenticated(a.hubHTTP))
+		hub, err := a.hubFace()
+		if err != nil {
+			return err
+		}
+		for _, path := range append(hubPaths(), hubSearch) {
+			mux.Handle(path, hub)
+		}
+		for _, path := range a2awire.GRPCPaths() {
+			mux.Handle(path, a.authenticated(a.hubGRPC))
+		}
 	case conclave.ServiceModels:
 		wire := a.router.Handler()
 		mux.Handle("/v1/", wire)
@@ -273,9 +293,11 @@ func (a *App) gateway(mux *http.ServeMux, metrics *telemetry.Service) error {
 	}
 	var agents http.Handler
 	if a.hubHTTP != nil {
-		agents = a.authenticated(a.hubHTTP)
+		if agents, err = a.hubFace(); err != nil {
+			return err
+		}
 	}
-	g, err := gateway.New(gateway.Options{API: api, MCP: tools, A2A: agents, Authenticate: identity.Authenticate(a.tokens), Resolve: a.resolve, Transport: a.transport,
+	g, err := gateway.New(gateway.Options{API: api, MCP: tools, A2A: agents, A2APaths: append(hubPaths(), hubSearch), Authenticate: identity.Authenticate(a.tokens), Resolve: a.resolve, Transport: a.transport,
 		MCPPaths: []string{mcpwire.MetadataPath, mcpwire.MetadataPath + "/", mcpwire.RegistrationPath},
 		Caller:   a.config.Security.RateCaller, Address: a.config.Security.RateAddress, Logger: a.log})
 	if err != nil {

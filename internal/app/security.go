@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,6 +35,9 @@ type Security struct {
 	RateCaller  gateway.Rate
 	RateAddress gateway.Rate
 	Encrypt     agentpool.Encryption
+	// AgentNetworks are networks besides the internet in which agents of somebody
+	// else's may live.
+	AgentNetworks []netip.Prefix
 }
 
 func securityDefaults() Security {

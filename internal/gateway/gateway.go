@@ -19,7 +19,9 @@ import (
 type Options struct {
 	API http.Handler // answers /api/; required
 	MCP http.Handler // answers /mcp and its metadata; required
-	A2A http.Handler // answers /a2a/; nil asks the hub, wherever it is
+	A2A http.Handler // answers A2APaths; nil asks the hub, wherever it is
+	// A2APaths are those that the hub answers; /a2a/ when there are none.
+	A2APaths []string
 
 	// Authenticate tells who sent a request; required. It is asked to count a
 	// caller's requests; each face judges the token by itself.
@@ -43,6 +45,9 @@ func (o *Options) setDefaults() error {
 	}
 	if o.Transport == nil {
 		o.Transport = http.DefaultTransport
+	}
+	if len(o.A2APaths) == 0 {
+		o.A2APaths = []string{"/a2a/"}
 	}
 	if o.MaxBody == 0 {
 		o.MaxBody = 16 << 20
@@ -91,10 +96,12 @@ func New(o Options) (*Gateway, error) {
 	for _, path := range append([]string{"/mcp"}, o.MCPPaths...) {
 		g.mux.Handle(path, o.MCP)
 	}
-	if o.A2A != nil {
-		g.mux.Handle("/a2a/", o.A2A)
-	} else {
-		g.mux.Handle("/a2a/", g.proxy(conclave.ServiceHub))
+	hub := o.A2A
+	if hub == nil {
+		hub = g.proxy(conclave.ServiceHub)
+	}
+	for _, path := range o.A2APaths {
+		g.mux.Handle(path, hub)
 	}
 	g.mux.Handle("/", page)
 	return g, nil

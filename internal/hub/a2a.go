@@ -1,10 +1,13 @@
 package hub
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -23,14 +26,44 @@ const A2APrefix = "/a2a/"
 // (of the default tenant's agents when nobody is asking); all else needs a
 // caller in the request's context.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost && r.URL.Path == A2APrefix {
+		h.serveTenant(w, r)
+		return
+	}
 	rest, ok := strings.CutPrefix(r.URL.Path, A2APrefix)
 	kind, rest, _ := strings.Cut(rest, "/")
 	name, _, _ := strings.Cut(rest, "/")
 	address := kind + "/" + name
-	if _, _, err := parseAddress(address); !ok || err != nil {
-		http.Error(w, "an agent is at "+A2APrefix+"agents/NAME, a role at "+A2APrefix+"roles/ROLE", http.StatusNotFound)
+	if _, err := parseAddress(address); !ok || err != nil {
+		http.Error(w, "an agent is at "+A2APrefix+"agents/NAME, a role at "+A2APrefix+"roles/ROLE, a skill at "+A2APrefix+"skills/SKILL", http.StatusNotFound)
 		return
 	}
+	h.serveAddress(w, r, address, A2APrefix+address)
+}
+
+// serveTenant answers JSON-RPC at the hub's own address, where the request's
+// tenant names the agent: agents/NAME or roles/ROLE. On HTTP+JSON the tenant is
+// in the path, where the agent's own address is.
+func (h *Hub) serveTenant(w http.ResponseWriter, r *http.Request) {
+	var req struct {
+		Params struct {
+			Tenant string `json:"tenant"`
+		} `json:"params"`
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, a2awire.MaxBody))
+	if err == nil {
+		err = json.Unmarshal(body, &req)
+	}
+	if _, e := parseAddress(req.Params.Tenant); err != nil || e != nil {
+		http.Error(w, "a request to "+A2APrefix+" is JSON-RPC with params.tenant, which names an agent: agents/NAME or roles/ROLE", http.StatusBadRequest)
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	h.serveAddress(w, r, req.Params.Tenant, A2APrefix)
+}
+
+// serveAddress lets the face of an address answer a request below prefix.
+func (h *Hub) serveAddress(w http.ResponseWriter, r *http.Request, address, prefix string) {
 	server, err := h.server(r.Context(), address)
 	if errors.Is(err, conclave.ErrNotFound) {
 		http.Error(w, conclave.Text(err), http.StatusNotFound)
@@ -41,7 +74,17 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "internal error", http.StatusInternalServerError)
 		return
 	}
-	http.StripPrefix(A2APrefix+address, server).ServeHTTP(w, r)
+	http.StripPrefix(prefix, server).ServeHTTP(w, r)
+}
+
+// GRPC is the hub's face over gRPC. The tenant of a request names the agent.
+func (h *Hub) GRPC() http.Handler {
+	return a2awire.NewGRPC(func(ctx context.Context, tenant string) (a2awire.ServerOptions, error) {
+		if _, err := h.card(ctx, tenant); err != nil {
+			return a2awire.ServerOptions{}, err
+		}
+		return h.face(tenant), nil
+	})
 }
 
 // server returns the face of an address, which somebody must have.
@@ -54,23 +97,55 @@ func (h *Hub) server(ctx context.Context, address string) (http.Handler, error) 
 	if s := h.servers[address]; s != nil {
 		return s, nil
 	}
+	s := a2awire.NewServer(h.face(address))
+	h.servers[address] = s
+	return s, nil
+}
+
+// face is how an address answers, whichever the binding.
+func (h *Hub) face(address string) a2awire.ServerOptions {
 	var tasks a2awire.Tasks = &addressTasks{hub: h, address: address}
 	if h.opts.Push.Store == nil {
 		tasks = quietTasks{tasks}
 	}
-	s := a2awire.NewServer(a2awire.ServerOptions{
-		Card:  func(r *http.Request) (a2awire.Card, error) { return h.card(r.Context(), address) },
-		Tasks: tasks,
+	return a2awire.ServerOptions{
+		Card:     func(r *http.Request) (a2awire.Card, error) { return h.card(r.Context(), address) },
+		Extended: func(ctx context.Context) (a2awire.Card, error) { return h.extendedCard(ctx, address) },
+		Tasks:    tasks,
 		Refused: func(ctx context.Context, why error) {
 			caller := conclave.CallerFrom(ctx)
 			if err := h.opts.Store.Refuse(ctx, caller.Tenant, conclave.Message{From: caller.Name(), To: address}, why.Error()); err != nil {
 				h.opts.Logger.ErrorContext(ctx, "recording a refused call", "from", caller.Name(), "to", address, "err", err)
 			}
 		},
+		Sign:   h.opts.Sign,
 		Logger: h.opts.Logger,
-	})
-	h.servers[address] = s
-	return s, nil
+	}
+}
+
+// extendedCard tells callers who are known how an agent stands, or who has a role.
+func (h *Hub) extendedCard(ctx context.Context, address string) (a2awire.Card, error) {
+	card, err := h.card(ctx, address)
+	if err != nil {
+		return card, err
+	}
+	agents, err := h.opts.Store.Agents(ctx, conclave.CallerFrom(ctx).Tenant, conclave.ListAgents{})
+	if err != nil {
+		return card, fmt.Errorf("listing agents for an extended card: %w", err)
+	}
+	to, err := parseAddress(address)
+	if err != nil {
+		return card, err
+	}
+	var known []any
+	for _, a := range agents {
+		if to.has(a) {
+			known = append(known, map[string]any{"name": string(a.Name), "role": string(a.Role), "brain": a.Brain, "state": string(a.State),
+				"active": float64(a.Active), "capacity": float64(a.Capacity)})
+		}
+	}
+	card.Facts = map[string]any{"agents": known}
+	return card, nil
 }
 
 // card describes an agent, or a role by what its agents have in common.
@@ -79,7 +154,7 @@ func (h *Hub) card(ctx context.Context, address string) (a2awire.Card, error) {
 	if tenant == "" {
 		tenant = conclave.DefaultTenant
 	}
-	agent, role, err := parseAddress(address)
+	to, err := parseAddress(address)
 	if err != nil {
 		return a2awire.Card{}, err
 	}
@@ -87,24 +162,29 @@ func (h *Hub) card(ctx context.Context, address string) (a2awire.Card, error) {
 	if err != nil {
 		return a2awire.Card{}, fmt.Errorf("listing agents for a card: %w", err)
 	}
-	card := a2awire.Card{Name: string(agent), URL: h.opts.URL + A2APrefix + address, Push: h.opts.Push.Store != nil}
+	card := a2awire.Card{Name: string(to.agent), URL: h.opts.URL + A2APrefix + address, GRPC: true, Tenant: address, Extended: true, Push: h.opts.Push.Store != nil}
 	if len(agents) == 0 {
 		if agents, err = h.opts.Store.Agents(ctx, tenant, conclave.ListAgents{}); err != nil {
 			return card, fmt.Errorf("listing agents for a card: %w", err)
 		}
 		return card, conclave.Errorf(conclave.ErrNotFound, "nobody has the address %s; there are %s", address, known(agents))
 	}
-	a := agents[0]
-	card.Description = a.Description
-	if agent != "" {
-		card.EncryptionKey = a.EncryptionKey
+	first := agents[0]
+	card.Description = first.Description
+	if to.agent != "" {
+		card.EncryptionKey = first.EncryptionKey
 	}
-	for _, s := range a.Skills {
+	for _, s := range first.Skills {
 		card.Skills = append(card.Skills, a2awire.AssignmentSkill(conclave.AssignmentKind(s)))
 	}
-	if role != "" {
-		card.Name = string(role)
-		card.Description = strings.TrimSpace(fmt.Sprintf("Whoever of the role %s is free. %s", role, card.Description))
+	switch {
+	case to.role != "":
+		card.Name = string(to.role)
+		card.Description = strings.TrimSpace(fmt.Sprintf("Whoever of the role %s is free. %s", to.role, card.Description))
+	case to.skill != "":
+		card.Name = to.skill
+		card.Description = fmt.Sprintf("Whoever has the skill %s and is free.", to.skill)
+		card.Skills = []a2awire.Skill{a2awire.AssignmentSkill(conclave.AssignmentKind(to.skill))}
 	}
 	return card, nil
 }
@@ -124,7 +204,7 @@ func (a *addressTasks) Accept(ctx context.Context, in a2awire.Incoming) (a2awire
 	t, err := a.hub.send(ctx, conclave.SendMessage{
 		Key: "a2a " + a.address + " " + string(in.MessageID), Conversation: in.ContextID, Run: in.Run,
 		To: a.address, Kind: in.Kind, Text: in.Text, Data: in.Data, Call: call,
-	})
+	}, true)
 	if err != nil {
 		return a2awire.Task{}, err
 	}
@@ -206,7 +286,8 @@ func (a *addressTasks) mine(ctx context.Context, id conclave.TaskID) (Task, erro
 func (a *addressTasks) show(ctx context.Context, t Task) (a2awire.Task, error) {
 	out := a2awire.Task{Task: t.Task, History: []conclave.Message{t.Request}}
 	out.Error, out.ErrorKind = splitError(t.Error)
-	if t.State.Ended() {
+	out.Artifacts, out.Message = t.Artifacts, t.Said
+	if t.State.Ended() || t.Remote != "" {
 		msgs, err := a.hub.opts.Store.Messages(ctx, MessageFilter{Tenant: t.Tenant, Task: t.ID})
 		if err != nil {
 			return a2awire.Task{}, fmt.Errorf("reading what was said in task %s: %w", t.ID, err)

@@ -130,7 +130,7 @@ func call(t *testing.T, method, url, token, version, contentType, body string) (
 		t.Fatal(err)
 	}
 	var out map[string]any
-	if len(raw) > 0 && strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json") {
+	if len(raw) > 0 && strings.Contains(resp.Header.Get("Content-Type"), "json") {
 		if err := json.Unmarshal(raw, &out); err != nil {
 			t.Fatalf("%s in %s", err, raw)
 		}
@@ -168,7 +168,7 @@ func TestInFrontOfTheSDK(t *testing.T) {
 		{"no method", token, "1.0", js, rpc("Dance", "{}"), -32601, ""},
 		{"no message", token, "1.0", js, rpc("SendMessage", "{}"), -32602, "message is required"},
 		{"an agent's role", token, "1.0", js, strings.Replace(send, "ROLE_USER", "ROLE_AGENT", 1), -32602, "ROLE_USER"},
-		{"a file", token, "1.0", js, strings.Replace(send, `"text":"hello"`, `"url":"file:///etc/passwd"`, 1), -32004, "send text or data"},
+		{"a file", token, "1.0", js, strings.Replace(send, `"text":"hello"`, `"url":"file:///etc/passwd"`, 1), -32005, "send text or data"},
 		{"a push address", token, "1.0", js, rpc("SendMessage", `{"configuration":{"taskPushNotificationConfig":{"url":"http://x"}},"message":{"messageId":"m9","role":"ROLE_USER","parts":[{"text":"x"}]}}`), -32003, ""},
 		{"no such task", token, "1.0", js, rpc("GetTask", `{"id":"nope"}`), -32001, "nope"},
 		{"a page too large", token, "1.0", js, rpc("ListTasks", `{"pageSize":101}`), -32602, "1 to 100"},

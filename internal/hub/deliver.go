@@ -144,15 +144,12 @@ func (h *Hub) held() []conclave.TaskID {
 // candidates returns who may take a task, the freest first and those who did not
 // answer lately last, and how many that may are lost.
 func (h *Hub) candidates(t Task, agents []conclave.Agent) (ready []conclave.Agent, lost int) {
-	agent, role, _ := parseAddress(t.To)
+	to, _ := parseAddress(t.To)
 	now := h.opts.Clock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, a := range agents {
-		if agent != "" && a.Name != agent || role != "" && a.Role != role {
-			continue
-		}
-		if role != "" && (slices.Contains(t.Exclude, a.Name) || slices.Contains(t.Call.Path, string(a.Name))) {
+		if !to.mayTake(t, a) || t.Remote != "" && a.Name != t.AskedBy || a.URL == conclave.PullURL {
 			continue
 		}
 		if a.State != conclave.AgentLive {
@@ -176,8 +173,8 @@ func (h *Hub) candidates(t Task, agents []conclave.Agent) (ready []conclave.Agen
 
 // deliver speaks to the agent and settles what came of it.
 func (h *Hub) deliver(ctx context.Context, t Task, a conclave.Agent) (err error) {
-	ctx, ended := telemetry.Run(ctx, t.Run, "deliver "+string(t.Kind), attribute.String("conclave.agent", string(a.Name)), attribute.String("conclave.task", string(t.ID)))
-	defer func() { ended(err) }()
+	ctx, span := telemetry.Run(ctx, t.Run, "deliver "+string(t.Kind), attribute.String("conclave.agent", string(a.Name)), attribute.String("conclave.task", string(t.ID)))
+	defer func() { span(err) }()
 	killpoint.At("deliver.before")
 	result, err := h.speak(ctx, t, a)
 	killpoint.At("deliver.after")
@@ -203,20 +200,28 @@ func (h *Hub) deliver(ctx context.Context, t Task, a conclave.Agent) (err error)
 		return h.fail(ctx, t, err)
 	}
 
-	end := Settle{State: result.State, Text: result.Text, Reply: result.Data, Actor: string(a.Name)}
+	return h.settle(ctx, t, ended(t, a.Name, result))
+}
+
+// ended is what is kept of an agent's answer.
+func ended(t Task, agent conclave.AgentName, result a2awire.Result) Settle {
+	end := Settle{State: result.State, Text: result.Text, Reply: result.Data, Actor: string(agent), Artifacts: result.Artifacts, Said: result.Message}
 	said := result.Text
-	if result.State == conclave.TaskInputRequired {
+	if result.State == conclave.TaskInputRequired && t.Interactive {
+		end.Remote, result.Err = result.Remote, nil
+	}
+	if result.State == conclave.TaskInputRequired && !t.Interactive {
 		end.State = conclave.TaskFailed
-		result.Err = conclave.Errorf(conclave.ErrUnsupported, "%s wants more input, and nobody is there to give it: %w", a.Name, result.Err)
+		result.Err = conclave.Errorf(conclave.ErrUnsupported, "%s wants more input, and nobody is there to give it: %w", agent, result.Err)
 	}
 	if result.Err != nil {
 		end.Error, said = shownError(result.Err), conclave.Text(result.Err)
 	}
 	end.Message = &conclave.Message{
 		ID: conclave.MessageID(conclave.NewID("msg")), Task: t.ID, Conversation: t.Conversation, Run: t.Run,
-		From: string(a.Name), To: t.From, Kind: t.Kind, Text: said, Data: result.Data,
+		From: string(agent), To: t.From, Kind: t.Kind, Text: said, Data: result.Data,
 	}
-	return h.settle(ctx, t, end)
+	return end
 }
 
 // retry puts a delivery back after an agent did not answer.
@@ -312,8 +317,12 @@ func (h *Hub) speak(ctx context.Context, t Task, a conclave.Agent) (a2awire.Resu
 			}
 		}
 	}()
+	talk := t.Conversation
+	if t.Remote != "" {
+		talk = "" // the agent knows the context of its own task, and may have named it otherwise
+	}
 	result, err := client.Send(sendCtx, a2awire.Outbound{
-		ID: t.Request.ID, Context: t.Conversation, Text: t.Request.Text, Data: t.Request.Data,
+		ID: t.Request.ID, Context: talk, Task: t.Remote, Text: t.Request.Text, Data: t.Request.Data,
 		Call: onward(t), Run: t.Run, Kind: t.Kind, References: []conclave.TaskID{t.ID},
 	}, func(remote string) { accepted <- remote })
 	stopWatch()
@@ -360,7 +369,11 @@ func (h *Hub) client(ctx context.Context, tenant conclave.TenantID, a conclave.A
 		return c, nil
 	}
 	dial := a2awire.DialOptions{URL: a.URL, Transport: h.opts.Transport, Logger: h.opts.Logger}
-	if h.opts.Token != nil {
+	if a.Card != nil {
+		dial.Interfaces, dial.Transport = a.Card.Interfaces, h.outside(a.Card.Private)
+	}
+	// A token of ours is for our own hosts: with it, whoever gets it is the hub.
+	if h.opts.Token != nil && !foreign(a) {
 		dial.Token = func(ctx context.Context) (string, error) { return h.opts.Token(ctx, a) }
 	}
 	c, err := a2awire.Dial(ctx, dial)

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -33,13 +32,19 @@ type Options struct {
 	// Instance names this hub among its replicas, and stays the same when it
 	// restarts. Empty: "hub".
 	Instance string
-	MaxHops  int           // of a call that names no limit; 0: 8
-	MaxAge   time.Duration // how long a message tries to reach somebody; 0: 10 minutes
-	Timeout  time.Duration // how long an agent may take; 0: 1 hour
-	Silence  time.Duration // after which an agent that registered here is lost; 0: 20 seconds
-	Push     PushOptions
-	Clock    conclave.Clock
-	Logger   *slog.Logger
+	// Foreign reaches agents of somebody else's whose cards were trusted, and
+	// their cards; Inside does for those that may live in this host's network.
+	// Nil: http.DefaultTransport.
+	Foreign, Inside http.RoundTripper
+	// Sign signs the cards that the hub serves. Nil: they are not signed.
+	Sign    func(r *http.Request, payload []byte) (a2awire.CardSignature, error)
+	MaxHops int           // of a call that names no limit; 0: 8
+	MaxAge  time.Duration // how long a message tries to reach somebody; 0: 10 minutes
+	Timeout time.Duration // how long an agent may take; 0: 1 hour
+	Silence time.Duration // after which an agent that registered here is lost; 0: 20 seconds
+	Push    PushOptions
+	Clock   conclave.Clock
+	Logger  *slog.Logger
 }
 
 const (
@@ -54,6 +59,12 @@ const (
 func (o *Options) setDefaults() error {
 	if o.Store == nil {
 		return conclave.Errorf(conclave.ErrInvalid, "a hub needs a store")
+	}
+	if o.Foreign == nil {
+		o.Foreign = http.DefaultTransport
+	}
+	if o.Inside == nil {
+		o.Inside = http.DefaultTransport
 	}
 	if o.Instance == "" {
 		o.Instance = "hub"
@@ -226,9 +237,11 @@ func (h *Hub) probeForeign(ctx context.Context) {
 
 // probe renews a foreign agent that answers, and marks one lost that does not.
 func (h *Hub) probe(ctx context.Context, tenant conclave.TenantID, a conclave.Agent) {
-	probeCtx, cancel := context.WithTimeout(ctx, probeLimit)
-	err := a2awire.Probe(probeCtx, a.URL, h.opts.Transport)
-	cancel()
+	if a.URL == conclave.PullURL {
+		return // its leases are its heartbeats
+	}
+	was := a
+	a, err := h.examine(ctx, a)
 	if ctx.Err() != nil {
 		return
 	}
@@ -236,7 +249,7 @@ func (h *Hub) probe(ctx context.Context, tenant conclave.TenantID, a conclave.Ag
 	if err != nil {
 		found = conclave.AgentLost
 	}
-	if found == conclave.AgentLost && a.State == conclave.AgentLost {
+	if found == conclave.AgentLost && was.State == conclave.AgentLost && sameAgent(was, a) {
 		return
 	}
 	key := agentKey{tenant, a.Name}
@@ -301,8 +314,8 @@ func checkAgent(a conclave.Agent) (conclave.Agent, error) {
 		return a, conclave.Errorf(conclave.ErrInvalid, "role %q of agent %s: want lower-case letters, digits and hyphens, at most 63", a.Role, a.Name)
 	}
 	u, err := url.Parse(a.URL)
-	if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", a2awire.LocalScheme}, u.Scheme) {
-		return a, conclave.Errorf(conclave.ErrInvalid, "url %q of agent %s: want the http or https address of its A2A JSON-RPC interface or of its card", a.URL, a.Name)
+	if a.URL != conclave.PullURL && (err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", a2awire.LocalScheme}, u.Scheme)) {
+		return a, conclave.Errorf(conclave.ErrInvalid, "url %q of agent %s: want the http or https address of its A2A JSON-RPC interface or of its card, or %q for an agent that pulls", a.URL, a.Name, conclave.PullURL)
 	}
 	if key, err := base64.StdEncoding.DecodeString(a.PublicKey); a.PublicKey != "" && (err != nil || len(key) != 32) {
 		return a, conclave.Errorf(conclave.ErrInvalid, "public key of agent %s: want an ed25519 key of 32 bytes in base64", a.Name)
@@ -326,7 +339,7 @@ func checkAgent(a conclave.Agent) (conclave.Agent, error) {
 	if a.Skills == nil {
 		a.Skills = []string{}
 	}
-	a.Active, a.Seen = 0, time.Time{}
+	a.Active, a.Seen, a.Card = 0, time.Time{}, nil // trust in a card comes by Adopt only
 	return a, nil
 }
 
@@ -396,11 +409,15 @@ func (h *Hub) Cancel(ctx context.Context, in conclave.NameTask) (conclave.Task, 
 	if t.State.Ended() {
 		return conclave.Task{}, conclave.Errorf(conclave.ErrConflict, "task %s has ended: it is %s", in.ID, t.State)
 	}
+	asking := t.State == conclave.TaskInputRequired
 	t, err = h.opts.Store.Settle(ctx, Settle{
 		ID: in.ID, State: conclave.TaskCanceled, Error: "cancelled by " + caller.Name(), Actor: caller.Name(),
 	})
 	if err != nil {
 		return conclave.Task{}, fmt.Errorf("cancelling task %s: %w", in.ID, err)
+	}
+	if asking {
+		h.dismiss(ctx, t)
 	}
 	return t.Task, nil
 }
@@ -421,18 +438,4 @@ func (h *Hub) Messages(ctx context.Context, in conclave.ListMessages) ([]conclav
 		msgs = []conclave.Message{}
 	}
 	return msgs, nil
-}
-
-// parseAddress takes agents/NAME or roles/ROLE apart.
-func parseAddress(to string) (agent conclave.AgentName, role conclave.Role, err error) {
-	kind, name, ok := strings.Cut(to, "/")
-	if ok && name != "" && !strings.Contains(name, "/") {
-		switch kind {
-		case "agents":
-			return conclave.AgentName(name), "", nil
-		case "roles":
-			return "", conclave.Role(name), nil
-		}
-	}
-	return "", "", conclave.Errorf(conclave.ErrInvalid, "address %q: want agents/NAME or roles/ROLE", to)
 }

@@ -145,7 +145,7 @@ func (m *Memory) messageEvent(tenant conclave.TenantID, msg conclave.Message) {
 
 func (m *Memory) view(t *memoryTask) Task {
 	out := t.Task
-	out.Age = m.clock().Sub(t.Created)
+	out.Age = m.clock().Sub(t.Request.Sent)
 	return out
 }
 
@@ -155,8 +155,10 @@ func (m *Memory) UpsertAgent(_ context.Context, tenant conclave.TenantID, a conc
 	defer m.mu.Unlock()
 	key := agentKey{tenant, a.Name}
 	old, had := m.agents[key]
-	if had && old.PublicKey != a.PublicKey {
-		return conclave.Agent{}, conclave.Errorf(conclave.ErrConflict, "another key holds the name %s", a.Name)
+	if had {
+		if err := MayReplace(old, a); err != nil {
+			return conclave.Agent{}, err
+		}
 	}
 	a.Seen, a.Active = m.clock(), 0
 	m.agents[key] = a
@@ -180,8 +182,7 @@ func (m *Memory) wake(tenant conclave.TenantID, a conclave.Agent, n int) {
 		if n == 0 {
 			return
 		}
-		mine := t.To == "agents/"+string(a.Name) || t.To == "roles/"+string(a.Role) && !slices.Contains(t.Exclude, a.Name)
-		if t.Tenant == tenant && t.parked && !t.waits && t.State == conclave.TaskSubmitted && mine {
+		if t.Tenant == tenant && t.parked && !t.waits && t.State == conclave.TaskSubmitted && MayTake(t.Task, a) {
 			t.parked = false
 			m.jobs = append(m.jobs, memoryJob{t.ID, t.Epoch, m.clock()})
 			n--
@@ -225,7 +226,7 @@ func (m *Memory) Callees(_ context.Context, tenant conclave.TenantID, address st
 	defer m.mu.Unlock()
 	var out []conclave.Agent
 	for key, a := range m.agents {
-		if key.tenant == tenant && (address == "agents/"+string(a.Name) || address == "roles/"+string(a.Role)) {
+		if key.tenant == tenant && HasAddress(address, a) {
 			out = append(out, m.counted(key))
 		}
 	}
@@ -244,7 +245,7 @@ func (m *Memory) Accept(_ context.Context, in Accept) (Task, bool, error) {
 	}
 	now := m.clock()
 	t := &memoryTask{key: in.Key, Task: Task{
-		Task: in.Task, Tenant: in.Tenant, Call: in.Call, Exclude: in.Exclude, Request: in.Request, Epoch: 1,
+		Task: in.Task, Tenant: in.Tenant, Call: in.Call, Exclude: in.Exclude, Request: in.Request, Epoch: 1, Interactive: in.Interactive,
 	}}
 	t.State, t.Created, t.Updated, t.Request.Sent = conclave.TaskSubmitted, now, now, now
 	m.tasks[t.ID], m.accepted = t, append(m.accepted, t)
@@ -272,7 +273,7 @@ func (m *Memory) takesNow(key agentKey, new *memoryTask) bool {
 		return false
 	}
 	return !slices.ContainsFunc(m.accepted, func(t *memoryTask) bool {
-		return t != new && t.Tenant == key.tenant && t.State == conclave.TaskSubmitted && !t.waits && (t.To == "agents/"+string(a.Name) || t.To == "roles/"+string(a.Role))
+		return t != new && t.Tenant == key.tenant && t.State == conclave.TaskSubmitted && !t.waits && HasAddress(t.To, a)
 	})
 }
 
@@ -372,6 +373,7 @@ func (m *Memory) Claim(_ context.Context, in Claim) (Task, error) {
 		return Task{}, conclave.Errorf(conclave.ErrLimited, "%s has its hands full", in.Agent)
 	}
 	m.claim(t, in.Agent, in.Instance)
+	t.renewed = m.clock().Add(in.Ahead)
 	m.notify()
 	return m.view(t), nil
 }
@@ -393,7 +395,7 @@ func (m *Memory) Settle(_ context.Context, in Settle) (Task, error) {
 		return m.view(t), nil
 	}
 	working := t.State == conclave.TaskWorking
-	t.State, t.Text, t.Reply, t.Error, t.Updated = in.State, in.Text, in.Reply, in.Error, m.clock()
+	t.Task, t.Updated = t.Task.Settled(in), m.clock()
 	m.taskEvent(t, in.Actor, "the task is "+string(in.State))
 	if in.Message != nil {
 		msg := *in.Message
@@ -405,6 +407,34 @@ func (m *Memory) Settle(_ context.Context, in Settle) (Task, error) {
 	if working {
 		m.wake(t.Tenant, m.agents[agentKey{t.Tenant, t.Agent}], 1)
 	}
+	m.notify()
+	return m.view(t), nil
+}
+
+// Answer implements [Store].
+func (m *Memory) Answer(_ context.Context, in Answer) (Task, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t, err := m.find(in.ID)
+	if err != nil {
+		return Task{}, err
+	}
+	if slices.Contains(t.Keys, in.Key) {
+		return m.view(t), nil
+	}
+	in.Message.Sent = m.clock()
+	if t.Task, err = t.Answered(in); err != nil {
+		return Task{}, err
+	}
+	t.Updated = m.clock()
+	m.messages = append(m.messages, memoryMessage{t.Request, t.Tenant})
+	m.messageEvent(t.Tenant, t.Request)
+	m.taskEvent(t, t.From, t.From+" answered")
+	if t.waits = m.blocked(t); t.waits {
+		m.notify()
+		return m.view(t), nil
+	}
+	m.jobs = append(m.jobs, memoryJob{t.ID, t.Epoch, m.clock()})
 	m.notify()
 	return m.view(t), nil
 }

@@ -25,25 +25,19 @@ const actsFor = "tasks/"
 // carry one on; an agent names the task that it works on, as the only element
 // tasks/ID of the path.
 func (h *Hub) Send(ctx context.Context, in conclave.SendMessage) (conclave.Task, error) {
-	t, err := h.send(ctx, in)
+	t, err := h.send(ctx, in, false)
 	return t.Task, err
 }
 
-func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
+// send accepts a message. interactive says that its sender can be asked back.
+func (h *Hub) send(ctx context.Context, in conclave.SendMessage, interactive bool) (Task, error) {
 	caller := conclave.CallerFrom(ctx)
-	agent, role, err := parseAddress(in.To)
+	to, err := parseAddress(in.To)
 	if err != nil {
 		return Task{}, err
 	}
-	switch {
-	case len(in.Text) > maxText:
-		return Task{}, conclave.Errorf(conclave.ErrInvalid, "the text is larger than 1 MiB")
-	case len(in.Data) > maxData:
-		return Task{}, conclave.Errorf(conclave.ErrInvalid, "the data is larger than 15 MiB")
-	case strings.TrimSpace(in.Text) == "" && len(in.Data) == 0:
-		return Task{}, conclave.Errorf(conclave.ErrInvalid, "the message says nothing: it has neither text nor data")
-	case len(in.Data) > 0 && !json.Valid(in.Data):
-		return Task{}, conclave.Errorf(conclave.ErrInvalid, "the data is not JSON")
+	if err := checkContent(in.Text, in.Data); err != nil {
+		return Task{}, err
 	}
 	from, err := speaker(caller, in.From)
 	if err != nil {
@@ -56,7 +50,7 @@ func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
 	if err != nil {
 		return Task{}, h.refuse(ctx, caller, in, err)
 	}
-	callees, err := h.callees(ctx, caller.Tenant, in, agent, role, call)
+	callees, err := h.callees(ctx, caller.Tenant, to, in, call)
 	if err != nil {
 		return Task{}, h.refuse(ctx, caller, in, err)
 	}
@@ -75,7 +69,7 @@ func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
 	defer done()
 	killpoint.At("send.before")
 	t, created, err := h.opts.Store.Accept(ctx, Accept{
-		Tenant: caller.Tenant, Key: in.Key, Call: call, Exclude: in.Exclude, Agent: free.Name, Instance: h.opts.Instance,
+		Tenant: caller.Tenant, Key: in.Key, Call: call, Exclude: in.Exclude, Interactive: interactive, Agent: free.Name, Instance: h.opts.Instance,
 		Task: conclave.Task{ID: id, Conversation: in.Conversation, Run: in.Run, From: from, To: in.To, Kind: in.Kind},
 		Request: conclave.Message{
 			ID: conclave.MessageID(conclave.NewID("msg")), Task: id, Conversation: in.Conversation, Run: in.Run,
@@ -90,6 +84,21 @@ func (h *Hub) send(ctx context.Context, in conclave.SendMessage) (Task, error) {
 		h.begin(t, free)
 	}
 	return t, nil
+}
+
+// checkContent refuses what no message may hold.
+func checkContent(text string, data json.RawMessage) error {
+	switch {
+	case len(text) > maxText:
+		return conclave.Errorf(conclave.ErrInvalid, "the text is larger than 1 MiB")
+	case len(data) > maxData:
+		return conclave.Errorf(conclave.ErrInvalid, "the data is larger than 15 MiB")
+	case strings.TrimSpace(text) == "" && len(data) == 0:
+		return conclave.Errorf(conclave.ErrInvalid, "the message says nothing: it has neither text nor data")
+	case len(data) > 0 && !json.Valid(data):
+		return conclave.Errorf(conclave.ErrInvalid, "the data is not JSON")
+	}
+	return nil
 }
 
 // refuse records a refusal for reasons of rights or limits; a mistake in the
@@ -206,7 +215,7 @@ func shownPath(path []string) string { return strings.Join(path, " → ") }
 
 // callees returns who has an address. It refuses one that nobody has, and a call
 // that comes back to somebody who waits for it.
-func (h *Hub) callees(ctx context.Context, tenant conclave.TenantID, in conclave.SendMessage, agent conclave.AgentName, role conclave.Role, call conclave.CallPath) ([]conclave.Agent, error) {
+func (h *Hub) callees(ctx context.Context, tenant conclave.TenantID, to address, in conclave.SendMessage, call conclave.CallPath) ([]conclave.Agent, error) {
 	list, err := h.opts.Store.Callees(ctx, tenant, in.To)
 	if err != nil {
 		return nil, fmt.Errorf("looking for who has an address: %w", err)
@@ -216,31 +225,25 @@ func (h *Hub) callees(ctx context.Context, tenant conclave.TenantID, in conclave
 		if err != nil {
 			return nil, fmt.Errorf("looking for who has an address: %w", err)
 		}
-		if agent != "" {
-			return nil, conclave.Errorf(conclave.ErrNotFound, "there is no agent %q; there are %s", agent, known(agents))
-		}
-		return nil, conclave.Errorf(conclave.ErrNotFound, "there is no agent of the role %q; there are %s", role, known(agents))
+		return nil, conclave.Errorf(conclave.ErrNotFound, "there is no agent %s; there are %s", to, known(agents))
 	}
-	if agent != "" {
-		if slices.Contains(call.Path, string(agent)) {
-			return nil, cycle(call.Path, string(agent))
-		}
-		return list, nil
-	}
-	inPath := false
+	var takes, inPath bool
 	for _, a := range list {
-		if slices.Contains(in.Exclude, a.Name) {
+		if to.agent == "" && (slices.Contains(in.Exclude, a.Name) || !takesKind(a, in.Kind)) {
 			continue
 		}
-		if !slices.Contains(call.Path, string(a.Name)) {
+		if takes = true; !slices.Contains(call.Path, string(a.Name)) {
 			return list, nil
 		}
 		inPath = true
 	}
-	if inPath {
-		return nil, cycle(call.Path, in.To)
+	switch {
+	case inPath:
+		return nil, cycle(call.Path, strings.TrimPrefix(in.To, "agents/"))
+	case !takes && !slices.ContainsFunc(list, func(a conclave.Agent) bool { return takesKind(a, in.Kind) }):
+		return nil, conclave.Errorf(conclave.ErrNotFound, "no agent at %s takes a %q", in.To, in.Kind)
 	}
-	return nil, conclave.Errorf(conclave.ErrNotFound, "every agent of the role %q is excluded", role)
+	return nil, conclave.Errorf(conclave.ErrNotFound, "every agent %s is excluded", to)
 }
 
 func cycle(path []string, callee string) error {

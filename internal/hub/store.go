@@ -6,18 +6,19 @@ import (
 	"time"
 
 	"conclave"
+	"conclave/internal/a2awire"
 )
 
 // Store keeps agents, tasks and messages. Each method is one transaction that
 // also writes the events it names, and stamps times with the database's clock.
 // Ids are made by the hub. Every implementation passes [StoreSuite].
 type Store interface {
-	// Callees returns the agents that have an address, agents/NAME or roles/ROLE,
-	// by name, with Active as Agents does.
+	// Callees returns the agents that have an address, agents/NAME, roles/ROLE
+	// or skills/SKILL, by name, with Active as Agents does.
 	Callees(ctx context.Context, tenant conclave.TenantID, address string) ([]conclave.Agent, error)
 
 	// UpsertAgent keeps an agent under (tenant, name) with Seen = now. ErrConflict
-	// when the name is kept with another PublicKey. Events: agent.registered when
+	// when [MayReplace] says so. Events: agent.registered when
 	// it is new, changed, or live again; agent.lost when State turns from live to
 	// lost; none when nothing but Seen changes. When it is new or live again, up
 	// to Capacity parked deliveries (see Settle) that it may take are enqueued
@@ -46,6 +47,15 @@ type Store interface {
 	// else as soon as its state changes. ErrNotFound.
 	Wait(ctx context.Context, id conclave.TaskID, seen conclave.TaskState, d time.Duration) (Task, error)
 
+	// Waiting returns up to limit submitted tasks that an agent may take (see
+	// [MayTake]), the oldest first: at once when there are any, or d has passed, else
+	// as soon as there are.
+	Waiting(ctx context.Context, tenant conclave.TenantID, a conclave.Agent, limit int, d time.Duration) ([]Task, error)
+
+	// Renew lets a claim count as renewed by d from now. ErrConflict when the
+	// task is not working or its epoch is another one; ErrNotFound.
+	Renew(ctx context.Context, id conclave.TaskID, epoch int64, d time.Duration) (Task, error)
+
 	// Claim gives a submitted task to an agent: it becomes working with that
 	// Agent, its epoch is raised by one, Attempt too, and the claim is kept with
 	// the instance and the time. ErrConflict when the task is not submitted or
@@ -59,13 +69,21 @@ type Store interface {
 	// ErrNotFound.
 	//   - State submitted puts it back: no Agent, epoch raised by one, the job
 	//     (task, epoch) due after in.After, and parked as in.Parked says.
+	//   - State input-required is a rest: Text is the agent's question, and Remote
+	//     and AskedBy say who waits for the answer. All else is as in the next case.
 	//   - Any other state is final: Text, Reply and Error are kept, and
 	//     in.Message is inserted when it is not nil. When the task was working,
-	//     the oldest parked delivery that the agent may take (same tenant, To is
-	//     the agent's own address or its role's, the agent is not excluded) is
+	//     the oldest parked delivery that the agent may take (see [MayTake]) is
 	//     enqueued again at once with its present epoch, and is no longer parked.
 	// Events: task.changed, and message.sent for in.Message.
 	Settle(ctx context.Context, in Settle) (Task, error)
+
+	// Answer gives a task that is input-required its asker's next message, which
+	// becomes its Request: it is submitted again with its epoch raised by one and
+	// the job (task, epoch) due now. A Key that the task has had changes nothing.
+	// ErrConflict when the task is in another state; ErrNotFound. Events:
+	// message.sent, task.changed.
+	Answer(ctx context.Context, in Answer) (Task, error)
 
 	// Tasks lists tasks, the newest update first (ties: the higher id first), with
 	// how many there are without Limit and Before.
@@ -97,7 +115,14 @@ type Task struct {
 	Epoch   int64
 	Turn    int64         // its place among the messages of its conversation to one agent; 0: it has none
 	Attempt int           // how often it was claimed
-	Age     time.Duration // since acceptance, on the database's clock
+	Age     time.Duration // since the last message was accepted, on the database's clock
+
+	Interactive bool                // its asker can be asked back
+	Keys        []string            // of its asker's further messages
+	Remote      string              // the agent's own task, when that has asked back
+	AskedBy     conclave.AgentName  // who asked back, and gets the answer
+	Artifacts   []*a2awire.Artifact // what the agent made, when that is more than Text and Reply
+	Said        bool                // the agent answered with a message
 }
 
 // Accept is a message to keep.
@@ -108,6 +133,8 @@ type Accept struct {
 	Request conclave.Message
 	Call    conclave.CallPath
 	Exclude []conclave.AgentName
+	// Interactive says that the asker can be asked back.
+	Interactive bool
 	// Agent takes the task at once, if it can: see [Store].Accept. Empty: nobody does.
 	Agent    conclave.AgentName
 	Instance string // the hub that would hold that claim
@@ -118,7 +145,8 @@ type Claim struct {
 	ID       conclave.TaskID
 	Epoch    int64
 	Agent    conclave.AgentName
-	Instance string // the hub that holds it
+	Instance string        // the hub that holds it
+	Ahead    time.Duration // counts as renewed that much later: of a lease that lasts longer than ClaimTTL
 	// Park is how long the delivery waits for a wake, at most, when the agent has
 	// its hands full. 0: it stays as it is.
 	Park time.Duration
@@ -134,8 +162,13 @@ type Settle struct {
 	Error   string            // the kind of error, a colon, a text: "denied: planner-1 does not vote on its own work"
 	Actor   string            // who did it, for the event
 	Message *conclave.Message // what the agent said, when it said something
-	After   time.Duration     // put back: when it is due
-	Parked  bool              // put back: nobody can take it now; wake it when somebody can
+	// What the agent made, when that is more than Text and Reply; whether it
+	// answered with a message; its own task, when it asks back.
+	Artifacts []*a2awire.Artifact
+	Said      bool
+	Remote    string
+	After     time.Duration // put back: when it is due
+	Parked    bool          // put back: nobody can take it now; wake it when somebody can
 }
 
 // Sweep says what is stale.

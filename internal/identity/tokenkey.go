@@ -90,21 +90,7 @@ func tokenKey(file string, text []byte) (jwk.Key, error) {
 	if err := jwk.Export(key, &raw); err != nil {
 		return nil, conclave.Errorf(conclave.ErrInvalid, "%s: %w", file, err)
 	}
-	var alg jwa.SignatureAlgorithm
-	switch k := raw.(type) {
-	case ed25519.PrivateKey, ed25519.PublicKey:
-		alg = jwa.EdDSA()
-	case *rsa.PrivateKey:
-		alg, err = jwa.RS256(), longEnough(k.N.BitLen())
-	case *rsa.PublicKey:
-		alg, err = jwa.RS256(), longEnough(k.N.BitLen())
-	case *ecdsa.PrivateKey:
-		alg, err = jwa.ES256(), p256(k.Curve)
-	case *ecdsa.PublicKey:
-		alg, err = jwa.ES256(), p256(k.Curve)
-	default:
-		err = fmt.Errorf("a %T signs no tokens", raw)
-	}
+	alg, err := algorithmOf(raw)
 	if err != nil {
 		return nil, conclave.Errorf(conclave.ErrInvalid, "%s: %w; want an Ed25519, RSA or P-256 key", file, err)
 	}
@@ -113,6 +99,23 @@ func tokenKey(file string, text []byte) (jwk.Key, error) {
 		return nil, fmt.Errorf("naming the key of %s: %w", file, err)
 	}
 	return key, errors.Join(key.Set(jwk.AlgorithmKey, alg), key.Set(jwk.KeyIDKey, base64.RawURLEncoding.EncodeToString(print)))
+}
+
+// algorithmOf is the only algorithm with which a key signs or verifies here.
+func algorithmOf(raw any) (jwa.SignatureAlgorithm, error) {
+	switch k := raw.(type) {
+	case ed25519.PrivateKey, ed25519.PublicKey:
+		return jwa.EdDSA(), nil
+	case *rsa.PrivateKey:
+		return jwa.RS256(), longEnough(k.N.BitLen())
+	case *rsa.PublicKey:
+		return jwa.RS256(), longEnough(k.N.BitLen())
+	case *ecdsa.PrivateKey:
+		return jwa.ES256(), p256(k.Curve)
+	case *ecdsa.PublicKey:
+		return jwa.ES256(), p256(k.Curve)
+	}
+	return jwa.SignatureAlgorithm{}, fmt.Errorf("a %T signs nothing here", raw)
 }
 
 func longEnough(bits int) error {

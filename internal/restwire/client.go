@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,7 +78,7 @@ func Dial(o DialOptions) *Client {
 	c := &Client{options: o, operations: map[string]bound{}}
 	for service, ops := range map[conclave.Service][]conclave.Operation{
 		conclave.ServicePlans:    conclave.PlanOperations(),
-		conclave.ServiceHub:      conclave.HubOperations(),
+		conclave.ServiceHub:      slices.Concat(conclave.HubOperations(), conclave.DirectoryOperations(), conclave.WorkOperations()),
 		conclave.ServiceCouncil:  append(conclave.CouncilOperations(), conclave.TrustOperations()...),
 		conclave.ServiceWorktree: conclave.WorktreeOperations(),
 		conclave.ServiceWorkflow: conclave.WorkflowOperations(),

@@ -12,6 +12,12 @@ func (c *Client) Plans() conclave.Plans { return plans{c} }
 // Hub returns the a2a-hub service.
 func (c *Client) Hub() conclave.Hub { return hub{c} }
 
+// Directory returns what the a2a-hub service knows of agents.
+func (c *Client) Directory() conclave.Directory { return directory{c} }
+
+// Work returns the work that the a2a-hub service has for agents that pull.
+func (c *Client) Work() conclave.Work { return work{c} }
+
 // Council returns the collaboration-orchestrator service.
 func (c *Client) Council() conclave.Council { return council{c} }
 
@@ -212,4 +218,32 @@ func (i insights) Performance(ctx context.Context, in conclave.GetInsights) ([]c
 
 func (i insights) Load(ctx context.Context, in conclave.GetInsights) (conclave.LoadStats, error) {
 	return call[conclave.LoadStats](ctx, i.c, "insight_load", in)
+}
+
+type directory struct{ c *Client }
+
+func (d directory) Inspect(ctx context.Context, in conclave.InspectCard) (conclave.CardReport, error) {
+	return call[conclave.CardReport](ctx, d.c, "agent_inspect", in)
+}
+
+func (d directory) Adopt(ctx context.Context, in conclave.AdoptAgent) (conclave.Agent, error) {
+	return call[conclave.Agent](ctx, d.c, "agent_adopt", in)
+}
+
+func (d directory) Find(ctx context.Context, in conclave.FindAgents) (conclave.FoundAgents, error) {
+	return call[conclave.FoundAgents](ctx, d.c, "agent_find", in)
+}
+
+type work struct{ c *Client }
+
+func (w work) Lease(ctx context.Context, in conclave.LeaseWork) ([]conclave.Lease, error) {
+	return call[[]conclave.Lease](ctx, w.c, "work_lease", in)
+}
+
+func (w work) Extend(ctx context.Context, in conclave.ExtendLease) (conclave.Lease, error) {
+	return call[conclave.Lease](ctx, w.c, "work_extend", in)
+}
+
+func (w work) Answer(ctx context.Context, in conclave.AnswerWork) (conclave.Task, error) {
+	return call[conclave.Task](ctx, w.c, "work_answer", in)
 }

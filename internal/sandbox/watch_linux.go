@@ -30,7 +30,7 @@ type process struct {
 	dir         string // what /proc says of its memory
 	threads     int
 	resident    int64 // bytes, shared pages included
-	zombie      bool // nothing is left of it but its exit code
+	zombie      bool  // nothing is left of it but its exit code
 }
 
 // watch waits until something ends, or the command and its descendants pass a

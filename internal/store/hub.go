@@ -24,22 +24,30 @@ func (s hubStore) unpark(tx *Tx, tenant conclave.TenantID, a conclave.Agent, n i
 	if n <= 0 {
 		return nil
 	}
-	own, err := s.parked(tx, tenant, "agents/"+string(a.Name), a.Name, n)
-	if err != nil {
-		return err
+	var all []parkedTask
+	for _, address := range addresses(a) {
+		list, err := s.parked(tx, tenant, address, a, n)
+		if err != nil {
+			return err
+		}
+		all = append(all, list...)
 	}
-	shared, err := s.parked(tx, tenant, "roles/"+string(a.Role), a.Name, n)
-	if err != nil {
-		return err
-	}
-	all := append(own, shared...)
 	slices.SortFunc(all, func(a, b parkedTask) int { return cmp.Or(cmp.Compare(a.created, b.created), cmp.Compare(a.id, b.id)) })
 	for _, t := range all[:min(n, len(all))] {
-		if err := s.deliver(tx, t.id, 0, 0); err != nil {
+		if err := s.deliver(tx, t.id, 0, isDue); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// addresses are those at which an agent is.
+func addresses(a conclave.Agent) []string {
+	list := []string{"agents/" + string(a.Name), "roles/" + string(a.Role)}
+	for _, skill := range a.Skills {
+		list = append(list, "skills/"+skill)
+	}
+	return list
 }
 
 type parkedTask struct {
@@ -48,14 +56,11 @@ type parkedTask struct {
 }
 
 // parked returns the n oldest parked deliveries to an address that an agent may take.
-func (s hubStore) parked(tx *Tx, tenant conclave.TenantID, address string, name conclave.AgentName, n int) ([]parkedTask, error) {
-	doc := "''"
-	if strings.HasPrefix(address, "roles/") {
-		doc = "doc" // it names who is excluded
-	}
-	query := `SELECT id, created, ` + doc + ` FROM tasks WHERE tenant = $1 AND address = $2 AND state = 'submitted' AND parked = 1 ORDER BY created, id`
-	if doc != "doc" {
-		query += fmt.Sprintf(" LIMIT %d", n)
+func (s hubStore) parked(tx *Tx, tenant conclave.TenantID, address string, a conclave.Agent, n int) ([]parkedTask, error) {
+	own := strings.HasPrefix(address, "agents/")
+	query := `SELECT id, created, doc FROM tasks WHERE tenant = $1 AND address = $2 AND state = 'submitted' AND parked = 1 ORDER BY created, id`
+	if own { // all of them are its own
+		query = strings.Replace(query, "doc", "''", 1) + fmt.Sprintf(" LIMIT %d", n)
 	}
 	if s.db.postgres {
 		query += ` FOR UPDATE SKIP LOCKED` // whoever claims one now asks for the agent's hands after this
@@ -67,19 +72,21 @@ func (s hubStore) parked(tx *Tx, tenant conclave.TenantID, address string, name 
 	defer rows.Close()
 	var list []parkedTask
 	for len(list) < n && rows.Next() {
-		var t parkedTask
+		var p parkedTask
 		var text string
-		if err := rows.Scan(&t.id, &t.created, &text); err != nil {
+		if err := rows.Scan(&p.id, &p.created, &text); err != nil {
 			return nil, err
 		}
-		var excluded struct{ Exclude []conclave.AgentName }
-		if text != "" {
-			if err := json.Unmarshal([]byte(text), &excluded); err != nil {
-				return nil, fmt.Errorf("decode task %s: %w", t.id, err)
+		may := own
+		if !own {
+			var t hub.Task
+			if err := json.Unmarshal([]byte(text), &t); err != nil {
+				return nil, fmt.Errorf("decode task %s: %w", p.id, err)
 			}
+			may = hub.MayTake(t, a)
 		}
-		if !slices.Contains(excluded.Exclude, name) {
-			list = append(list, t)
+		if may {
+			list = append(list, p)
 		}
 	}
 	return list, errors.Join(rows.Err(), rows.Close())
@@ -106,7 +113,7 @@ const (
 )
 
 func (s hubStore) Accept(ctx context.Context, in hub.Accept) (hub.Task, bool, error) {
-	t := hub.Task{Task: in.Task, Tenant: in.Tenant, Call: in.Call, Exclude: in.Exclude, Request: in.Request, Epoch: 1}
+	t := hub.Task{Task: in.Task, Tenant: in.Tenant, Call: in.Call, Exclude: in.Exclude, Request: in.Request, Epoch: 1, Interactive: in.Interactive}
 	created := false
 	err := s.db.Update(ctx, func(tx *Tx) error {
 		created = false
@@ -193,7 +200,7 @@ func (s hubStore) takeNow(tx *Tx, t hub.Task, name conclave.AgentName) (bool, er
 	if err != nil || free <= 0 || a.State != conclave.AgentLive {
 		return false, err
 	}
-	for _, address := range []string{"agents/" + string(a.Name), "roles/" + string(a.Role)} {
+	for _, address := range addresses(a) {
 		var one int
 		waits, err := tx.scan([]any{&one}, `SELECT 1 FROM tasks WHERE tenant = $1 AND address = $2 AND state = 'submitted' AND parked < 2 LIMIT 1`, string(t.Tenant), address)
 		if err != nil || waits {
@@ -295,7 +302,7 @@ func (s hubStore) find(tx *Tx, where string, args ...any) (hub.Task, bool, error
 		return t, found, err
 	}
 	now, err := tx.Now()
-	t.Age = now.Sub(t.Created)
+	t.Age = now.Sub(t.Request.Sent)
 	return t, true, err
 }
 
@@ -412,7 +419,7 @@ func (s hubStore) Claim(ctx context.Context, in hub.Claim) (hub.Task, error) {
 		t.State, t.Agent = conclave.TaskWorking, in.Agent
 		t.Epoch++
 		t.Attempt++
-		if err := s.put(tx, &t, `, parked = 0, instance = $7, renewed = $8`, in.Instance, now.UnixMicro()); err != nil {
+		if err := s.put(tx, &t, `, parked = 0, instance = $7, renewed = $8`, in.Instance, now.Add(in.Ahead).UnixMicro()); err != nil {
 			return err
 		}
 		return s.changed(tx, t, string(in.Agent), string(in.Agent)+" works on it")
@@ -436,7 +443,7 @@ func (s hubStore) Settle(ctx context.Context, in hub.Settle) (hub.Task, error) {
 			return s.putBack(tx, &t, in.After, in.Parked)
 		}
 		working := t.State == conclave.TaskWorking
-		t.State, t.Text, t.Reply, t.Error = in.State, in.Text, in.Reply, in.Error
+		t = t.Settled(in)
 		if err := s.put(tx, &t, ""); err != nil {
 			return err
 		}

@@ -3,10 +3,12 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
 	"conclave"
+	"conclave/internal/hub"
 )
 
 func (s hubStore) UpsertAgent(ctx context.Context, tenant conclave.TenantID, a conclave.Agent) (conclave.Agent, error) {
@@ -15,8 +17,10 @@ func (s hubStore) UpsertAgent(ctx context.Context, tenant conclave.TenantID, a c
 		if err != nil {
 			return err
 		}
-		if found && had.PublicKey != a.PublicKey {
-			return conclave.Errorf(conclave.ErrConflict, "another key holds the name %s", a.Name)
+		if found {
+			if err := hub.MayReplace(had, a); err != nil {
+				return err
+			}
 		}
 		now, err := tx.Now()
 		if err != nil {
@@ -28,7 +32,7 @@ func (s hubStore) UpsertAgent(ctx context.Context, tenant conclave.TenantID, a c
 			return err
 		}
 		if _, err := tx.exec(`INSERT INTO agents (tenant, name, role, state, public_key, seen, doc) VALUES ($1, $2, $3, $4, $5, $6, $7)
-			ON CONFLICT (tenant, name) DO UPDATE SET role = excluded.role, state = excluded.state, seen = excluded.seen, doc = excluded.doc`,
+			ON CONFLICT (tenant, name) DO UPDATE SET role = excluded.role, state = excluded.state, public_key = excluded.public_key, seen = excluded.seen, doc = excluded.doc`,
 			string(tenant), string(a.Name), string(a.Role), string(a.State), a.PublicKey, now.UnixMicro(), doc); err != nil {
 			return err
 		}
@@ -73,14 +77,18 @@ func (s hubStore) active(tx *Tx, tenant conclave.TenantID, name conclave.AgentNa
 func (s hubStore) Callees(ctx context.Context, tenant conclave.TenantID, address string) ([]conclave.Agent, error) {
 	var list []conclave.Agent
 	err := s.db.View(ctx, func(tx *Tx) (err error) {
-		query := `SELECT doc FROM agents WHERE tenant = $1 AND name = $2`
-		name, one := strings.CutPrefix(address, "agents/")
-		if !one {
-			query, name = `SELECT doc FROM agents WHERE tenant = $1 AND role = $2 ORDER BY name`, strings.TrimPrefix(address, "roles/")
+		query, name := `SELECT doc FROM agents WHERE tenant = $1`, ""
+		if n, one := strings.CutPrefix(address, "agents/"); one {
+			query, name = query+` AND name = $2`, n
+		} else if n, one := strings.CutPrefix(address, "roles/"); one {
+			query, name = query+` AND role = $2`, n
+		} else {
+			query += ` AND $2 = ''` // skills are in the documents
 		}
-		if list, err = listDocs[conclave.Agent](tx, query, string(tenant), name); err != nil {
+		if list, err = listDocs[conclave.Agent](tx, query+` ORDER BY name`, string(tenant), name); err != nil {
 			return err
 		}
+		list = slices.DeleteFunc(list, func(a conclave.Agent) bool { return !hub.HasAddress(address, a) })
 		for i := range list {
 			if list[i].Active, err = s.active(tx, tenant, list[i].Name); err != nil {
 				return err

@@ -55,7 +55,7 @@ func (s hubStore) Tasks(ctx context.Context, f hub.TaskFilter) ([]hub.Task, int,
 		}
 		list, err = listDocs[hub.Task](tx, query, args...)
 		for i := range list {
-			list[i].Age = now.Sub(list[i].Created)
+			list[i].Age = now.Sub(list[i].Request.Sent)
 		}
 		return err
 	})
