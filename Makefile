@@ -6,6 +6,11 @@ GO ?= go
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
+
+# $(call need,NAME,EXAMPLE) ends a target when its variable is missing or blank.
+need = @[[ "$${$(1):-}" =~ [^[:space:]] ]] || { echo '$@ needs $(1); say: make $@ $(2)' >&2; exit 2; }
+# Proposals are written with APPLY=1 and nothing else.
+apply = $(if $(filter-out 1,$(APPLY)),$(error APPLY=$(APPLY): say APPLY=1 to write the proposal, or leave it out to see it),$(if $(APPLY),--apply))
 # Every target that make help lists is a command, not a file.
 .PHONY: $(shell awk -F: '/^[a-z0-9-]+:.*\#\# / {print $$1}' $(MAKEFILE_LIST)) fmt-check vet lint
 
@@ -31,32 +36,38 @@ agent-demo: build ## Run the main job on a sample repository, live
 	@scripts/demo.sh
 
 agent-simulate-collaboration: build ## TASK="…": run a task on a fresh sample repository, live
-	@scripts/demo.sh "$${TASK:?say TASK=\"what to do\"}"
+	$(call need,TASK,TASK="what to do")
+	@scripts/demo.sh "$$TASK"
 
 workflow-collaborative: build ## TASK="…" [REPO=.]: plan, vote, build, review and merge
-	@$(BIN) run "$${TASK:?say TASK=\"what to do\"}" --repo "$${REPO:-.}"
+	$(call need,TASK,TASK="what to do")
+	@$(BIN) run "$$TASK" --repo "$${REPO:-.}"
 
 workflow-multi-review: build ## TASK="…" [REPO=.]: have the repository reviewed
 	@$(BIN) review "$${TASK:-Review the repository}" --repo "$${REPO:-.}"
 
 workflow-consensus-planning: build ## TASK="…" [REPO=.]: have a plan drafted, discussed and voted on
-	@$(BIN) plan "$${TASK:?say TASK=\"what to do\"}" --repo "$${REPO:-.}"
+	$(call need,TASK,TASK="what to do")
+	@$(BIN) plan "$$TASK" --repo "$${REPO:-.}"
 
 agent-list: build ## List the agents of the running services
 	@$(BIN) agents
 
 agent-register: build ## AGENT_TYPE=role AGENT_NAME=name: add an agent, which then gets work; or AGENT_URL=card [AGENT_ROLE=role TRUST=1 ALLOW_PRIVATE=1]
-	@if [ -n "$${AGENT_URL:-}" ]; then \
-	  $(BIN) agents register "$$AGENT_URL" --name "$${AGENT_NAME:-}" --role "$${AGENT_ROLE:-}" $(if $(filter 1,$(TRUST)),--trust) $(if $(filter 1,$(ALLOW_PRIVATE)),--allow-private); \
-	else \
-	  $(BIN) agents register --type "$${AGENT_TYPE:?say AGENT_TYPE=developer, or another role}" --name "$${AGENT_NAME:?say AGENT_NAME=what it is called}"; \
-	fi
+ifeq ($(AGENT_URL),)
+	$(call need,AGENT_TYPE,AGENT_TYPE=developer AGENT_NAME=a-name)
+	$(call need,AGENT_NAME,AGENT_TYPE=developer AGENT_NAME=a-name)
+	@$(BIN) agents register --type "$$AGENT_TYPE" --name "$$AGENT_NAME"
+else
+	@$(BIN) agents register "$$AGENT_URL" --name "$${AGENT_NAME:-}" --role "$${AGENT_ROLE:-}" $(if $(filter 1,$(TRUST)),--trust) $(if $(filter 1,$(ALLOW_PRIVATE)),--allow-private)
+endif
 
 agent-consensus: build ## ITEM="…" [CONVERSATION_ID=…]: have the agents vote on a question
-	@$(BIN) decide "$${ITEM:?say ITEM=\"what to decide\"}" --conversation "$${CONVERSATION_ID:-}"
+	$(call need,ITEM,ITEM="what to decide")
+	@$(BIN) decide "$$ITEM" --conversation "$${CONVERSATION_ID:-}"
 
-monitoring-conversations: build ## Follow what the agents of the running services say
-	@$(BIN) watch
+monitoring-conversations: build ## [CONVERSATION_ID=…]: follow what the agents of the running services say
+	@if [ -n "$${CONVERSATION_ID:-}" ]; then $(BIN) conversation follow "$$CONVERSATION_ID"; else $(BIN) watch; fi
 
 analytics-collaboration: build ## Show how runs went, and who asked whom
 	@$(BIN) analytics collaboration
@@ -71,10 +82,10 @@ monitoring-agent-load: build ## Show what agents and queues have in hand
 	@$(BIN) agents load
 
 optimize-agent-distribution: build ## [APPLY=1]: propose how to spread agents over roles, by their load
-	@$(BIN) tune agents $(if $(filter 1,$(APPLY)),--apply)
+	@$(BIN) tune agents $(apply)
 
 tune-consensus-thresholds: build ## [APPLY=1]: propose a consensus threshold, by what votes turned out to be worth
-	@$(BIN) tune consensus $(if $(filter 1,$(APPLY)),--apply)
+	@$(BIN) tune consensus $(apply)
 
 quick-start-a2a: build ## Start the services in the background, once
 	@scripts/start.sh
@@ -117,8 +128,8 @@ debug-agent-states: build ## Show each agent's state, load, address and when it 
 debug-a2a-messages: build ## Show the last messages between agents and what became of each
 	@$(BIN) messages
 
-debug-conversation-flow: build ## [CONVERSATION_ID=…]: show who said what to whom, and how long answers took
-	@$(BIN) conversation "$${CONVERSATION_ID:-}"
+debug-conversation-flow: build ## [CONVERSATION_ID=… [AS_OF=…]]: show who said what to whom, and how long answers took; as of a time, or so long ago
+	@if [ -n "$${AS_OF:-}" ]; then $(BIN) conversation replay "$${CONVERSATION_ID:?say CONVERSATION_ID=which}" --as-of "$$AS_OF"; else $(BIN) conversation "$${CONVERSATION_ID:-}"; fi
 
 debug-redis-keys: build ## Show what the bus keeps in Redis, when Redis is the bus
 	@$(BIN) debug redis-keys
@@ -133,7 +144,7 @@ dev-kafka-console: build ## Follow what goes through Kafka, when Kafka is the bu
 	@$(BIN) debug kafka-console
 
 ##@ Develop
-test: web-if-node ## Run all tests; those whose server is missing are skipped with the reason
+test: build ## Run all tests; those whose server is missing are skipped with the reason
 	@scripts/test.sh
 
 test-a2a: ## Test how agents communicate
@@ -163,7 +174,7 @@ vet:
 lint:
 	@$(GO) tool staticcheck ./...
 
-picture: build ## Take the README's picture of a real run, in headless Chromium
+picture: build ## Take the pictures of a real run for the documents, in headless Chromium
 	@scripts/picture.sh
 
 api-docs: build ## Write docs/api from what the program says of itself

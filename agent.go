@@ -11,6 +11,7 @@ type AgentSpec struct {
 	Model       string   `yaml:"model" json:"model,omitempty"` // a tier or a model's name; empty inherits
 	Role        Role     `yaml:"role" json:"role"`             // empty means Name
 	MaxTurns    int      `yaml:"max_turns" json:"max_turns,omitempty"`
+	Topics      []string `yaml:"topics" json:"topics,omitempty"` // that it subscribes to
 	Prompt      string   `yaml:"-" json:"prompt"`
 	Source      string   `yaml:"-" json:"source"` // "built in", or the file it came from
 }
@@ -30,8 +31,9 @@ type Agent struct {
 	Name        AgentName `json:"name"`
 	Role        Role      `json:"role"`
 	Description string    `json:"description"`
-	Skills      []string  `json:"skills"` // the kinds of assignment that it takes, or what its card names
-	Brain       string    `json:"brain"`  // "playbook", "model:NAME", "claude"
+	Skills      []string  `json:"skills"`           // the kinds of assignment that it takes, or what its card names
+	Topics      []string  `json:"topics,omitempty"` // that it subscribes to
+	Brain       string    `json:"brain"`            // "playbook", "model:NAME", "claude"
 	Service     Service   `json:"service,omitempty"`
 	URL         string    `json:"url"`        // its A2A JSON-RPC address; "local:" when it lives in the hub's process, PullURL when it pulls
 	PublicKey   string    `json:"public_key"` // ed25519, base64

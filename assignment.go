@@ -15,7 +15,13 @@ const (
 	AssignReview  AssignmentKind = "review"         // → ReviewReply
 	AssignRefute  AssignmentKind = "refute"         // → RefuteReply
 	AssignAsk     AssignmentKind = "ask"            // → prose
+	AssignHandoff AssignmentKind = "handoff"        // → prose: what the one who takes over understood
 )
+
+// AssignmentKinds lists every kind.
+func AssignmentKinds() []AssignmentKind {
+	return []AssignmentKind{AssignDraft, AssignComment, AssignRevise, AssignOptions, AssignVote, AssignBuild, AssignReview, AssignRefute, AssignAsk, AssignHandoff}
+}
 
 // Assignment is the data part of a message to an agent.
 type Assignment struct {
@@ -33,8 +39,20 @@ type Assignment struct {
 	Diff     string            `json:"diff,omitempty"`     // what is under review
 	Evidence *Evidence         `json:"evidence,omitempty"`
 	Findings []ReviewFinding   `json:"findings,omitempty"` // to mend, to refute, or what others found
+	Handoff  *Handoff          `json:"handoff,omitempty"`  // the conversation to take over
 	Brain    string            `json:"brain,omitempty"`    // which brain the run fixed, when it did
 	Tokens   int64             `json:"tokens,omitempty"`   // model tokens that may be spent
+}
+
+// Handoff gives a conversation to somebody else to go on with: what was said in it,
+// who had it, and what nobody has answered yet.
+type Handoff struct {
+	Conversation ConversationID `json:"conversation"`
+	Had          []string       `json:"had"`            // who answered in it, the last one first
+	Note         string         `json:"note,omitempty"` // what the next is to know or to do
+	Messages     []Message      `json:"messages"`       // the last of them, without their data
+	Count        int            `json:"count"`          // of all messages
+	Open         []Task         `json:"open,omitempty"` // tasks that have not ended
 }
 
 // DraftReply is a planner's answer.

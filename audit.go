@@ -33,6 +33,7 @@ type AuditProblem struct {
 type AuditReport struct {
 	OK       bool           `json:"ok"`
 	Sealed   int64          `json:"sealed"`   // events that checkpoints vouch for
+	Expired  int64          `json:"expired"`  // of them, those whose text was taken out after its time, with a signed word for it
 	Unsealed int64          `json:"unsealed"` // events since then, which nothing vouches for yet
 	Heads    []Checkpoint   `json:"heads"`    // the last checkpoint of each tenant
 	Problems []AuditProblem `json:"problems"` // in the order of the record, at most 100; the first is the first bad event

@@ -43,9 +43,30 @@ const (
 	EventAgentRegistered  EventKind = "agent.registered"
 	EventAgentLost        EventKind = "agent.lost"
 	EventModelCalled      EventKind = "model.called"
+	EventAccountClosed    EventKind = "account.closed"
 	EventOutcomeKnown     EventKind = "outcome.known"
 	EventCallRefused      EventKind = "call.refused"
+	EventMessageRepeated  EventKind = "message.repeated"
+	EventTopicSubscribed  EventKind = "topic.subscribed"
+	EventTopicLeft        EventKind = "topic.left"
+	EventPublished        EventKind = "message.published"
+	EventEscalated        EventKind = "conversation.escalated"
+	EventEscalationEnded  EventKind = "escalation.answered"
+	EventConversationGone EventKind = "conversation.expired"
 )
+
+// EventKinds lists every kind.
+func EventKinds() []EventKind {
+	return []EventKind{
+		EventRunStarted, EventRunEnded, EventRunWarned, EventStepAdded, EventStepStarted, EventStepEnded,
+		EventStepRequeued, EventPlanProposed, EventPlanCommented, EventMessageSent, EventTaskChanged, EventMotionOpened,
+		EventBallotCast, EventBallotRefused, EventMotionEscalated, EventMotionDecided, EventWorktreeLeased, EventWorktreeCommited,
+		EventWorktreeReleased, EventMergeIntended, EventMergeDone, EventMergeRefused, EventApprovalAsked, EventApprovalGiven,
+		EventAgentRegistered, EventAgentLost, EventModelCalled, EventAccountClosed, EventOutcomeKnown, EventCallRefused,
+		EventMessageRepeated, EventTopicSubscribed, EventTopicLeft, EventPublished, EventEscalated, EventEscalationEnded,
+		EventConversationGone,
+	}
+}
 
 // Event is one row of the record: written in the transaction of the change that
 // it tells, never altered.

@@ -16,7 +16,7 @@ type Finding struct {
 	Tool        string `json:"tool"` // "staticcheck", "gosec", "go test", an agent's name
 	Rule        string `json:"rule"` // "SA4006", "G401"
 	Level       Level  `json:"level"`
-	Category    string `json:"category"` // "security", "correctness", "performance", "style", "test", "secret"
+	Category    string `json:"category"` // "security", "correctness", "performance", "style", "test", "secret", "licence"
 	Path        string `json:"path"`     // in the repository, with slashes
 	Line        int    `json:"line"`
 	Column      int    `json:"column,omitempty"`
@@ -49,13 +49,15 @@ type Check struct {
 
 // Evidence is what was measured on one tree.
 type Evidence struct {
-	Tree      string    `json:"tree"`
-	Hash      string    `json:"hash"` // sha256 of the canonical JSON of the rest; ballots bind to it
-	Checks    []Check   `json:"checks"`
-	Findings  []Finding `json:"findings"`            // new ones first when there is a base to compare with
-	New       []string  `json:"new,omitempty"`       // keys of findings that the base does not have
-	Gone      []string  `json:"gone,omitempty"`      // keys that only the base has
-	Unchecked []string  `json:"unchecked,omitempty"` // what could not be measured here, and why
+	Tree      string         `json:"tree"`
+	Hash      string         `json:"hash"` // sha256 of the canonical JSON of the rest; ballots bind to it
+	Checks    []Check        `json:"checks"`
+	Findings  []Finding      `json:"findings"`            // new ones first when there is a base to compare with
+	New       []string       `json:"new,omitempty"`       // keys of findings that the base does not have
+	Gone      []string       `json:"gone,omitempty"`      // keys that only the base has
+	Unchecked []string       `json:"unchecked,omitempty"` // what could not be measured here, and why
+	Languages map[string]int `json:"languages,omitempty"` // files with code, by language
+	Licences  []Licence      `json:"licences,omitempty"`  // of the tree, and of what it is built with
 }
 
 // Passed reports whether no check failed that passed before.

@@ -60,9 +60,12 @@ type CardReport struct {
 	Signer      string          `json:"signer,omitempty"`     // whose signature it is, and where the key is from
 	Pin         string          `json:"pin,omitempty"`        // what trust binds to
 	PublicKey   string          `json:"public_key,omitempty"` // with which it signs ballots: ed25519, base64
-	Agent       AgentName       `json:"agent"`                // the name that it would have here
-	Known       bool            `json:"known"`                // it is registered, and trusted as it is
-	Problem     string          `json:"problem,omitempty"`    // why it can't be registered; empty when it can
+	// EncryptionKey is the X25519 key, in base64, for messages that only the agent
+	// may read; empty when its card gives none.
+	EncryptionKey string    `json:"encryption_key,omitempty"`
+	Agent         AgentName `json:"agent"`             // the name that it would have here
+	Known         bool      `json:"known"`             // it is registered, and trusted as it is
+	Problem       string    `json:"problem,omitempty"` // why it can't be registered; empty when it can
 }
 
 // InspectCard asks for an agent card.
@@ -96,6 +99,12 @@ type FindAgents struct {
 	Page  string     `json:"page,omitempty" doc:"Where to go on, as an earlier answer said"`
 }
 
+// NameAgent names an agent.
+type NameAgent struct {
+	Key  string    `json:"idempotency_key,omitempty"`
+	Name AgentName `json:"name"`
+}
+
 // FoundAgents is a page of agents.
 type FoundAgents struct {
 	Agents []Agent `json:"agents"`
@@ -115,6 +124,10 @@ type Directory interface {
 	// that was judged or the name is taken, ErrUnavailable when the agent does
 	// not answer.
 	Adopt(ctx context.Context, in AdoptAgent) (Agent, error)
+	// Forget takes back what was registered: the agent gets nothing any more, what
+	// it has in hand is put back, and its name is free. ErrNotFound, and
+	// ErrConflict for an agent that a service of ours hosts.
+	Forget(ctx context.Context, in NameAgent) (Agent, error)
 	// Find lists agents, by name or the best match first.
 	Find(ctx context.Context, in FindAgents) (FoundAgents, error)
 }
@@ -124,6 +137,7 @@ func DirectoryOperations() []Operation {
 	return []Operation{
 		Op("agent_inspect", "POST /agents/inspect", PermitAdmin, Reads, Directory.Inspect, "Fetches an agent card, verifies its signature, and tells what it says, without registering anything."),
 		Op("agent_adopt", "POST /agents/adopt", PermitAdmin, Changes, Directory.Adopt, "Registers an agent of somebody else's by its card, as agent_inspect showed it."),
-		Op("agent_find", "GET /agents/find", PermitRead, Reads, Directory.Find, "Finds agents by skill, tag, text, role and health.").AsTool(),
+		Op("agent_forget", "POST /agents/{name}/forget", PermitAdmin, Changes, Directory.Forget, "Removes an agent of somebody else's, and puts back what it has in hand."),
+		Op("agent_find", "GET /agents/find", PermitRead, Reads, Directory.Find, "Finds agents by skill, tag, text, role and health."),
 	}
 }

@@ -12,6 +12,7 @@ import (
 // Message is what one party said to another, as the hub keeps it.
 type Message struct {
 	ID           MessageID       `json:"id"`
+	SentAs       MessageID       `json:"sent_as,omitempty"` // the id that an A2A client gave it
 	Task         TaskID          `json:"task"`
 	Conversation ConversationID  `json:"conversation"`
 	Run          RunID           `json:"run,omitempty"`
@@ -82,10 +83,14 @@ type Task struct {
 // CallPath travels in the A2A metadata of each message, so that a cycle or an
 // exhausted budget is refused wherever it shows.
 type CallPath struct {
-	Human  string   `json:"human"`            // whose rights count
-	Path   []string `json:"path"`             // who has asked whom, first to last
-	Hops   int      `json:"hops"`             // how many more hops are allowed
-	Tokens int64    `json:"tokens,omitempty"` // model tokens that may still be spent; 0 means the run's own limit
+	Human string   `json:"human"` // whose rights count
+	Path  []string `json:"path"`  // who has asked whom, first to last
+	Hops  int      `json:"hops"`  // how many more hops are allowed
+	// What may still be spent; 0 means no bound, below 0 that nothing is left. The
+	// hub keeps the account: what a caller says only makes it less.
+	Messages int     `json:"messages,omitempty"` // messages that may follow
+	Tokens   int64   `json:"tokens,omitempty"`   // model tokens
+	CostUSD  float64 `json:"cost_usd,omitempty"` // what models may cost, in US dollars
 }
 
 // SendMessage asks an agent for something.

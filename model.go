@@ -7,7 +7,8 @@ type ModelCall struct {
 	Key          string    `json:"idempotency_key,omitempty"`
 	Run          RunID     `json:"run,omitempty"`
 	Agent        AgentName `json:"agent,omitempty"`
-	Wire         string    `json:"wire"` // "anthropic", "openai"
+	Task         TaskID    `json:"task,omitempty"` // of the hub, for which it was made
+	Wire         string    `json:"wire"`           // "anthropic", "openai"
 	Model        string    `json:"model"`
 	Status       int       `json:"status"`       // HTTP status of the provider
 	InputTokens  *int64    `json:"input_tokens"` // nil, as the next three, when the provider did not tell
@@ -23,6 +24,12 @@ type ModelCall struct {
 type GetUsage struct {
 	Run   RunID     `json:"run,omitempty" doc:"Only the calls of this run"`
 	Agent AgentName `json:"agent,omitempty" doc:"Only the calls of this agent"`
+}
+
+// CloseAccount names a run that has ended.
+type CloseAccount struct {
+	Key string `json:"idempotency_key,omitempty"`
+	Run RunID  `json:"run" doc:"The run that makes no more model calls"`
 }
 
 // Upstream is a model provider that the router can reach, without its key.
@@ -59,6 +66,9 @@ type Models interface {
 	Upstreams(ctx context.Context, in None) ([]Upstream, error)
 	// Usage adds up what was spent. Fields that nothing measured are nil.
 	Usage(ctx context.Context, in GetUsage) (Usage, error)
+	// Close ends a run's account: calls for it are refused from now on. It returns
+	// what was spent; Pending calls may still add to it.
+	Close(ctx context.Context, in CloseAccount) (Usage, error)
 }
 
 // ModelOperations is the table of the model-router service.
@@ -67,5 +77,6 @@ func ModelOperations() []Operation {
 		Op("route_explain", "GET /route", PermitRead, Reads, Models.Route, "Tells which model a request would get, and why."),
 		Op("upstream_list", "GET /upstreams", PermitRead, Reads, Models.Upstreams, "Lists the model providers that the router can reach."),
 		Op("usage_get", "GET /usage", PermitRead, Reads, Models.Usage, "Adds up calls, tokens and cost; null where nothing was measured."),
+		Op("account_close", "POST /usage/close", PermitService, Changes, Models.Close, "Ends a run's account: model calls for it are refused from now on."),
 	}
 }

@@ -52,6 +52,8 @@ type Option struct {
 	Description string   `json:"description,omitempty"`
 	Pros        []string `json:"pros,omitempty"`
 	Cons        []string `json:"cons,omitempty"`
+	Facts       []string `json:"facts,omitempty"`  // measured in a repository, each with its place
+	InUse       int      `json:"in_use,omitempty"` // manifests and files that name it already
 }
 
 // Comment is what a reviewer says of a plan. It cites a fact of the repository

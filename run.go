@@ -120,6 +120,8 @@ type StartRun struct {
 	Repo     string `json:"repo" doc:"Path of a git repository on this machine"`
 	Workflow string `json:"workflow,omitempty" doc:"collaborative (the default), multi-review, consensus-planning"`
 	Brain    string `json:"brain,omitempty" doc:"auto (the default), offline, model, claude"`
+	Head     string `json:"head,omitempty" doc:"For multi-review: the branch or commit of a contribution to review instead of the repository's HEAD"`
+	Into     string `json:"into,omitempty" doc:"For multi-review with head: where the contribution goes; HEAD when absent"`
 }
 
 // NameRun names a run.

@@ -8,6 +8,9 @@ home=${CONCLAVE_HOME:-${XDG_DATA_HOME:-$HOME/.local/share}/conclave}
 docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1 && compose=yes || compose=no
 prod=(-f docker-compose.yml -f docker-compose.prod.yml)
 
+# What runs is not stopped for settings with which nothing could start.
+understood() { bin/conclave status --config >/dev/null || exit 2; }
+
 here() { echo "Docker Compose does not answer: $1"; }
 
 case ${1:?say dev, logs, restart, prod, scale or dashboards} in
@@ -23,6 +26,7 @@ logs)
   ;;
 restart)
   if [ $compose = yes ] && [ -n "$(docker compose ps -q 2>/dev/null)" ]; then exec docker compose up -d --force-recreate; fi
+  understood
   if [ -f "$home/serve.pid" ]; then scripts/stop.sh; fi
   exec scripts/start.sh
   ;;
@@ -36,13 +40,15 @@ scale)
     exec docker compose "${prod[@]}" up -d --no-recreate --scale agent-pool=3 --scale domain-experts=5 --scale code-reviewers=8
   fi
   export AGENT_POOL_SIZE=${AGENT_POOL_SIZE:-50}
+  understood
   here "the process on this machine starts again with $AGENT_POOL_SIZE agents"
   if [ -f "$home/serve.pid" ]; then scripts/stop.sh; fi
   exec scripts/start.sh
   ;;
 dashboards)
-  bin/conclave status >/dev/null || { echo "the services do not run; start them with: make dev" >&2; exit 1; }
-  echo "page     $(bin/conclave watch --open)"
+  bin/conclave status >/dev/null || exit 1
+  page=$(bin/conclave watch --open)
+  echo "page     $page"
   if [ $compose = yes ]; then
     echo "grafana  http://localhost:3000  (user admin, password GRAFANA_PASSWORD)"
   else

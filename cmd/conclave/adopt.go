@@ -9,6 +9,7 @@ import (
 
 	"conclave"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
 
@@ -58,6 +59,24 @@ func (c *cli) adopt(ctx context.Context, o adoption) error {
 		_, err = fmt.Fprintf(c.stdout, "%s is registered as %s, and answers at %s\n", a.Name, a.Role, printable(a.URL))
 		return err
 	})
+}
+
+func (c *cli) forgetCommand() *cobra.Command {
+	return c.jsonFlag(&cobra.Command{Use: "forget NAME", Short: "Remove an agent of somebody else's", Args: cobra.ExactArgs(1),
+		Long: "Take back what conclave agents register URL did: the agent gets nothing any more, what it has in hand goes to others, and its name is free.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.with(cmd.Context(), func(s *session) error {
+				a, err := s.Directory().Forget(cmd.Context(), conclave.NameAgent{Name: conclave.AgentName(args[0])})
+				if err != nil {
+					return err
+				}
+				if c.asJSON {
+					return c.printJSON(a)
+				}
+				_, err = fmt.Fprintf(c.stdout, "%s is removed\n", a.Name)
+				return err
+			})
+		}})
 }
 
 // showCard shows what a card says to whoever decides about it, beside what the

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +50,9 @@ func (c *cli) auditVerifyCommand() *cobra.Command {
 			report, err := verifyAudit(cmd.Context(), db, config.Home, tenant, trusted, checkpoints)
 			if err = errors.Join(err, db.Close()); err != nil {
 				return err
+			}
+			if tenant != "" && report.OK && report.Sealed+report.Unsealed == 0 {
+				return conclave.Errorf(conclave.ErrNotFound, "the record has no event of a tenant %q", tenant)
 			}
 			if !report.OK {
 				c.exit = exitFailed
@@ -141,7 +145,14 @@ func auditFilter(cmd *cobra.Command, since string) func() (conclave.EventFilter,
 	cmd.Flags().StringSliceVar(&kinds, "kind", nil, "only these kinds, as message.sent,call.refused")
 	return func() (conclave.EventFilter, error) {
 		f := conclave.EventFilter{Actor: actor, Limit: 1000}
+		var known []string
+		for _, k := range conclave.EventKinds() {
+			known = append(known, string(k))
+		}
 		for _, k := range kinds {
+			if !slices.Contains(known, k) {
+				return f, conclave.Errorf(conclave.ErrInvalid, "--kind %q is no kind of event; %s", k, conclave.DidYouMean(k, known))
+			}
 			f.Kinds = append(f.Kinds, conclave.EventKind(k))
 		}
 		if since == "all" {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"conclave"
 	"conclave/internal/app"
@@ -25,6 +26,14 @@ func (c *cli) backupCommand() *cobra.Command {
 			path := args[0]
 			if _, err := os.Stat(path); err == nil {
 				return conclave.Errorf(conclave.ErrConflict, "%s exists already; a backup overwrites nothing", path)
+			}
+			if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+				return conclave.Errorf(conclave.ErrInvalid, "%s can't be written: there is no folder %s", path, filepath.Dir(path))
+			}
+			if file, lite := strings.CutPrefix(config.Database, "sqlite:"); lite {
+				if _, err := os.Stat(file); err != nil {
+					return conclave.Errorf(conclave.ErrNotFound, "there is nothing to back up: no database at %s; CONCLAVE_HOME names another data directory", file)
+				}
 			}
 			f, err := os.CreateTemp(filepath.Dir(path), ".backup-*") // mode 0600
 			if err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -43,6 +44,9 @@ func (c *cli) connect(ctx context.Context) (*session, error) {
 		return dial(client, map[conclave.Service]string{conclave.ServiceGateway: base}, token), nil
 	}
 	urls, err := app.ReadAddresses(home)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, conclave.Errorf(conclave.ErrDenied, "%s belongs to another user; CONCLAVE_HOME names a data directory of your own", home)
+	}
 	if err != nil {
 		return nil, conclave.Errorf(conclave.ErrUnavailable, "%w", err)
 	}
@@ -55,14 +59,17 @@ func (c *cli) connect(ctx context.Context) (*session, error) {
 		return nil, conclave.Errorf(conclave.ErrUnavailable, "the gateway does not run; start it with: conclave serve gateway")
 	}
 	if err := answers(ctx, client, urls[conclave.ServiceGateway]); err != nil {
-		return nil, conclave.Errorf(conclave.ErrUnavailable, "Conclave does not answer at %s%s; start it with: conclave serve", urls[conclave.ServiceGateway], distrust(err))
+		return nil, conclave.Errorf(conclave.ErrUnavailable, "Conclave does not answer at %s%s; start it with: conclave serve, or make quick-start-a2a", urls[conclave.ServiceGateway], distrust(err))
 	}
 	return dial(client, urls, token), nil
 }
 
 // http is a client that trusts the installation's authorities.
-func (c *cli) http() (*http.Client, error) {
-	certs, err := identity.LoadTLS(identity.TLSFiles{CA: c.getenv("CONCLAVE_TLS_CA")}, slog.New(slog.DiscardHandler))
+func (c *cli) http() (*http.Client, error) { return c.httpAs(c.getenv("CONCLAVE_TLS_NAME")) }
+
+// httpAs is such a client that believes a certificate of that name at any address.
+func (c *cli) httpAs(name string) (*http.Client, error) {
+	certs, err := identity.LoadTLS(identity.TLSFiles{CA: c.getenv("CONCLAVE_TLS_CA"), Name: name}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}

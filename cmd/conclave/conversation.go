@@ -65,6 +65,7 @@ func (c *cli) conversationCommand() *cobra.Command {
 				return nil
 			})
 		}}
+	cmd.AddCommand(c.talkCommands()...)
 	return c.jsonFlag(cmd)
 }
 
@@ -81,7 +82,7 @@ func (c *cli) talk(ctx context.Context, s *session, in conclave.ListMessages) (t
 		return t, err
 	}
 	for _, m := range t.messages {
-		if _, known := t.tasks[m.Task]; known {
+		if _, known := t.tasks[m.Task]; known || m.Task == "" {
 			continue
 		}
 		if t.tasks[m.Task], err = s.Hub().Task(ctx, conclave.GetTask{ID: m.Task}); err != nil {
@@ -105,7 +106,9 @@ func (t talk) show(v *view, id conclave.ConversationID) {
 	var slow conclave.Message
 	for _, m := range t.messages {
 		at := m.Sent.Sub(first.Sent).Round(time.Millisecond)
-		if begun, answer := asked[m.Task]; answer {
+		if m.Task == "" { // an escalation, or its answer
+			v.line("%10s  %s says to %s", "+"+at.String(), v.who(m.From), v.who(m.To))
+		} else if begun, answer := asked[m.Task]; answer {
 			took := m.Sent.Sub(begun).Round(time.Millisecond)
 			if took > slowest {
 				slowest, slow = took, m
@@ -114,6 +117,11 @@ func (t talk) show(v *view, id conclave.ConversationID) {
 		} else {
 			asked[m.Task] = m.Sent
 			states[t.tasks[m.Task].State]++
+			if m.Kind == conclave.AssignHandoff {
+				v.line("%10s  %s hands the conversation over to %s", "+"+at.String(), v.who(m.From), v.who(m.To))
+				v.text("            ", m.Text)
+				continue
+			}
 			v.line("%10s  %s asks %s: %s", "+"+at.String(), v.who(m.From), v.who(m.To), dash(string(m.Kind)))
 		}
 		if m.Text != "" {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"conclave/internal/app"
 	"conclave/internal/council"
 	"conclave/internal/identity"
+	"conclave/internal/survey"
 
 	"github.com/spf13/cobra"
 )
@@ -23,11 +25,22 @@ func (c *cli) decideCommand() *cobra.Command {
 	var options, voters []string
 	var threshold float64
 	var wait time.Duration
-	var conversation string
+	var conversation, repo string
 	cmd := &cobra.Command{Use: "decide QUESTION", Short: "Put a question to the agents and print their signed decision", Args: cobra.ExactArgs(1),
-		Example: `  conclave decide "Which store should the service use?" --option postgres --option sqlite`,
+		Example: `  conclave decide "Which store should the service use?" --option postgres --option sqlite
+  conclave decide "Which store should the service use?" --option postgres --option sqlite --repo .`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			m, err := motion(args[0], options, voters, threshold, wait)
+			var facts []conclave.OptionFacts
+			if repo != "" {
+				if len(options) == 0 {
+					return conclave.Errorf(conclave.ErrInvalid, "--repo measures options, and there is none; name some with --option")
+				}
+				var err error
+				if facts, err = optionFacts(cmd.Context(), repo, options); err != nil {
+					return err
+				}
+			}
+			m, err := motion(args[0], options, facts, voters, threshold, wait)
 			if err != nil {
 				return err
 			}
@@ -38,6 +51,7 @@ func (c *cli) decideCommand() *cobra.Command {
 	cmd.Flags().StringArrayVar(&voters, "voter", nil, "who votes: roles/ROLE or agents/NAME (default: architect, security, qa, developer)")
 	cmd.Flags().Float64Var(&threshold, "threshold", 0.75, "the share of yes that approves")
 	cmd.Flags().DurationVar(&wait, "deadline", 10*time.Minute, "how long voters have")
+	cmd.Flags().StringVar(&repo, "repo", "", "a git repository in which to measure where each option is in use, for the voters to cite")
 	cmd.Flags().StringVar(&conversation, "conversation", "", "the conversation to vote in (default: a new one)")
 	c.jsonFlag(cmd)
 	cmd.AddCommand(c.verifyCommand(), &cobra.Command{Use: "key", Short: "Print the key that this installation's council signs with", Args: cobra.NoArgs,
@@ -114,9 +128,12 @@ func (c *cli) councilKey() (string, error) {
 	return key.Public(), nil
 }
 
-func motion(question string, options, voters []string, threshold float64, wait time.Duration) (conclave.Motion, error) {
+func motion(question string, options []string, facts []conclave.OptionFacts, voters []string, threshold float64, wait time.Duration) (conclave.Motion, error) {
 	if strings.TrimSpace(question) == "" {
 		return conclave.Motion{}, conclave.Errorf(conclave.ErrInvalid, "the question is empty")
+	}
+	if len(options) == 1 {
+		return conclave.Motion{}, conclave.Errorf(conclave.ErrInvalid, "--option is given once; a choice has two or more, and a question of yes or no has none")
 	}
 	if wait <= 0 {
 		return conclave.Motion{}, conclave.Errorf(conclave.ErrInvalid, "--deadline is %v; it must be above 0, such as 30s or 10m", wait)
@@ -127,9 +144,13 @@ func motion(question string, options, voters []string, threshold float64, wait t
 	q := conclave.Question{Key: "question", Text: question}
 	m := conclave.Motion{Kind: conclave.MotionApprove, Title: question, Voters: voters, Deadline: time.Now().Add(wait).UTC(), Rounds: 2,
 		Rule: conclave.Rule{Name: "threshold", Threshold: threshold, Quorum: min(2, len(voters))}}
-	for _, o := range options {
+	for i, o := range options {
 		key, description, _ := strings.Cut(o, "=")
-		q.Options = append(q.Options, conclave.Option{Key: key, Title: key, Description: description})
+		option := conclave.Option{Key: key, Title: key, Description: description}
+		if i < len(facts) {
+			option.Facts, option.InUse = factLines(facts[i])
+		}
+		q.Options = append(q.Options, option)
 		m.Options = append(m.Options, key)
 	}
 	m.Subject.Kind, m.Subject.ID = "question", question
@@ -142,6 +163,29 @@ func motion(question string, options, voters []string, threshold float64, wait t
 	}
 	m.Material, err = json.Marshal(conclave.Assignment{Task: question, Question: &q})
 	return m, err
+}
+
+// optionFacts measures where a repository uses the options of a question already.
+func optionFacts(ctx context.Context, repo string, options []string) ([]conclave.OptionFacts, error) {
+	s, err := survey.New(survey.Options{})
+	if err != nil {
+		return nil, err
+	}
+	in := conclave.GetOptionFacts{Repo: repo}
+	for _, o := range options {
+		key, _, _ := strings.Cut(o, "=")
+		in.Options = append(in.Options, key)
+	}
+	return s.Options(ctx, in)
+}
+
+// factLines are the facts as voters cite them, and how many places use the option.
+func factLines(f conclave.OptionFacts) ([]string, int) {
+	lines := slices.Clone(f.Requires)
+	if f.Files > 0 {
+		lines = append(lines, fmt.Sprintf("%d files with code name it, such as %s", f.Files, strings.Join(f.Examples[:min(3, len(f.Examples))], ", ")))
+	}
+	return lines, len(f.Requires) + f.Files
 }
 
 func (c *cli) decide(ctx context.Context, s *session, m conclave.Motion) error {

@@ -19,6 +19,7 @@ import (
 	"conclave/internal/sandbox"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Exit codes.
@@ -49,7 +50,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	called, err := root.ExecuteContextC(ctx)
 	switch {
 	case err == nil:
 		return c.exit
@@ -67,8 +68,58 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 		return exitFailed
 	}
-	fmt.Fprintf(stderr, "conclave: %s; conclave help lists the commands\n", strings.TrimSuffix(message(err), "."))
+	fmt.Fprintf(stderr, "conclave: %s\n", misuse(called, err))
 	return exitUsage
+}
+
+// misuse says on one line what of a command was not understood, and how it is used.
+func misuse(cmd *cobra.Command, err error) string {
+	text, _, _ := strings.Cut(message(err), " Did you mean this?") // cobra's own, in several lines
+	unknown, isFlag := errors.AsType[*pflag.NotExistError](err)
+	value, isValue := errors.AsType[*pflag.InvalidValueError](err)
+	switch {
+	case isFlag && len(unknown.GetSpecifiedName()) > 1:
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
+		text = fmt.Sprintf("%s has no flag --%s; %s", cmd.CommandPath(), unknown.GetSpecifiedName(), conclave.DidYouMean("--"+unknown.GetSpecifiedName(), names))
+	case isValue:
+		text = fmt.Sprintf("--%s %q: want a value as %s (%s)", value.GetFlag().Name, value.GetValue(), value.GetFlag().Value.Type(), value.GetFlag().Usage)
+	case cmd.HasAvailableSubCommands() && strings.HasPrefix(text, "unknown command"):
+		word, _, _ := strings.Cut(strings.TrimPrefix(text, `unknown command "`), `"`)
+		text = fmt.Sprintf("unknown command %q; %s", word, conclave.DidYouMean(word, below(cmd)))
+	}
+	if !cmd.HasParent() {
+		return text + "; conclave help lists the commands"
+	}
+	return text + "; usage: " + cmd.UseLine()
+}
+
+// below lists the names of the commands below one.
+func below(cmd *cobra.Command) []string {
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	return names
+}
+
+// askBelow has each command that only holds others ask for one of them.
+func askBelow(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		askBelow(c)
+	}
+	if !cmd.HasParent() || !cmd.HasSubCommands() || cmd.Runnable() {
+		return
+	}
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return conclave.Errorf(conclave.ErrInvalid, "%s what? One of %s", cmd.CommandPath(), strings.Join(below(cmd), ", "))
+		}
+		return conclave.Errorf(conclave.ErrInvalid, "there is no %s %s; %s", cmd.CommandPath(), args[0], conclave.DidYouMean(args[0], below(cmd)))
+	}
 }
 
 // message is an error for a person at this machine: all of it, on one line.
@@ -102,6 +153,10 @@ func (c *cli) command() *cobra.Command {
 		c.watchCommand(),
 		c.messagesCommand(),
 		c.conversationCommand(),
+		c.handoffCommand(),
+		c.escalationsCommand(),
+		c.topicCommand(),
+		c.broadcastCommand(),
 		c.agentsCommand(),
 		c.worktreesCommand(),
 		c.routeCommand(),
@@ -117,7 +172,19 @@ func (c *cli) command() *cobra.Command {
 		c.tuneCommand(),
 		c.debugCommand(),
 		c.scanCommand(),
+		c.complianceCommand(),
+		c.debtCommand(),
+		c.documentCommand(),
 	)
+	askBelow(root)
+	root.SetHelpCommand(&cobra.Command{Use: "help [COMMAND]", Short: "Tell about a command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			about, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return conclave.Errorf(conclave.ErrInvalid, "there is no command %q; %s", strings.Join(args, " "), conclave.DidYouMean(args[len(args)-1], below(about)))
+			}
+			return about.Help()
+		}})
 	return root
 }
 

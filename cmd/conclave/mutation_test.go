@@ -23,9 +23,16 @@ type mutant struct {
 func mutants() []mutant {
 	return []mutant{
 		{"no idempotency key", "internal/store/once.go", `if key == "" {`, `if key != "\x00" {`, "answer.before:1"},
-		{"no look at the ref", "internal/worktree/worktree.go", "happened(ctx, repo, intent); err != nil {\n\t\treturn m, err\n\t} else if done {",
+		{"no look at the ref", "internal/worktree/merge.go", "happened(ctx, repo, intent); err != nil {\n\t\treturn m, err\n\t} else if done {",
 			"happened(ctx, repo, intent); err != nil {\n\t\treturn m, err\n\t} else if done && m.Merged {", "ref.after:1"},
 	}
+}
+
+// noEpochCheck lets a worker write that another has replaced.
+func noEpochCheck() mutant {
+	return mutant{name: "no epoch check", file: "internal/store/work.go",
+		old: "	if n == 0 {\n		return conclave.Errorf(conclave.ErrConflict, \"%s %s was taken over",
+		new: "	if n < 0 {\n		return conclave.Errorf(conclave.ErrConflict, \"%s %s was taken over"}
 }
 
 // copySource copies what git knows of this module.
@@ -50,20 +57,25 @@ func copySource(t *testing.T, into string) {
 	}
 }
 
+// change returns the file of a source tree as the mutant has it.
+func (m mutant) change(t *testing.T, dir string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, m.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), m.old); n != 1 {
+		t.Fatalf("%s has %d times %q; it must be there once", m.file, n, m.old)
+	}
+	return strings.Replace(string(text), m.old, m.new, 1)
+}
+
 // program makes a mutant's change and returns the program built from it.
 func (m mutant) program(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	copySource(t, dir)
-	path := filepath.Join(dir, m.file)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Count(string(text), m.old) != 1 {
-		t.Fatalf("%s has %d times %q; it must be there once", m.file, strings.Count(string(text), m.old), m.old)
-	}
-	if err := os.WriteFile(path, []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, m.file), []byte(m.change(t, dir)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	program := filepath.Join(t.TempDir(), "conclave-mutant")
@@ -71,6 +83,14 @@ func (m mutant) program(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return program
+}
+
+// What the mutants take out is where they look for it, also when nobody builds them.
+func TestMutantsFit(t *testing.T) {
+	root := runGit(t, ".", "rev-parse", "--show-toplevel")
+	for _, m := range append(mutants(), noEpochCheck()) {
+		m.change(t, root)
+	}
 }
 
 // The tests above must notice when what they test is taken out.
@@ -158,10 +178,7 @@ func TestSleepingWorker(t *testing.T) {
 		}
 	})
 	t.Run("no epoch check", func(t *testing.T) {
-		m := mutant{name: "no epoch check", file: "internal/store/work.go",
-			old: "	if n == 0 {\n		return conclave.Errorf(conclave.ErrConflict, \"%s %s was taken over",
-			new: "	if n < 0 {\n		return conclave.Errorf(conclave.ErrConflict, \"%s %s was taken over"}
-		diff := playAsleep(t, m.program(t)).diff(want)
+		diff := playAsleep(t, noEpochCheck().program(t)).diff(want)
 		if len(diff) == 0 {
 			t.Error("without the epoch check the run ends as with it")
 		}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -22,6 +23,7 @@ type job struct {
 	repo, brain, workflow string
 	detach, quiet         bool
 	format                string
+	head, into            string // of a contribution
 }
 
 func (c *cli) jobFlags(cmd *cobra.Command, j *job) *cobra.Command {
@@ -47,9 +49,21 @@ func (c *cli) planCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return c.job(cmd.Context(), args[0], j) }}, j)
 }
 
+func (c *cli) documentCommand() *cobra.Command {
+	j := &job{workflow: "collaborative"}
+	return c.jobFlags(&cobra.Command{Use: "document", Short: "Write or update the API reference of a repository from its code, onto a branch", Args: cobra.NoArgs,
+		Long: "Writes docs/api.md from comments, declarations, flags, environment variables, routes and OpenAPI descriptions; what has no comment is listed\n" +
+			"as such. Without a model it reads Go. A page that somebody else wrote is left alone, and docs/api-reference.md is written.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.job(cmd.Context(), "Write the API documentation from the code", j)
+		}}, j)
+}
+
 func (c *cli) reviewCommand() *cobra.Command {
 	j := &job{workflow: "multi-review"}
-	cmd := &cobra.Command{Use: "review [FOCUS]", Short: "Have the repository's HEAD reviewed with evidence and voted on", Args: cobra.MaximumNArgs(1),
+	contribution := ""
+	cmd := &cobra.Command{Use: "review [FOCUS]", Short: "Have the repository's HEAD, or a contribution to it, reviewed with evidence and voted on", Args: cobra.MaximumNArgs(1),
+		Example: "  conclave review\n  conclave review --contribution feature\n  conclave review --contribution main..feature --format markdown\n  conclave review --contribution pr/12",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch j.format {
 			case "text", "markdown", "sarif":
@@ -57,13 +71,38 @@ func (c *cli) reviewCommand() *cobra.Command {
 				return conclave.Errorf(conclave.ErrInvalid, "--format is %q; it must be text, markdown or sarif", j.format)
 			}
 			focus := "Review the repository"
+			if contribution != "" {
+				var err error
+				if j.head, j.into, err = parseContribution(contribution); err != nil {
+					return err
+				}
+				focus = "Review the contribution " + contribution
+			}
 			if len(args) == 1 {
 				focus = args[0]
 			}
 			return c.job(cmd.Context(), focus, j)
 		}}
+	cmd.Flags().StringVar(&contribution, "contribution", "", "what to review instead of HEAD: a branch, BASE..BRANCH, or pr/NUMBER when it was fetched; with its history")
 	cmd.Flags().StringVar(&j.format, "format", "text", "text, markdown or sarif; the last two write the report to standard output and nothing else")
 	return c.jobFlags(cmd, j)
+}
+
+var pullRequest = regexp.MustCompile(`^(?:pr/|#)([1-9][0-9]*)$`)
+
+// parseContribution reads a branch, BASE..BRANCH, or a pull request by its number.
+func parseContribution(text string) (head, into string, err error) {
+	if m := pullRequest.FindStringSubmatch(text); m != nil {
+		return "refs/pull/" + m[1] + "/head", "", nil
+	}
+	into, head, isRange := strings.Cut(text, "..")
+	if !isRange {
+		return text, "", nil
+	}
+	if into == "" || head == "" || strings.HasPrefix(head, ".") {
+		return "", "", conclave.Errorf(conclave.ErrInvalid, "--contribution is %q; it must be a branch, BASE..BRANCH, or pr/NUMBER", text)
+	}
+	return head, into, nil
 }
 
 // maxTask is the most that is read of a task; the service allows less.
@@ -97,8 +136,11 @@ func (c *cli) job(ctx context.Context, task string, j *job) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	run, err := s.Workflows().Start(ctx, conclave.StartRun{Task: task, Repo: repo, Workflow: j.workflow, Brain: j.brain, Key: conclave.NewID("cli")})
+	run, err := s.Workflows().Start(ctx, conclave.StartRun{Task: task, Repo: repo, Workflow: j.workflow, Brain: j.brain, Head: j.head, Into: j.into, Key: conclave.NewID("cli")})
 	if err != nil {
+		if number, ok := strings.CutPrefix(j.head, "refs/pull/"); ok && errors.Is(err, conclave.ErrInvalid) {
+			err = fmt.Errorf("%w; fetch it first: git fetch origin pull/%s:%s", err, number, j.head)
+		}
 		if brain := cmp.Or(j.brain, c.getenv("CONCLAVE_BRAIN")); errors.Is(err, conclave.ErrUnavailable) && (brain == "model" || brain == "claude") {
 			c.exit = exitNeedsModel
 		}

@@ -47,17 +47,17 @@ func (c *cli) scanCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			found, _, unchecked, err := evidence.Analyse(cmd.Context(), dir, evidence.AnalyseOptions{
+			analysis, err := evidence.Analyse(cmd.Context(), dir, evidence.AnalyseOptions{
 				CacheDir: filepath.Join(config.Home, "cache", "lint"), VulnDB: cmp.Or(c.getenv("GOVULNDB"), vulnDB)})
 			if err != nil {
 				return err
 			}
-			result := scanResult{Findings: []conclave.Finding{}, Unchecked: unchecked}
+			result := scanResult{Findings: []conclave.Finding{}, Unchecked: analysis.Unchecked}
 			accepted, err := readAccepted(filepath.Join(dir, acceptedFile))
 			if err != nil {
 				return err
 			}
-			for _, f := range found {
+			for _, f := range analysis.Findings {
 				switch {
 				case !slices.Contains([]string{"gosec", "gitleaks", "govulncheck"}, f.Tool):
 				case accepted.take(f):

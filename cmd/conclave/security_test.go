@@ -36,7 +36,7 @@ import (
 
 func operations() []conclave.Operation {
 	return slices.Concat(conclave.ModelOperations(), conclave.PlanOperations(), conclave.WorktreeOperations(), conclave.WorkflowOperations(),
-		conclave.HubOperations(), conclave.CouncilOperations(), conclave.EventOperations())
+		conclave.AllHubOperations(), conclave.CouncilOperations(), conclave.EventOperations())
 }
 
 // mayDo is who may do what; "none" has no role.
@@ -399,6 +399,14 @@ func TestTLS(t *testing.T) {
 	if out, _, _ := i.conclave("doctor"); !strings.Contains(out, `certificate `+files["CONCLAVE_TLS_CERT"]+` of "conclave"`) {
 		t.Errorf("doctor does not tell of the certificate:\n%s", out)
 	}
+	if out, errs, code := i.conclave("prove", "message_send"); code != exitDone {
+		t.Errorf("prove: exit code %d\n%s%s", code, out, errs)
+	}
+	i.env["GATEWAY_PORT"] = gateway[strings.LastIndex(gateway, ":")+1:]
+	if out, errs, code := i.conclave("status", "gateway"); code != exitDone || !strings.Contains(out, gateway) {
+		t.Errorf("a container's health check: exit code %d\n%s%s", code, out, errs)
+	}
+	delete(i.env, "GATEWAY_PORT")
 	delete(i.env, "CONCLAVE_TLS_CA")
 	if out, errs, code := i.conclave("agents"); code == 0 || !strings.Contains(errs, "CONCLAVE_TLS_CA") {
 		t.Errorf("without the authority: exit code %d, %q %q", code, out, errs)

@@ -95,6 +95,10 @@ func (c *cli) pageLink(ctx context.Context, s *session) error {
 		return err
 	}
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusCreated {
+		var problem struct{ Detail string }
+		if err := json.Unmarshal(body, &problem); err == nil && resp.StatusCode < 500 {
+			return conclave.Errorf(conclave.ErrDenied, "ask the monitor for a link: %s", problem.Detail)
+		}
 		return conclave.Errorf(conclave.ErrUnavailable, "the monitor answers %s: %s", resp.Status, bytes.TrimSpace(body))
 	}
 	var ticket struct{ Path string }
@@ -158,7 +162,7 @@ func (c *cli) agentsCommand() *cobra.Command {
 		}}
 	cmd.Flags().StringVar(&role, "role", "", "only agents of this role")
 	cmd.Flags().BoolVar(&wide, "wide", false, "also when each was last heard of, where it answers, and its key")
-	cmd.AddCommand(c.registerCommand())
+	cmd.AddCommand(c.registerCommand(), c.forgetCommand())
 	cmd.AddCommand(c.agentStatsCommands()...)
 	return c.jsonFlag(cmd)
 }
@@ -223,6 +227,7 @@ type serviceStatus struct {
 	Health  string           `json:"health"` // ready, degraded, not ready, no answer
 	Reason  string           `json:"reason,omitempty"`
 	Process string           `json:"process,omitempty"` // which runs it
+	Version string           `json:"version,omitempty"` // of its program
 	Engines []app.Engine     `json:"engines,omitempty"` // database, bus and registry that it uses
 }
 
@@ -234,11 +239,11 @@ func (c *cli) statusCommand() *cobra.Command {
 			if config {
 				return c.showConfig()
 			}
-			urls, err := c.statusAddresses(args)
+			urls, name, err := c.statusAddresses(args)
 			if err != nil {
 				return err
 			}
-			client, err := c.http()
+			client, err := c.httpAs(name)
 			if err != nil {
 				return err
 			}
@@ -291,29 +296,35 @@ func (c *cli) showEngines(list []serviceStatus) error {
 }
 
 // statusAddresses is where the named services should answer on this machine, and
-// without names where those of the data directory said that they do.
-func (c *cli) statusAddresses(names []string) (map[conclave.Service]string, error) {
+// without names where those of the data directory said that they do; and whose
+// certificate they show there.
+func (c *cli) statusAddresses(names []string) (map[conclave.Service]string, string, error) {
+	name := c.getenv("CONCLAVE_TLS_NAME")
 	if len(names) == 0 {
 		home, err := app.Home(c.getenv)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
-		return app.ReadAddresses(home)
+		urls, err := app.ReadAddresses(home)
+		return urls, name, err
 	}
 	config, err := c.config()
 	if err != nil {
-		return nil, err
+		return nil, "", err
+	}
+	if name == "" {
+		name = config.Host() // as other processes call it, though here it is asked on this machine
 	}
 	config.AutoPorts = false
 	urls := map[conclave.Service]string{}
 	for _, name := range names {
 		s, err := app.ParseService(name)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		urls[s] = config.LocalURL(s)
 	}
-	return urls, nil
+	return urls, name, nil
 }
 
 func probe(ctx context.Context, client *http.Client, s conclave.Service, url string) serviceStatus {
@@ -331,11 +342,14 @@ func probe(ctx context.Context, client *http.Client, s conclave.Service, url str
 	}
 	defer resp.Body.Close()
 	var body struct {
-		Status, Reason, Process string
-		Engines                 []app.Engine
+		Status, Reason, Process, Version string
+		Engines                          []app.Engine
 	}
 	if json.NewDecoder(io.LimitReader(resp.Body, 1<<16)).Decode(&body) == nil {
-		st.Reason, st.Process, st.Engines = body.Reason, body.Process, body.Engines
+		st.Reason, st.Process, st.Version, st.Engines = body.Reason, body.Process, body.Version, body.Engines
+	}
+	if st.Version != "" && st.Version != app.Version {
+		st.Reason = strings.TrimPrefix(st.Reason+"; its version is "+st.Version+", and this program's "+app.Version, "; ")
 	}
 	st.Health = "not ready"
 	if resp.StatusCode == http.StatusOK {

@@ -50,7 +50,7 @@ func (c *cli) tokenCommand() *cobra.Command {
 			}
 			switch {
 			case agent == "" && !slices.Contains(identity.Roles(), role):
-				return conclave.Errorf(conclave.ErrInvalid, "there is no role %q; the roles are %s", role, strings.Join(identity.Roles(), ", "))
+				return conclave.Errorf(conclave.ErrInvalid, "there is no role %q; %s", role, conclave.DidYouMean(role, identity.Roles()))
 			case strings.TrimSpace(name) == "":
 				return conclave.Errorf(conclave.ErrInvalid, "--name is missing: whose token is it?")
 			case life <= 0 || life > maxTokenLife:

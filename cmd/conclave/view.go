@@ -173,6 +173,10 @@ func (v *view) event(e conclave.Event) {
 		v.line("%s %s", at, v.bad("✘ ballot of "+e.Actor+" refused: "+e.Text))
 	case conclave.EventMotionDecided:
 		v.line("%s %s", at, v.bold("⚖ "+e.Text))
+	case conclave.EventEscalated, conclave.EventEscalationEnded:
+		v.line("%s ↑ %s %s", at, v.who(e.Actor)+":", e.Text)
+	case conclave.EventPublished:
+		v.line("%s ⇉ %s", at, e.Text)
 	case conclave.EventMotionEscalated:
 		v.line("%s ↑ %s", at, e.Text)
 	case conclave.EventWorktreeCommited:

@@ -24,13 +24,17 @@ import (
 const (
 	MetaCall       = "conclave/call"       // on a message: its conclave.CallPath
 	MetaRun        = "conclave/run"        // on a message: the run it belongs to
+	MetaMessage    = "conclave/message"    // on a message that the hub hands on: the id that its sender gave it
 	MetaAssignment = "conclave/assignment" // on a message: the kind of assignment
+	MetaAgent      = "conclave/agent"      // on a message: the name that its receiver is registered with
+	MetaRole       = "conclave/role"       // on a message: the role that its receiver has
 	MetaKind       = "conclave/kind"       // on a failed task's status message, and in error details: the kind of error
 )
 
 // Incoming is a message as a server received it.
 type Incoming struct {
 	MessageID  conclave.MessageID
+	SentAs     conclave.MessageID      // the id that its first sender gave it
 	ContextID  conclave.ConversationID // empty when the sender names none
 	TaskID     conclave.TaskID         // for a Handler: the task that the message made
 	References []conclave.TaskID       // other tasks that it names

@@ -36,6 +36,9 @@ type Card struct {
 	EncryptionKey string
 	// Push says that clients are told of their tasks by push notifications.
 	Push bool
+	// Trust is what the agent's outcomes come to, which [TrustExtension] shows. Nil:
+	// the card does not speak of it.
+	Trust *conclave.TrustScore
 }
 
 // EncryptionExtension is the URI of the extension by which a card publishes the
@@ -130,6 +133,9 @@ func (c Card) agentCard(base string) *a2a.AgentCard {
 					"alg": []any{"ECDH-ES", "ECDH-ES+A256KW"}, "enc": []any{"A256GCM"}}})
 		}
 	}
+	if c.Trust != nil {
+		card.Capabilities.Extensions = append(card.Capabilities.Extensions, trustExtension(*c.Trust))
+	}
 	for _, s := range c.Skills {
 		tags := s.Tags
 		if tags == nil {
@@ -140,21 +146,54 @@ func (c Card) agentCard(base string) *a2a.AgentCard {
 	return card
 }
 
-// json returns the card as 1.0 and 0.3 clients both read it. The SDK writes that
-// union, but for the security schemes only in a form that no 1.0 client reads.
-func (c Card) json(ctx context.Context, base string) ([]byte, error) {
+// json returns the card. A client that names version 1.0 gets exactly that; for
+// all others it is readable as 1.0 and as 0.3.
+func (c Card) json(ctx context.Context, base, version string) ([]byte, error) {
 	card := c.agentCard(base)
+	exact, err := cardJSON(card)
+	if err != nil {
+		return nil, err
+	}
+	if version == "1.0" {
+		var needs []any
+		for _, need := range card.SecurityRequirements {
+			schemes := map[string]any{}
+			for name, scopes := range need {
+				schemes[string(name)] = map[string]any{"list": append([]string{}, scopes...)}
+			}
+			needs = append(needs, map[string]any{"schemes": schemes})
+		}
+		exact["securityRequirements"] = needs
+		return json.Marshal(exact)
+	}
 	union, err := a2av0.NewStaticAgentCardProducer(card).(a2asrv.AgentCardJSONProducer).CardJSON(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("writing the card of %s: %w", c.Name, err)
 	}
-	var out map[string]any
-	if err := json.Unmarshal(union, &out); err != nil {
+	var both map[string]any
+	if err := json.Unmarshal(union, &both); err != nil {
 		return nil, fmt.Errorf("reading the card of %s: %w", c.Name, err)
 	}
-	out["securitySchemes"] = map[string]any{"bearer": map[string]any{
+	delete(both, "securityRequirements") // as in cardJSON; security says the same
+	both["securitySchemes"] = map[string]any{"bearer": map[string]any{
 		"type": "http", "scheme": "Bearer", "description": tokenScheme,
 		"httpAuthSecurityScheme": map[string]any{"scheme": "Bearer", "description": tokenScheme},
 	}}
-	return json.Marshal(out)
+	return json.Marshal(both)
+}
+
+// cardJSON is a card that every client of 1.0 can read. It leaves out which
+// scheme is required: the official SDK for Go writes and reads that in another
+// form than the protocol's definition has, and each fails on the other's.
+func cardJSON(card *a2a.AgentCard) (map[string]any, error) {
+	text, err := json.Marshal(card)
+	if err != nil {
+		return nil, fmt.Errorf("writing the card of %s: %w", card.Name, err)
+	}
+	var out map[string]any
+	if err := json.Unmarshal(text, &out); err != nil {
+		return nil, fmt.Errorf("reading the card of %s: %w", card.Name, err)
+	}
+	delete(out, "securityRequirements")
+	return out, nil
 }

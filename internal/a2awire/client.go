@@ -23,6 +23,7 @@ import (
 // Outbound is a message for an agent.
 type Outbound struct {
 	ID         conclave.MessageID // the same id again joins the same task, where the agent remembers it
+	SentAs     conclave.MessageID // the id that its first sender gave it, when that is another
 	Context    conclave.ConversationID
 	Task       string // the agent's own task that it goes on with; empty starts one
 	References []conclave.TaskID
@@ -31,6 +32,8 @@ type Outbound struct {
 	Call       conclave.CallPath
 	Run        conclave.RunID
 	Kind       conclave.AssignmentKind
+	Agent      conclave.AgentName // whom it is for, who may be registered under a name that it does not know
+	Role       conclave.Role
 }
 
 // Result is how an agent's task ended.
@@ -145,11 +148,17 @@ func (c *Client) Send(ctx context.Context, m Outbound, accepted func(remote stri
 	for _, id := range m.References {
 		msg.ReferenceTasks = append(msg.ReferenceTasks, a2a.TaskID(id))
 	}
+	if m.SentAs != "" {
+		msg.Metadata[MetaMessage] = string(m.SentAs)
+	}
 	if m.Run != "" {
 		msg.Metadata[MetaRun] = string(m.Run)
 	}
 	if m.Kind != "" {
 		msg.Metadata[MetaAssignment] = string(m.Kind)
+	}
+	if m.Agent != "" {
+		msg.Metadata[MetaAgent], msg.Metadata[MetaRole] = string(m.Agent), string(m.Role)
 	}
 
 	var seen progress
@@ -164,8 +173,11 @@ func (c *Client) Send(ctx context.Context, m Outbound, accepted func(remote stri
 		if first && seen.remote != "" && accepted != nil {
 			accepted(seen.remote)
 		}
-		if seen.state == conclave.TaskInputRequired {
-			break // some keep the stream open until they are answered
+		// What an agent says after the end changes nothing, and some keep the stream
+		// open until they are answered. Who is answered may show the task first as
+		// it was when it asked.
+		if resting(seen.state) && !(first && m.Task != "" && seen.state == conclave.TaskInputRequired) {
+			break
 		}
 	}
 	if ctx.Err() != nil && !resting(seen.state) {
@@ -315,7 +327,7 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if isJSON {
 		resp.Header.Set("Content-Type", plainJSON) // the SDK knows A2A's own type in no errors
 	}
-	if isJSON && resp.StatusCode == http.StatusOK && req.Header.Get("Accept") == eventStream {
+	if isJSON && req.Header.Get("Accept") == eventStream {
 		return asEvent(resp)
 	}
 	if isJSON || resp.StatusCode < 400 {
@@ -326,8 +338,8 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, conclave.Errorf(statusKind(resp.StatusCode), "%s answered %s: %s", req.URL.Host, resp.Status, strings.TrimSpace(string(said)))
 }
 
-// asEvent turns the one answer that a server gave instead of a stream into a
-// stream of one event. The SDK would read it as a stream of none.
+// asEvent turns the one JSON-RPC answer that a server gave instead of a stream
+// into a stream of one event. The SDK would read it as a stream of none.
 func asEvent(resp *http.Response) (*http.Response, error) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxBody))
@@ -338,6 +350,14 @@ func asEvent(resp *http.Response) (*http.Response, error) {
 	if err := json.Compact(&line, body); err != nil {
 		return nil, conclave.Errorf(conclave.ErrUnavailable, "the answer is not JSON: %w", err)
 	}
+	var answer struct {
+		JSONRPC string `json:"jsonrpc"`
+	}
+	if json.Unmarshal(body, &answer) != nil || answer.JSONRPC == "" && resp.StatusCode >= 400 {
+		resp.Body = io.NopCloser(bytes.NewReader(body)) // an error of HTTP+JSON, which the SDK reads
+		return resp, nil
+	}
+	resp.StatusCode = http.StatusOK
 	resp.Body = io.NopCloser(strings.NewReader("data: " + line.String() + "\n\n"))
 	return resp, nil
 }

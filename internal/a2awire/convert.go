@@ -1,6 +1,7 @@
 package a2awire
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -151,7 +152,7 @@ func toMessage(m conclave.Message, asker string) *a2a.Message {
 		role = a2a.MessageRoleUser
 	}
 	return &a2a.Message{
-		ID: string(m.ID), Role: role, TaskID: a2a.TaskID(m.Task), ContextID: string(m.Conversation),
+		ID: string(cmp.Or(m.SentAs, m.ID)), Role: role, TaskID: a2a.TaskID(m.Task), ContextID: string(m.Conversation),
 		Parts: toParts(m.Text, m.Data),
 	}
 }
@@ -207,6 +208,8 @@ func fromMessage(m *a2a.Message, extra map[string]any) (Incoming, error) {
 	}
 	run, _ := in.Metadata[MetaRun].(string)
 	kind, _ := in.Metadata[MetaAssignment].(string)
+	sentAs, _ := in.Metadata[MetaMessage].(string)
+	in.SentAs = cmp.Or(conclave.MessageID(sentAs), in.MessageID)
 	in.Run, in.Kind = conclave.RunID(run), conclave.AssignmentKind(kind)
 	return in, nil
 }

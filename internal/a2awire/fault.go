@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 
@@ -97,18 +96,14 @@ func rpcFault(id json.RawMessage, err error) rpcReply {
 	return rpcReply{Version: "2.0", ID: id, Error: &rpcError{Code: faultOf(err).rpc, Message: err.Error(), Data: details(err)}}
 }
 
-// writeRPCError answers in the form that the client waits for: the clients of
-// the official SDKs that asked for a stream read events only.
+// writeRPCError answers a call. A client that wants a stream is told by the
+// status too: what is no stream, it may not read.
 func writeRPCError(w http.ResponseWriter, r *http.Request, id json.RawMessage, err error) {
-	if !strings.Contains(r.Header.Get("Accept"), eventStream) {
-		writeJSON(w, r, http.StatusOK, rpcFault(id, err))
-		return
+	status := http.StatusOK
+	if strings.Contains(r.Header.Get("Accept"), eventStream) {
+		status = faultOf(err).http
 	}
-	w.Header().Set("Content-Type", eventStream)
-	// Encode ends the line, and an empty one ends the event.
-	_, _ = io.WriteString(w, "data: ")
-	_ = json.NewEncoder(w).Encode(rpcFault(id, err))
-	_, _ = io.WriteString(w, "\n")
+	writeJSON(w, r, status, rpcFault(id, err))
 }
 
 // restFault is an error as google.rpc.Status in JSON.

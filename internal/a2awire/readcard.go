@@ -146,7 +146,12 @@ func ReadCard(form []byte) (conclave.CardReport, error) {
 	}
 	for _, e := range card.Capabilities.Extensions {
 		if e.URI == VotingExtension {
-			if out.PublicKey, err = votingKey(e.Params); err != nil {
+			if out.PublicKey, err = publicKey(e, "Ed25519"); err != nil {
+				return out, err
+			}
+		}
+		if e.URI == EncryptionExtension {
+			if out.EncryptionKey, err = publicKey(e, "X25519"); err != nil {
 				return out, err
 			}
 		}
@@ -157,12 +162,13 @@ func ReadCard(form []byte) (conclave.CardReport, error) {
 	return out, nil
 }
 
-func votingKey(params map[string]any) (string, error) {
-	jwk, _ := params["jwk"].(map[string]any)
+// publicKey returns the key of a curve that an extension gives, in base64.
+func publicKey(e a2a.AgentExtension, curve string) (string, error) {
+	jwk, _ := e.Params["jwk"].(map[string]any)
 	x, _ := jwk["x"].(string)
 	raw, err := base64.RawURLEncoding.DecodeString(x)
-	if err != nil || len(raw) != 32 || jwk["kty"] != "OKP" || jwk["crv"] != "Ed25519" || jwk["d"] != nil {
-		return "", conclave.Errorf(conclave.ErrInvalid, `the extension %s wants params {"jwk": {"kty": "OKP", "crv": "Ed25519", "x": …}}`, VotingExtension)
+	if err != nil || len(raw) != 32 || jwk["kty"] != "OKP" || jwk["crv"] != curve || jwk["d"] != nil {
+		return "", conclave.Errorf(conclave.ErrInvalid, `the extension %s wants params {"jwk": {"kty": "OKP", "crv": "%s", "x": …}}`, e.URI, curve)
 	}
 	return base64.StdEncoding.EncodeToString(raw), nil
 }

@@ -97,7 +97,7 @@ func newREST(h a2asrv.RequestHandler) http.Handler {
 	})
 	pushConfigs(handle, h)
 	handle("GET /extendedAgentCard", func(r *http.Request) (any, error) {
-		return h.GetExtendedAgentCard(r.Context(), &a2a.GetExtendedAgentCardRequest{})
+		return extendedCard(r.Context(), h, &a2a.GetExtendedAgentCardRequest{})
 	})
 	mux.HandleFunc("/", unknownPath)
 	return mux

@@ -76,13 +76,23 @@ func newRPC(h a2asrv.RequestHandler) *rpcServer {
 			"DeleteTaskPushNotificationConfig": call(func(ctx context.Context, in *a2a.DeleteTaskPushConfigRequest) (any, error) {
 				return struct{}{}, h.DeleteTaskPushConfig(ctx, in)
 			}),
-			"GetExtendedAgentCard": call(h.GetExtendedAgentCard),
+			"GetExtendedAgentCard": call(func(ctx context.Context, in *a2a.GetExtendedAgentCardRequest) (any, error) {
+				return extendedCard(ctx, h, in)
+			}),
 		},
 		streams: map[string]rpcStream{
 			"SendStreamingMessage": streamCall(h.SendStreamingMessage),
 			"SubscribeToTask":      streamCall(h.SubscribeToTask),
 		},
 	}
+}
+
+func extendedCard(ctx context.Context, h a2asrv.RequestHandler, in *a2a.GetExtendedAgentCardRequest) (any, error) {
+	card, err := h.GetExtendedAgentCard(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	return cardJSON(card)
 }
 
 // call makes a typed operation one that takes JSON.

@@ -209,7 +209,7 @@ func (s *server) serveREST(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if old {
-		r.Body = io.NopCloser(bytes.NewReader(camelCase(body)))
+		r.Body = io.NopCloser(bytes.NewReader(protoNames(r.URL.Path, camelCase(body))))
 		s.rest3.ServeHTTP(w, r)
 		return
 	}
@@ -230,10 +230,14 @@ func (s *server) serveCard(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
+	asked, served := version(r)
+	if asked == "" {
+		served = "" // a client that looks whom it has found may speak either
+	}
 	card, err := s.opts.Card(r)
 	var body []byte
 	if err == nil {
-		body, err = card.json(r.Context(), base(r))
+		body, err = card.json(r.Context(), base(r), served)
 	}
 	if err == nil && s.opts.Sign != nil {
 		body, err = sign(body, func(payload []byte) (CardSignature, error) { return s.opts.Sign(r, payload) })
@@ -250,7 +254,8 @@ func (s *server) serveCard(w http.ResponseWriter, r *http.Request) {
 	sum := sha256.Sum256(body)
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Content-Type", "application/json")
+	h.Set("Content-Type", plainJSON)
+	h.Set("Vary", a2a.SvcParamVersion)
 	h.Set("Cache-Control", "public, max-age=60")
 	h.Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
 	// ServeContent answers If-None-Match from the ETag, and HEAD.

@@ -21,8 +21,10 @@ type AgentOptions struct {
 	Handle     Handler
 	Capacity   int                 // messages at once; 0 means no limit
 	Permission conclave.Permission // what a caller needs; PermitSpeak when empty
-	Clock      conclave.Clock
-	Logger     *slog.Logger
+	// Sign signs what the card says. Nil: it is not signed.
+	Sign   func(r *http.Request, payload []byte) (CardSignature, error)
+	Clock  conclave.Clock
+	Logger *slog.Logger
 }
 
 // NewAgentHandler serves one agent from a function. Close the Runner to stop it.
@@ -31,7 +33,7 @@ func NewAgentHandler(opts AgentOptions) (http.Handler, *Runner) {
 		Name: opts.Card.Name, Handle: opts.Handle, Capacity: opts.Capacity, Clock: opts.Clock, Logger: opts.Logger,
 	})
 	card := func(*http.Request) (Card, error) { return opts.Card, nil }
-	return NewServer(ServerOptions{Card: card, Tasks: runner, Permission: opts.Permission, Logger: opts.Logger}), runner
+	return NewServer(ServerOptions{Card: card, Tasks: runner, Permission: opts.Permission, Sign: opts.Sign, Logger: opts.Logger}), runner
 }
 
 // NewServiceHandler serves a service as an agent with a skill per operation. A

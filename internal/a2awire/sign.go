@@ -62,7 +62,12 @@ func SignedForms(card []byte) ([][]byte, error) {
 	}
 	// A card of 0.3 alone may hold what the schema of 1.0 has as another type.
 	var message a2apb.AgentCard
-	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(card, &message); err == nil {
+	wrapScopes(whole)
+	typed, err := json.Marshal(whole)
+	if err != nil {
+		return nil, conclave.Errorf(conclave.ErrInvalid, "encoding a card: %w", err)
+	}
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(typed, &message); err == nil {
 		message.Signatures = nil
 		text, err := protojson.Marshal(&message)
 		if err != nil {
@@ -83,6 +88,28 @@ func SignedForms(card []byte) ([][]byte, error) {
 		}
 	}
 	return forms, nil
+}
+
+// wrapScopes writes the scopes of security requirements as the schema has them,
+// {"list": […]}. The official SDK for Go writes them as a bare list, and those for
+// Python and JavaScript read both.
+func wrapScopes(object map[string]any) {
+	requirements, _ := object["securityRequirements"].([]any)
+	for _, r := range requirements {
+		requirement, _ := r.(map[string]any)
+		schemes, _ := requirement["schemes"].(map[string]any)
+		for name, scopes := range schemes {
+			if list, bare := scopes.([]any); bare {
+				schemes[name] = map[string]any{"list": list}
+			}
+		}
+	}
+	skills, _ := object["skills"].([]any)
+	for _, s := range skills {
+		if skill, ok := s.(map[string]any); ok {
+			wrapScopes(skill)
+		}
+	}
 }
 
 // decodeObject reads a JSON object of limited depth, without members of the same

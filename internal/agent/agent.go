@@ -92,6 +92,7 @@ func (a *Agent) PublicKey() string { return a.opts.Key.Public() }
 // question in prose.
 type Message struct {
 	ID   conclave.MessageID
+	Task conclave.TaskID // of the hub: what is spent counts for it
 	Text string
 	Data json.RawMessage
 	// Ask asks another agent through the hub and returns its prose.
@@ -165,6 +166,7 @@ func (a *Agent) answer(ctx context.Context, m Message) (Answer, error) {
 		m.Ask = nil // a role's file says what its agents may do, whatever thinks for them
 	}
 	reply, err := brain.Think(ctx, Request{
+		Task:  m.Task,
 		Agent: a.opts.Spec, Name: a.opts.Name, Assignment: assignment, Text: m.Text, Ask: m.Ask,
 	})
 	if err != nil {
@@ -200,7 +202,7 @@ func decodeAssignment(m Message) (conclave.Assignment, error) {
 		return a, conclave.Errorf(conclave.ErrInvalid, "the data part is not an assignment: %v", err)
 	}
 	if a.Kind == "" {
-		return a, conclave.Errorf(conclave.ErrInvalid, "the assignment has no kind; it is one of plan.draft, plan.comment, plan.revise, design.options, vote, build, review, refute, ask")
+		return a, conclave.Errorf(conclave.ErrInvalid, "the assignment has no kind; it is one of plan.draft, plan.comment, plan.revise, design.options, vote, build, review, refute, ask, handoff")
 	}
 	if a.Kind != conclave.AssignVote {
 		return a, nil

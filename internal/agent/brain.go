@@ -23,7 +23,8 @@ type Request struct {
 	Agent      conclave.AgentSpec
 	Name       conclave.AgentName // the instance: developer-2
 	Assignment conclave.Assignment
-	Text       string // what was said, for a person
+	Task       conclave.TaskID // of the hub: what is spent counts for it
+	Text       string          // what was said, for a person
 	// Ask asks another agent through the hub and returns its prose.
 	Ask func(ctx context.Context, to, question string) (string, error)
 }

@@ -222,7 +222,7 @@ func (b *ClaudeBrain) environment(r Request) []string {
 		env = append(env, "ANTHROPIC_API_KEY="+b.opts.Key)
 	}
 	if b.opts.BaseURL != "" {
-		headers := []string{llm.HeaderRun + ": " + string(r.Assignment.Run), llm.HeaderAgent + ": " + string(r.Name)}
+		headers := []string{llm.HeaderRun + ": " + string(r.Assignment.Run), llm.HeaderAgent + ": " + string(r.Name), llm.HeaderTask + ": " + string(r.Task)}
 		if b.opts.RunTokens > 0 {
 			headers = append(headers, llm.HeaderBudget+": "+strconv.FormatInt(b.opts.RunTokens, 10))
 		}

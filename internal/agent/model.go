@@ -13,7 +13,7 @@ import (
 	"conclave/internal/llm"
 )
 
-// Completer asks a model, as llm.Anthropic and llm.OpenAI do.
+// Completer asks a model, as llm.Anthropic does.
 type Completer interface {
 	Complete(ctx context.Context, r llm.Request) (llm.Response, error)
 }
@@ -140,7 +140,7 @@ func (t *thought) prepare() error {
 		Model:    o.Model,
 		System:   systemPrompt(t.request),
 		Messages: []llm.Message{llm.User(assignmentPrompt(t.request))},
-		Header:   map[string]string{llm.HeaderRun: string(a.Run), llm.HeaderAgent: string(t.request.Name)},
+		Header:   map[string]string{llm.HeaderRun: string(a.Run), llm.HeaderAgent: string(t.request.Name), llm.HeaderTask: string(t.request.Task)},
 	}
 	if t.request.Agent.Model != "" {
 		t.ask.Model = t.request.Agent.Model

@@ -44,6 +44,7 @@ func assignmentPrompt(r Request) string {
 		b.part("Message to you", r.Text)
 	}
 	b.facts(a.Facts)
+	b.handoff(a.Handoff)
 	switch a.Kind {
 	case conclave.AssignBuild, conclave.AssignReview, conclave.AssignRefute:
 		b.planInShort(a.Plan)
@@ -105,6 +106,9 @@ func duty(r Request) string {
 		return text
 	case conclave.AssignRefute:
 		return "Try to refute each finding: show by the code, or by running it, that it does not hold. One that you can't refute holds; say nothing about it. Do not refute by opinion."
+	}
+	if a.Kind == conclave.AssignHandoff {
+		return "You take this conversation over. Say in a short paragraph what it is about, what is still open, and what you will do first."
 	}
 	return "Answer in plain prose, in at most a few short paragraphs."
 }
@@ -258,6 +262,21 @@ func (b *page) plan(p *conclave.Plan) {
 	}
 }
 
+func (b *page) handoff(h *conclave.Handoff) {
+	if h == nil {
+		return
+	}
+	b.head("Conversation that is handed to you")
+	b.line("%s, which %s had; the last of %d messages:", h.Conversation, strings.Join(h.Had, ", "), h.Count)
+	for _, m := range h.Messages {
+		b.line("- %s to %s: %s", m.From, m.To, clip(oneLine(m.Text), 300))
+	}
+	for _, t := range h.Open {
+		b.line("- open: %s of %s to %s, %s", t.Kind, t.From, t.To, t.State)
+	}
+	b.item("Note", []string{h.Note}, 1)
+}
+
 func (b *page) planInShort(p *conclave.Plan) {
 	if p == nil {
 		return
@@ -290,6 +309,9 @@ func (b *page) question(q *conclave.Question) {
 	b.line("%s", q.Text)
 	for _, o := range q.Options {
 		b.line("- %s: %s. %s", o.Key, o.Title, o.Description)
+		for _, fact := range o.Facts {
+			b.line("  - measured: %s", fact)
+		}
 		for _, p := range o.Pros {
 			b.line("  + %s", p)
 		}

@@ -69,36 +69,24 @@ func reviewRequest(dir string) Request {
 	}
 }
 
-// brains runs a test with a model brain on each wire.
+// brains runs a test with a model brain.
 func brains(t *testing.T, change func(*ModelOptions), script func() llmtest.Script, test func(t *testing.T, b *ModelBrain, s *llmtest.Server)) {
 	t.Helper()
-	for _, wire := range []string{llmtest.Anthropic, llmtest.OpenAI} {
-		t.Run(wire, func(t *testing.T) {
-			s := llmtest.New(t, script())
-			o := ModelOptions{Client: modelClient(t, wire, s.URL), Model: "middle"}
-			if change != nil {
-				change(&o)
-			}
-			b, err := NewModelBrain(o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			test(t, b, s)
-		})
+	s := llmtest.New(t, script())
+	o := ModelOptions{Client: modelClient(t, s.URL), Model: "middle"}
+	if change != nil {
+		change(&o)
 	}
+	b, err := NewModelBrain(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	test(t, b, s)
 }
 
-func modelClient(t *testing.T, wire, url string) Completer {
+func modelClient(t *testing.T, url string) Completer {
 	t.Helper()
-	o := llm.Options{BaseURL: url, Key: secretKey, Tries: 2, Backoff: time.Millisecond, Idle: 500 * time.Millisecond}
-	var c Completer
-	var err error
-	if wire == llmtest.OpenAI {
-		o.BaseURL += "/v1"
-		c, err = llm.NewOpenAI(o)
-	} else {
-		c, err = llm.NewAnthropic(o)
-	}
+	c, err := llm.NewAnthropic(llm.Options{BaseURL: url, Key: secretKey, Tries: 2, Backoff: time.Millisecond, Idle: 500 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,6 +59,8 @@ func (b *PlaybookBrain) Think(ctx context.Context, r Request) (Reply, error) {
 		return refute(r)
 	case conclave.AssignAsk:
 		return ask(r)
+	case conclave.AssignHandoff:
+		return takeOver(r)
 	}
 	return Reply{}, conclave.Errorf(conclave.ErrUnsupported, "the playbook knows no assignment %q", r.Assignment.Kind)
 }
@@ -177,6 +179,8 @@ func summary(spec playbook.Spec, p conclave.PlanContent) string {
 		what = "A command-line program " + spec.Name
 	case playbook.Library:
 		what = "A Go package " + spec.Name
+	case playbook.Document:
+		what = "An API reference from the code"
 	case playbook.Repair:
 		var classes []string
 		for _, c := range spec.Repair {
@@ -431,7 +435,16 @@ func (b *PlaybookBrain) build(ctx context.Context, r Request) (Reply, error) {
 	if spec.Archetype == playbook.Unknown {
 		return needsModel(a, a.Step.Title+": the playbook does not know how to do that"), nil
 	}
-	files, err := playbook.Build(spec, facts, a.Choices, a.Step.Key)
+	var files []playbook.File
+	var err error
+	if spec.Archetype == playbook.Document {
+		if files, err = playbook.WriteDocs(os.DirFS(a.Worktree), facts); err == nil && len(files) == 0 {
+			why := "the API reference is as the code is"
+			return Reply{Text: fmt.Sprintf("There is nothing to change: %s.", why), Data: conclave.BuildReply{Nothing: why, Files: []string{}, Usage: noModel()}}, nil
+		}
+	} else {
+		files, err = playbook.Build(spec, facts, a.Choices, a.Step.Key)
+	}
 	if err != nil {
 		return needsModel(a, fmt.Sprintf("%s: %v", a.Step.Title, err)), nil
 	}
@@ -572,6 +585,34 @@ func ask(r Request) (Reply, error) {
 	}
 	if len(spec.Uncovered) > 0 {
 		text += fmt.Sprintf(" Beyond me is “%s”.", strings.Join(spec.Uncovered, "”, “"))
+	}
+	return Reply{Text: text}, nil
+}
+
+// takeOver says what the playbook sees of a conversation that it is given: who had
+// it, what was said last, and what is still open.
+func takeOver(r Request) (Reply, error) {
+	h := r.Assignment.Handoff
+	if h == nil {
+		return Reply{}, conclave.Errorf(conclave.ErrInvalid, "there is no conversation to take over")
+	}
+	text := fmt.Sprintf("I take over %s from %s: %s so far", h.Conversation, list(h.Had, 3), count(h.Count, "message"))
+	if n := len(h.Messages); n > 0 {
+		last := h.Messages[n-1]
+		text += fmt.Sprintf(", the last by %s: “%s”", last.From, oneLine(clip(oneLine(last.Text), 120)))
+	}
+	text += "."
+	if len(h.Open) > 0 {
+		var open []string
+		for _, t := range h.Open {
+			open = append(open, fmt.Sprintf("%s of %s to %s (%s)", t.Kind, t.From, t.To, t.State))
+		}
+		text += " Still open: " + list(open, 3) + "."
+	} else {
+		text += " Nothing in it is open."
+	}
+	if h.Note != "" {
+		text += fmt.Sprintf(" What I am to know: “%s”.", clip(oneLine(h.Note), 200))
 	}
 	return Reply{Text: text}, nil
 }

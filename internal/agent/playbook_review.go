@@ -22,7 +22,7 @@ type field struct {
 func fieldOf(role conclave.Role) field {
 	switch role {
 	case conclave.RoleSecurity:
-		return field{categories: []string{"security", "secret"}}
+		return field{categories: []string{"security", "secret", "licence"}}
 	case conclave.RoleCodeReviewer:
 		return field{categories: []string{"correctness", "style"}, checks: []string{"*"}}
 	case conclave.RoleQA:
@@ -467,6 +467,9 @@ func rank(r Request) conclave.VoteReply {
 		own, ok = known(spec, facts, a.Question.Key)
 	}
 	if !ok || len(own.Criteria) == 0 {
+		if v, ok := rankByUse(a); ok {
+			return v
+		}
 		return abstain("the playbook knows nothing by which to compare " + list(a.Motion.Options, 6))
 	}
 	var v conclave.VoteReply
@@ -484,6 +487,28 @@ func rank(r Request) conclave.VoteReply {
 		}
 	}
 	return v
+}
+
+// rankByUse orders options by where the repository uses them already: what is in
+// use costs nothing to introduce. It says nothing when none of them is.
+func rankByUse(a conclave.Assignment) (v conclave.VoteReply, ok bool) {
+	if a.Question == nil {
+		return v, false
+	}
+	options := slices.DeleteFunc(slices.Clone(a.Question.Options), func(o conclave.Option) bool { return !slices.Contains(a.Motion.Options, o.Key) })
+	if !slices.ContainsFunc(options, func(o conclave.Option) bool { return o.InUse > 0 }) {
+		return v, false
+	}
+	slices.SortStableFunc(options, func(a, b conclave.Option) int { return b.InUse - a.InUse })
+	for _, o := range options {
+		v.Ranking = append(v.Ranking, o.Key)
+		if o.InUse == 0 {
+			v.Reasons = append(v.Reasons, o.Key+": nothing in the repository names it, so it would have to be introduced")
+			continue
+		}
+		v.Reasons = append(v.Reasons, fmt.Sprintf("%s is in use already: %s", o.Key, strings.Join(o.Facts, "; ")))
+	}
+	return v, true
 }
 
 // judgeTree rejects for a blocking finding in the role's field, or a check that

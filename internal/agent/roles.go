@@ -70,7 +70,7 @@ func Named(role conclave.Role, name string) ([]byte, error) {
 		for _, s := range specs {
 			known = append(known, s.Name)
 		}
-		return nil, conclave.Errorf(conclave.ErrInvalid, "no role %q; %s There are %s, and a file of your own makes another", role, conclave.DidYouMean(string(role), known), strings.Join(known, ", "))
+		return nil, conclave.Errorf(conclave.ErrInvalid, "no role %q; %s (a file of your own makes another role)", role, conclave.DidYouMean(string(role), known))
 	}
 	if !roleName.MatchString(name) || Shipped(conclave.Role(name)) {
 		return nil, conclave.Errorf(conclave.ErrInvalid, "agent name %q: want a lower-case letter, then letters, digits and hyphens, at most 40, and not the name of a shipped role", name)
@@ -219,7 +219,7 @@ func cutLine(text, sep string) (before, after string, found bool) {
 }
 
 func roleKeys() []string {
-	return []string{"name", "description", "tools", "model", "role", "max_turns"}
+	return []string{"name", "description", "tools", "model", "role", "max_turns", "topics"}
 }
 
 func setKey(spec *conclave.AgentSpec, file string, key, value *yaml.Node, claude bool) error {
@@ -243,6 +243,12 @@ func setKey(spec *conclave.AgentSpec, file string, key, value *yaml.Node, claude
 		}
 	case "tools":
 		spec.Tools, err = decodeTools(value, claude)
+	case "topics":
+		if err = value.Decode(&spec.Topics); err == nil {
+			for _, topic := range spec.Topics {
+				err = errors.Join(err, conclave.CheckTopic(topic))
+			}
+		}
 	default:
 		if claude {
 			return nil
@@ -321,7 +327,7 @@ func claudeModel(name string) string {
 // Skills returns the kinds of assignment that a role takes; a role of the
 // user's own takes all.
 func Skills(role conclave.Role) []conclave.AssignmentKind {
-	common := []conclave.AssignmentKind{conclave.AssignVote, conclave.AssignAsk}
+	common := []conclave.AssignmentKind{conclave.AssignVote, conclave.AssignAsk, conclave.AssignHandoff}
 	switch role {
 	case conclave.RolePlanner:
 		return append([]conclave.AssignmentKind{conclave.AssignDraft, conclave.AssignRevise}, common...)

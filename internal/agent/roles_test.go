@@ -65,7 +65,7 @@ func find(specs []conclave.AgentSpec, name string) (conclave.AgentSpec, bool) {
 
 func TestRepositoryRoles(t *testing.T) {
 	repo := write(t, map[string]string{
-		".conclave/agents/ledger.md":    "---\nname: ledger\ndescription: Knows bookkeeping.\nrole: domain-expert\ntools: [read, ask]\nmodel: strong\nmax_turns: 5\n---\n\nYou keep the books.\n",
+		".conclave/agents/ledger.md":    "---\nname: ledger\ndescription: Knows bookkeeping.\nrole: domain-expert\ntools: [read, ask]\nmodel: strong\nmax_turns: 5\ntopics: [builds, releases]\n---\n\nYou keep the books.\n",
 		".conclave/agents/notes.txt":    "not a role",
 		".claude/agents/poet.md":        "---\r\nname: poet\r\ndescription: Writes verse.\r\ntools: Read, Grep, Bash(git diff:*), WebFetch\r\nmodel: haiku\r\ncolor: pink\r\n---\r\nYou rhyme.\r\n",
 		".claude/agents/broken.md":      "no frontmatter here",
@@ -78,7 +78,7 @@ func TestRepositoryRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	ledger, _ := find(specs, "ledger")
-	if ledger.Role != conclave.RoleDomainExpert || ledger.Prompt != "You keep the books." || ledger.MaxTurns != 5 ||
+	if ledger.Role != conclave.RoleDomainExpert || ledger.Prompt != "You keep the books." || ledger.MaxTurns != 5 || !slices.Equal(ledger.Topics, []string{"builds", "releases"}) ||
 		!slices.Equal(ledger.Tools, []string{"read", "ask"}) || ledger.Source != filepath.Join(repo, ".conclave/agents/ledger.md") {
 		t.Errorf("ledger is %+v", ledger)
 	}
@@ -113,6 +113,8 @@ func TestBadRolesSayWhere(t *testing.T) {
 		{"---\nname: x\n", "x.md:1: the frontmatter has no end"},
 		{"---\nname: x\ndescription: d\ntool: [read]\n---\np", `x.md:4: unknown key "tool"; did you mean "tools"?`},
 		{"---\nname: x\ndescription: d\ntools: [reed]\n---\np", `x.md:4: tools: unknown tool "reed"; did you mean "read"?`},
+		{"---\nname: x\ndescription: d\ntopics: [Builds]\n---\np", `x.md:4: topics: topic "Builds"`},
+		{"---\nname: x\ndescription: d\ntopics: builds\n---\np", "x.md:4: topics:"},
 		{"---\nname: x\ndescription: d\nmax_turns: 0\n---\np", "x.md:4: max_turns: want a number from 1 up"},
 		{"---\nname: x\ndescription: d\nmax_turns: many\n---\np", "x.md:4: max_turns:"},
 		{"---\nname: [x\n---\np", "x.md: the frontmatter is not YAML"},

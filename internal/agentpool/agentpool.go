@@ -170,7 +170,7 @@ func (p *Pool) add(spec conclave.AgentSpec, name conclave.AgentName) error {
 	}
 	path := "/agents/" + string(name)
 	h := &hosted{Agent: a, spec: spec, shown: conclave.Agent{
-		Name: name, Role: spec.Role, Description: spec.Description, Service: p.opts.Service,
+		Name: name, Role: spec.Role, Description: spec.Description, Topics: spec.Topics, Service: p.opts.Service,
 		URL: strings.TrimSuffix(p.opts.URL, "/") + path, PublicKey: a.PublicKey(),
 		State: conclave.AgentLive, Capacity: p.opts.Capacity,
 	}}
@@ -347,7 +347,7 @@ func (p *Pool) handle(ctx context.Context, h *hosted, in a2awire.Incoming) (a2aw
 	if e, ok := encryptedIn(in.Data); ok {
 		return p.handleSecret(ctx, h, in, e, ask)
 	}
-	answer, err := h.Handle(ctx, agent.Message{ID: in.MessageID, Text: in.Text, Data: in.Data, Ask: ask})
+	answer, err := h.Handle(ctx, agent.Message{ID: in.MessageID, Task: hubTask(in), Text: in.Text, Data: in.Data, Ask: ask})
 	if err != nil {
 		return a2awire.Outgoing{}, err
 	}
@@ -403,4 +403,12 @@ func (p *Pool) dropAsk(ctx context.Context, id conclave.TaskID) {
 	if _, err := p.opts.Hub.Cancel(ctx, conclave.NameTask{ID: id}); err != nil && !errors.Is(err, conclave.ErrConflict) {
 		p.opts.Logger.InfoContext(ctx, "cancelling a question", "task", id, "err", err)
 	}
+}
+
+// hubTask is the hub's task for which a message asks something.
+func hubTask(in a2awire.Incoming) conclave.TaskID {
+	if len(in.References) == 0 {
+		return ""
+	}
+	return in.References[0]
 }

@@ -141,7 +141,7 @@ func (p *Pool) handleSecret(ctx context.Context, h *hosted, in a2awire.Incoming,
 	if err := identity.CheckSecretKey(s.ReplyTo); err != nil {
 		return a2awire.Outgoing{}, fmt.Errorf("reply_to of an encrypted message: %w", err)
 	}
-	answer, err := h.Handle(ctx, agent.Message{Text: s.Text, Ask: ask})
+	answer, err := h.Handle(ctx, agent.Message{Task: hubTask(in), Text: s.Text, Ask: ask})
 	if err != nil {
 		if errors.Is(err, context.Canceled) {
 			return a2awire.Outgoing{}, err

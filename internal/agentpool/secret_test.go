@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 
 	"conclave"
+	"conclave/internal/a2awire"
 	"conclave/internal/agent"
 	"conclave/internal/agentpool"
 	"conclave/internal/identity"
@@ -213,5 +214,66 @@ func TestParseEncryption(t *testing.T) {
 	}
 	if _, err := agentpool.New(agentpool.Options{Service: conclave.ServicePool, Encrypt: agentpool.Encryption{All: true}}); !errors.Is(err, conclave.ErrInvalid) {
 		t.Errorf("without keys: %v", err)
+	}
+}
+
+// An agent of somebody else's whose card gives a key is asked in secret too, and
+// its answer in clear is not taken.
+func TestForeignAgentIsAskedInSecret(t *testing.T) {
+	const question, answer = "the question is 4711", "the answer is 0815"
+	dir := t.TempDir()
+	theirs, err := identity.LoadOrCreateSecret(dir, "stranger")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, concealed := range []bool{true, false} {
+		t.Run(fmt.Sprint("it answers in secret: ", concealed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := startWith(t, agentpool.Defaults(), func(ctx context.Context, r agent.Request) (agent.Reply, error) {
+					said, err := r.Ask(ctx, "agents/stranger", question)
+					return agent.Reply{Text: fmt.Sprint(said == answer, " ", conclave.KindOf(err))}, nil
+				}, secretly(dir, agentpool.Encryption{All: true}, nil), conclave.ServicePool)
+				handler, runner := a2awire.NewAgentHandler(a2awire.AgentOptions{Card: a2awire.Card{Name: "stranger", EncryptionKey: theirs.Public()}, Permission: conclave.PermitService,
+					Handle: func(_ context.Context, in a2awire.Incoming) (a2awire.Outgoing, error) {
+						var got struct{ JWE json.RawMessage }
+						var asked struct {
+							To, Text string
+							ReplyTo  string `json:"reply_to"`
+						}
+						plain, err := []byte(nil), json.Unmarshal(in.Data, &got)
+						if err == nil {
+							plain, err = theirs.Decrypt(got.JWE)
+						}
+						if err == nil {
+							err = json.Unmarshal(plain, &asked)
+						}
+						if err != nil || asked.To != "agents/stranger" || asked.Text != question || in.Text != "(encrypted)" {
+							t.Errorf("it was asked %q, %s, %v", in.Text, plain, err)
+						}
+						if !concealed {
+							return a2awire.Outgoing{Text: answer}, nil
+						}
+						jwe, err := identity.Encrypt([]byte(`{"to":"reply","text":"`+answer+`"}`), asked.ReplyTo)
+						return a2awire.Outgoing{Text: "(encrypted)", Data: json.RawMessage(`{"jwe":` + string(jwe) + `}`)}, err
+					}})
+				t.Cleanup(runner.Close)
+				h.local.Serve("stranger", handler)
+				if _, err := h.hub.Register(human(t.Context()), conclave.RegisterAgent{Agent: conclave.Agent{Name: "stranger", Role: "guest", URL: "local://stranger", EncryptionKey: theirs.Public()}}); err != nil {
+					t.Fatal(err)
+				}
+				task := h.ask(t, conclave.SendMessage{To: "agents/planner-1", Text: "Find out."})
+				want := "true <nil>"
+				if !concealed {
+					want = "false denied"
+				}
+				if task.Text != want {
+					t.Errorf("the planner says %q, want %q", task.Text, want)
+				}
+				kept := h.everything(t)
+				if strings.Contains(kept, question) || concealed && strings.Contains(kept, answer) {
+					t.Errorf("kept in clear: %s", kept)
+				}
+			})
+		})
 	}
 }

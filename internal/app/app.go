@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -35,6 +36,7 @@ import (
 	"conclave/internal/restwire"
 	"conclave/internal/sandbox"
 	"conclave/internal/store"
+	"conclave/internal/survey"
 	"conclave/internal/telemetry"
 	"conclave/internal/workflow"
 	"conclave/internal/worktree"
@@ -72,24 +74,28 @@ type App struct {
 	meter     *evidence.Meter
 	router    *modelrouter.Router
 
-	models    conclave.Models
-	hub       conclave.Hub
-	directory conclave.Directory
-	work      conclave.Work
-	hubKeys   []byte // the JSON Web Key Set that cards are signed with; empty when the hub is elsewhere
-	hubHTTP   http.Handler
-	hubGRPC   http.Handler
-	council   conclave.Council
-	trust     conclave.Trust
-	insights  conclave.Insights
-	collector *insight.Collector
-	sandboxed *telemetry.Sandbox
-	tracing   *telemetry.Tracing
-	plans     conclave.Plans
-	worktrees conclave.Worktrees
-	workflows conclave.Workflows
-	events    conclave.Events
-	pools     map[conclave.Service]*agentpool.Pool
+	models        conclave.Models
+	hub           conclave.Hub
+	directory     conclave.Directory
+	work          conclave.Work
+	topics        conclave.Topics
+	broadcasts    conclave.Broadcasts
+	conversations conclave.Conversations
+	hubKeys       []byte // the JSON Web Key Set that cards are signed with; empty when the hub is elsewhere
+	hubHTTP       http.Handler
+	hubGRPC       http.Handler
+	council       conclave.Council
+	trust         conclave.Trust
+	insights      conclave.Insights
+	surveys       conclave.Surveys
+	collector     *insight.Collector
+	sandboxed     *telemetry.Sandbox
+	tracing       *telemetry.Tracing
+	plans         conclave.Plans
+	worktrees     conclave.Worktrees
+	workflows     conclave.Workflows
+	events        conclave.Events
+	pools         map[conclave.Service]*agentpool.Pool
 
 	services []lifecycle.Service // in order of start
 	servers  []*http.Server
@@ -231,21 +237,11 @@ func (a *App) listen() error {
 		}
 		a.listeners[s] = l
 		addr := l.Addr().(*net.TCPAddr)
-		host := a.config.Advertise
-		switch {
-		case host != "":
-		case addr.IP.IsUnspecified():
-			if host, err = os.Hostname(); err != nil {
-				host = "127.0.0.1"
-			}
-		default:
-			host = addr.IP.String()
-		}
 		scheme := "http://"
 		if a.tls.Serves() {
 			scheme = "https://"
 		}
-		a.urls[s] = scheme + net.JoinHostPort(host, strconv.Itoa(addr.Port))
+		a.urls[s] = scheme + net.JoinHostPort(a.config.Host(), strconv.Itoa(addr.Port))
 	}
 	if a.tls.Serves() {
 		return TLSProblem(a.tls, a.urls)
@@ -311,13 +307,14 @@ func (a *App) bind(ctx context.Context) error {
 		return err
 	}
 	if a.meter, err = evidence.New(evidence.Options{Sandbox: a.box, CacheDir: filepath.Join(a.config.Home, "cache"), VulnDB: a.getenv("GOVULNDB"),
-		ModuleProxy: fileOnly(a.getenv("GOPROXY")), Logger: a.log}); err != nil {
+		ModuleProxy: fileOnly(a.getenv("GOPROXY")), Licences: a.config.Licences, Logger: a.log}); err != nil {
 		return err
 	}
 	if a.models, err = bind(a, conclave.ServiceModels, a.makeRouter, a.remote.Models()); err != nil {
 		return err
 	}
-	a.directory, a.work = a.remote.Directory(), a.remote.Work() // unless makeHub makes them
+	a.topics, a.broadcasts, a.conversations = a.remote.Topics(), a.remote.Broadcasts(), a.remote.Conversations() // unless makeHub makes them
+	a.directory, a.work = a.remote.Directory(), a.remote.Work()                                                  // unless makeHub makes them
 	if a.hub, err = bind(a, conclave.ServiceHub, a.makeHub, a.remote.Hub()); err != nil {
 		return err
 	}
@@ -332,6 +329,9 @@ func (a *App) bind(ctx context.Context) error {
 		return err
 	}
 	if a.worktrees, err = bind(a, conclave.ServiceWorktree, a.makeWorktrees, a.remote.Worktrees()); err != nil {
+		return err
+	}
+	if a.surveys, err = bind(a, conclave.ServiceWorktree, a.makeSurveys, a.remote.Surveys()); err != nil {
 		return err
 	}
 	if a.workflows, err = bind(a, conclave.ServiceWorkflow, a.makeWorkflows, a.remote.Workflows()); err != nil {
@@ -412,7 +412,8 @@ func (a *App) makeHub() (conclave.Hub, error) {
 	if a.hubKeys, err = identity.PublicKeySet(key); err != nil {
 		return nil, err
 	}
-	h, err := hub.New(hub.Options{Foreign: a.outside(a.config.Security.AgentNetworks), Inside: a.outside(everywhere()), Sign: signCards(key), Store: a.db.Hub(), Transport: a.tracing.Transport(a.local), URL: a.urls[conclave.ServiceHub], Instance: a.owner(), Logger: a.log,
+	h, err := hub.New(hub.Options{Foreign: a.outside(a.config.Security.AgentNetworks), Inside: a.outside(everywhere()), Sign: signCards(key), Push: a.push(key), Store: a.db.Hub(), Topics: a.db.Topics(), Conversations: a.db.Conversations(),
+		Rules: &a.config.Speech, Trust: a.trustOf, Transport: a.tracing.Transport(a.local), URL: a.urls[conclave.ServiceHub], Instance: a.owner(), Logger: a.log,
 		Token: func(ctx context.Context, _ conclave.Agent) (string, error) {
 			c := conclave.CallerFrom(ctx)
 			return a.tokens.Mint(conclave.ServiceCaller(conclave.ServiceHub, conclave.DefaultTenant, c.Human), 5*time.Minute)
@@ -421,6 +422,7 @@ func (a *App) makeHub() (conclave.Hub, error) {
 		return nil, err
 	}
 	a.hubHTTP, a.hubGRPC, a.directory, a.work = h, h.GRPC(), h, h
+	a.topics, a.broadcasts, a.conversations = h, h, h.Conversations()
 	a.db.HandleDeliveries(512, func(ctx context.Context, id string, epoch int64) error {
 		return h.HandleDelivery(ctx, conclave.TaskID(id), epoch)
 	})
@@ -441,8 +443,13 @@ func (a *App) makePools(ctx context.Context) error {
 	for _, w := range warnings {
 		a.log.Warn(w)
 	}
-	if err := knownRoles(a.config.Security.Encrypt.Roles, specs); err != nil {
+	if err := knownRoles("CONCLAVE_ENCRYPT", a.config.Security.Encrypt.Roles, specs); err != nil {
 		return err
+	}
+	if r := a.config.Routing; r != nil {
+		if err := knownRoles("roles in "+a.config.Sources["routing"], slices.Sorted(maps.Keys(r.Roles)), specs); err != nil {
+			return err
+		}
 	}
 	files := &roleFiles{sources: sources, specs: specs}
 	keys := filepath.Join(a.config.Home, "keys")
@@ -504,8 +511,12 @@ func (a *App) makeWorktrees() (conclave.Worktrees, error) {
 		}})
 }
 
+func (a *App) makeSurveys() (conclave.Surveys, error) {
+	return survey.New(survey.Options{Analyser: a.meter, Scratch: filepath.Join(a.config.Home, "cache", "survey"), Logger: a.log})
+}
+
 func (a *App) makeWorkflows() (conclave.Workflows, error) {
-	s, err := workflow.New(workflow.Options{Store: a.db.Runs(), Plans: a.plans, Worktrees: a.worktrees, Council: a.council, Trust: a.trust, Hub: a.hub, Models: a.models,
+	s, err := workflow.New(workflow.Options{Store: a.db.Runs(), Plans: a.plans, Worktrees: a.worktrees, Council: a.council, Surveys: a.surveys, Trust: a.trust, Hub: a.hub, Models: a.models,
 		Meter: a.meter, Config: a.config.Rules, Reports: filepath.Join(a.config.Home, "runs"), Brain: a.chooseBrain, Logger: a.log})
 	if err != nil {
 		return nil, err

@@ -132,13 +132,7 @@ func (a *App) modelBrain(ctx context.Context, in conclave.Assignment, name concl
 		return nil, err
 	}
 	options := llm.Options{BaseURL: base, Key: token, Idle: a.clientIdle(), Transport: &following{resolve: a.routerHost, next: a.transport}, Logger: a.log}
-	var client agent.Completer
-	if route.Wire == modelrouter.WireOpenAI {
-		options.BaseURL += "/v1"
-		client, err = llm.NewOpenAI(options)
-	} else {
-		client, err = llm.NewAnthropic(options)
-	}
+	client, err := llm.NewAnthropic(options)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,9 @@ import (
 	"conclave"
 	"conclave/internal/agentpool"
 	"conclave/internal/bus"
+	"conclave/internal/evidence"
 	"conclave/internal/gateway"
+	"conclave/internal/hub"
 	"conclave/internal/modelrouter"
 	"conclave/internal/registry"
 	"conclave/internal/strictyaml"
@@ -42,7 +44,9 @@ type Config struct {
 	Sandbox     string             // the sandbox's switch
 	Pool        agentpool.Config
 	Rules       workflow.Config
+	Speech      hub.Rules
 	Routing     *modelrouter.Rules
+	Licences    evidence.LicencePolicy
 	Security    Security
 	Sources     map[string]string // where each setting that is not the default came from
 }
@@ -52,8 +56,8 @@ type Config struct {
 func settings() []string {
 	return []string{"CONCLAVE_HOME", "CONCLAVE_CONFIG", "CONCLAVE_DATABASE_URL", "DATABASE_URL", "CONCLAVE_BUS", "CONSUL_HTTP_ADDR", "CONCLAVE_LISTEN", "CONCLAVE_ADVERTISE", "CONCLAVE_PORTS",
 		"CONCLAVE_HOSTS", "CONCLAVE_BRAIN", "CONCLAVE_SANDBOX", "CONCLAVE_MODEL", "CONCLAVE_MODEL_IDLE", "CONCLAVE_LOG", "CONCLAVE_TOKEN", "CONCLAVE_URL", "CONCLAVE_CLAUDE",
-		"CONCLAVE_TLS_CERT", "CONCLAVE_TLS_KEY", "CONCLAVE_TLS_CA", "CONCLAVE_JWT_KEY", "CONCLAVE_JWT_PUBLIC_KEYS",
-		"CONCLAVE_RATE_CALLER", "CONCLAVE_RATE_ADDRESS", "CONCLAVE_ENCRYPT", "CONCLAVE_AGENT_NETWORKS", "GATEWAY_PORT", "AGENT_POOL_SIZE", "MAX_CONCURRENT_COLLABORATIONS", "VERIFICATION_CONSENSUS_THRESHOLD", "JWT_SECRET"}
+		"CONCLAVE_TLS_CERT", "CONCLAVE_TLS_KEY", "CONCLAVE_TLS_CA", "CONCLAVE_TLS_NAME", "CONCLAVE_JWT_KEY", "CONCLAVE_JWT_PUBLIC_KEYS",
+		"CONCLAVE_RATE_CALLER", "CONCLAVE_RATE_ADDRESS", "CONCLAVE_ENCRYPT", "CONCLAVE_AGENT_NETWORKS", "CONCLAVE_PUSH_NETWORKS", "GATEWAY_PORT", "AGENT_POOL_SIZE", "MAX_CONCURRENT_COLLABORATIONS", "VERIFICATION_CONSENSUS_THRESHOLD", "JWT_SECRET"}
 }
 
 // Home is the data directory that the environment names.
@@ -74,7 +78,8 @@ func Home(getenv func(string) string) (string, error) {
 // Load reads the configuration: defaults, then files, then the environment.
 // ErrInvalid names what is wrong, where, and what would be right.
 func Load(getenv func(string) string, environ []string) (Config, error) {
-	c := Config{Listen: "127.0.0.1", Bus: "memory", GatewayPort: conclave.ServiceGateway.Port(), Brain: "auto", Pool: agentpool.Defaults(), Rules: workflow.Defaults(), Security: securityDefaults(), Sources: map[string]string{}}
+	c := Config{Listen: "127.0.0.1", Bus: "memory", GatewayPort: conclave.ServiceGateway.Port(), Brain: "auto", Pool: agentpool.Defaults(),
+		Rules: workflow.Defaults(), Speech: hub.DefaultRules(), Licences: evidence.DefaultLicences(), Security: securityDefaults(), Sources: map[string]string{}}
 	if err := knownVariables(environ); err != nil {
 		return c, err
 	}
@@ -90,6 +95,8 @@ func Load(getenv func(string) string, environ []string) (Config, error) {
 		}
 	} else if info, err := os.Stat(c.Files); err != nil || !info.IsDir() {
 		return c, conclave.Errorf(conclave.ErrInvalid, "CONCLAVE_CONFIG=%q: it must be a folder with the YAML files, as config/ in the source", c.Files)
+	} else {
+		c.Sources["files"] = "CONCLAVE_CONFIG"
 	}
 	if err := c.readFiles(); err != nil {
 		return c, err
@@ -128,6 +135,8 @@ type rulesFile struct {
 		MendRounds           *int      `yaml:"mend_rounds"`
 		EscalationTriggers   []trigger `yaml:"escalation_triggers"`
 	} `yaml:"collaboration"`
+	Speech        speechFile        `yaml:"speech"`
+	Conversations conversationsFile `yaml:"conversations"`
 }
 
 type trigger struct {
@@ -135,9 +144,60 @@ type trigger struct {
 	ConflictingRecommendations *bool `yaml:"conflicting_recommendations"`
 }
 
+// knownFiles refuses a YAML file that nothing reads: a misspelt name would leave
+// the defaults in place.
+func knownFiles(folder string) error {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return conclave.Errorf(conclave.ErrInvalid, "read the configuration: %w", err)
+	}
+	known := []string{"agent_pool.yml", "collaboration_rules.yml", "compliance_rules.yml", "routing_rules.yml"}
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); (ext == ".yml" || ext == ".yaml") && !slices.Contains(known, e.Name()) {
+			return conclave.Errorf(conclave.ErrInvalid, "%s is not read; %s", filepath.Join(folder, e.Name()), conclave.DidYouMean(e.Name(), known))
+		}
+	}
+	return nil
+}
+
+// complianceFile says which licences dependencies may have.
+type complianceFile struct {
+	Compliance struct {
+		Licences struct {
+			Allow   []string          `yaml:"allow"`
+			Deny    []string          `yaml:"deny"`
+			Modules map[string]string `yaml:"modules"`
+		} `yaml:"licences"`
+	} `yaml:"compliance"`
+}
+
+// readCompliance reads the lists of licences; one that is not there keeps its default.
+func (c *Config) readCompliance() error {
+	var file complianceFile
+	path, found, err := c.readFile("compliance_rules.yml", &file)
+	if err != nil || !found {
+		return err
+	}
+	l := file.Compliance.Licences
+	if l.Allow != nil {
+		c.Licences.Allow = l.Allow
+	}
+	c.Licences.Deny, c.Licences.Modules = l.Deny, l.Modules
+	if err := c.Licences.Validate(); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	c.Sources["compliance.licences"] = path
+	return nil
+}
+
 func (c *Config) readFiles() error {
 	if c.Files == "" {
 		return nil
+	}
+	if c.Sources["files"] != "" { // a folder that was named has no other files
+		if err := knownFiles(c.Files); err != nil {
+			return err
+		}
 	}
 	var pool poolFile
 	path, found, err := c.readFile("agent_pool.yml", &pool)
@@ -182,9 +242,13 @@ func (c *Config) readFiles() error {
 				c.Sources["collaboration.escalation_triggers.conflicting_recommendations"] = path
 			}
 		}
+		c.speech(path, rules.Speech, rules.Conversations)
 	}
-	if err := c.Rules.Validate(); err != nil {
+	if err := errors.Join(c.Rules.Validate(), c.Speech.Validate()); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err := c.readCompliance(); err != nil {
+		return err
 	}
 	routing := filepath.Join(c.Files, "routing_rules.yml")
 	text, err := os.ReadFile(routing)
@@ -262,11 +326,13 @@ func (c *Config) readEnvironment(getenv func(string) string) error {
 		set("CONCLAVE_TLS_CERT", "tls.cert", text(&c.Security.TLS.Cert)),
 		set("CONCLAVE_TLS_KEY", "tls.key", text(&c.Security.TLS.Key)),
 		set("CONCLAVE_TLS_CA", "tls.ca", text(&c.Security.TLS.CA)),
+		set("CONCLAVE_TLS_NAME", "tls.name", text(&c.Security.TLS.Name)),
 		set("CONCLAVE_JWT_KEY", "jwt.key", text(&c.Security.TokenKey)),
 		set("CONCLAVE_JWT_PUBLIC_KEYS", "jwt.public_keys", func(v string) error { c.Security.PublicKeys = strings.Split(v, ","); return nil }),
 		set("CONCLAVE_RATE_CALLER", "rate.caller", rate(&c.Security.RateCaller)),
 		set("CONCLAVE_RATE_ADDRESS", "rate.address", rate(&c.Security.RateAddress)),
 		set("CONCLAVE_AGENT_NETWORKS", "agent_networks", func(v string) (err error) { c.Security.AgentNetworks, err = parseNetworks(v); return err }),
+		set("CONCLAVE_PUSH_NETWORKS", "push_networks", func(v string) (err error) { c.Security.PushNetworks, err = parseNetworks(v); return err }),
 		set("CONCLAVE_ENCRYPT", "encrypt", func(v string) (err error) { c.Security.Encrypt, err = agentpool.ParseEncryption(v); return err }),
 		set("DATABASE_URL", "database", database),
 		set("CONCLAVE_DATABASE_URL", "database", database),
@@ -362,7 +428,26 @@ func (c Config) LocalURL(s conclave.Service) string {
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, strconv.Itoa(c.Port(s)))
+	scheme := "http://"
+	if c.Security.TLS.Cert != "" {
+		scheme = "https://"
+	}
+	return scheme + net.JoinHostPort(host, strconv.Itoa(c.Port(s)))
+}
+
+// Host is the host of this process's addresses, as other processes call it.
+func (c Config) Host() string {
+	if c.Advertise != "" {
+		return c.Advertise
+	}
+	ip := net.ParseIP(c.Listen)
+	if ip != nil && !ip.IsUnspecified() {
+		return c.Listen
+	}
+	if name, err := os.Hostname(); ip != nil && err == nil {
+		return name
+	}
+	return "127.0.0.1" // what localhost is
 }
 
 // Changed lists the settings that do not have their default, by name.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +36,8 @@ func TestConfigFilesAreTheDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, setting := range []string{"agent_pool.size", "agent_pool.distribution", "collaboration.consensus_threshold", "collaboration.max_collaboration_time",
-		"collaboration.mend_rounds", "collaboration.escalation_triggers.no_consensus_after", "routing"} {
+		"collaboration.mend_rounds", "collaboration.escalation_triggers.no_consensus_after", "speech.calls", "speech.max_hops", "speech.budget.messages", "speech.budget.tokens",
+		"speech.budget.cost_usd", "speech.rate.per_second", "speech.rate.burst", "conversations.retention_days", "compliance.licences", "routing"} {
 		if !strings.HasPrefix(filed.Sources[setting], "../../config/") {
 			t.Errorf("%s is not in the files", setting)
 		}
@@ -45,6 +47,12 @@ func TestConfigFilesAreTheDefaults(t *testing.T) {
 	}
 	if filed.Rules != plain.Rules {
 		t.Errorf("collaboration_rules.yml says %+v, the default is %+v", filed.Rules, plain.Rules)
+	}
+	if !slices.Equal(filed.Licences.Allow, plain.Licences.Allow) || len(filed.Licences.Deny)+len(filed.Licences.Modules) > 0 {
+		t.Errorf("compliance_rules.yml says %+v, the default is %+v", filed.Licences, plain.Licences)
+	}
+	if !reflect.DeepEqual(filed.Speech, plain.Speech) {
+		t.Errorf("collaboration_rules.yml says %+v, the default is %+v", filed.Speech, plain.Speech)
 	}
 	shown, err := os.ReadFile("../../config/routing_rules.yml")
 	if err != nil {
@@ -63,7 +71,20 @@ func TestConfigRefuses(t *testing.T) {
 	}{
 		"key of the pool":     {"agent_pool.yml", "agent_pool:\n  sise: 3\n", nil, `"sise"; did you mean "size"?`},
 		"key of the rules":    {"collaboration_rules.yml", "collaboration:\n  mend_round: 3\n", nil, `did you mean "mend_rounds"?`},
+		"key of speech":       {"collaboration_rules.yml", "speech:\n  max_hop: 3\n", nil, `did you mean "max_hops"?`},
+		"key of a call":       {"collaboration_rules.yml", "speech:\n  calls:\n    - {allow: true, from: [people], too: [x]}\n", nil, `did you mean "to"?`},
+		"undecided call":      {"collaboration_rules.yml", "speech:\n  calls:\n    - {from: [people], to: [\"*\"]}\n", nil, "rule 1 of speech.calls: it does not say whether it allows"},
+		"call from nobody":    {"collaboration_rules.yml", "speech:\n  calls:\n    - {allow: true, from: [planner], to: [\"*\"]}\n", nil, "roles/ROLE or agents/NAME"},
+		"call to nobody":      {"collaboration_rules.yml", "speech:\n  calls:\n    - {allow: true, from: [people], to: [planner]}\n", nil, `want "*", roles/ROLE, skills/SKILL`},
+		"scope":               {"collaboration_rules.yml", "speech:\n  calls:\n    - {allow: true, from: [people], to: [\"*\"], scopes: [speek]}\n", nil, `did you mean "speak"?`},
+		"hops":                {"collaboration_rules.yml", "speech:\n  max_hops: 0\n", nil, "must be 1 to 100"},
+		"budget":              {"collaboration_rules.yml", "speech:\n  budget: {messages: -1}\n", nil, "below 0"},
+		"rate":                {"collaboration_rules.yml", "speech:\n  rate: {burst: 0}\n", nil, "burst 1 or more"},
+		"retention":           {"collaboration_rules.yml", "conversations:\n  retention_days: -1\n", nil, "below 0"},
 		"key of a route":      {"routing_rules.yml", "tier: {}\n", nil, `did you mean "tiers"?`},
+		"key of compliance":   {"compliance_rules.yml", "compliance:\n  licenses: {}\n", nil, `did you mean "licences"?`},
+		"licence":             {"compliance_rules.yml", "compliance:\n  licences:\n    deny: [GPL-3]\n", nil, `did you mean "GPL-3.0"?`},
+		"licence on both":     {"compliance_rules.yml", "compliance:\n  licences:\n    deny: [MIT]\n", nil, "MIT is allowed and denied"},
 		"type":                {"agent_pool.yml", "agent_pool:\n  size: three\n", nil, `line 2: agent_pool.size is "three"; it must be a whole number`},
 		"value":               {"collaboration_rules.yml", "collaboration:\n  mend_rounds: 99\n", nil, "collaboration_rules.yml: mend rounds are 99"},
 		"time":                {"collaboration_rules.yml", "collaboration:\n  escalation_triggers:\n    - no_consensus_after: -5\n", nil, "must be above 0"},

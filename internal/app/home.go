@@ -95,7 +95,7 @@ func removeAddress(home string, urls map[conclave.Service]string) error {
 func ReadAddresses(home string) (map[conclave.Service]string, error) {
 	data, err := os.ReadFile(addressFile(home))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, conclave.Errorf(conclave.ErrNotFound, "Conclave does not run here (%s); start it with: conclave serve", home)
+		return nil, conclave.Errorf(conclave.ErrNotFound, "Conclave does not run here (%s); start it with: conclave serve, or make quick-start-a2a", home)
 	}
 	if err != nil {
 		return nil, conclave.Errorf(conclave.ErrUnavailable, "read the addresses: %w", err)

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -53,13 +52,12 @@ func (a *App) tables() map[conclave.Service]conclave.Table {
 	list := []conclave.Table{
 		{Service: conclave.ServiceModels, Operations: conclave.ModelOperations(), Impl: a.models},
 		{Service: conclave.ServicePlans, Operations: conclave.PlanOperations(), Impl: a.plans},
-		{Service: conclave.ServiceWorktree, Operations: conclave.WorktreeOperations(), Impl: a.worktrees},
+		{Service: conclave.ServiceWorktree, Operations: append(conclave.WorktreeOperations(), conclave.SurveyOperations()...), Impl: struct {
+			conclave.Worktrees
+			conclave.Surveys
+		}{a.worktrees, a.surveys}},
 		{Service: conclave.ServiceWorkflow, Operations: conclave.WorkflowOperations(), Impl: a.workflows},
-		{Service: conclave.ServiceHub, Operations: slices.Concat(conclave.HubOperations(), conclave.DirectoryOperations(), conclave.WorkOperations()), Impl: struct {
-			conclave.Hub
-			conclave.Directory
-			conclave.Work
-		}{a.hub, a.directory, a.work}},
+		{Service: conclave.ServiceHub, Operations: conclave.AllHubOperations(), Impl: talk{a.hub, a.directory, a.work, a.topics, a.broadcasts, a.conversations}},
 		{Service: conclave.ServiceCouncil, Operations: append(conclave.CouncilOperations(), conclave.TrustOperations()...), Impl: struct {
 			conclave.Council
 			conclave.Trust
@@ -86,7 +84,12 @@ func (a *App) tables() map[conclave.Service]conclave.Table {
 
 // Tables are all operations, answered by a client.
 func Tables(c *restwire.Client) []conclave.Table {
-	a := &App{models: c.Models(), plans: c.Plans(), worktrees: c.Worktrees(), workflows: c.Workflows(), hub: c.Hub(), directory: c.Directory(), work: c.Work(), council: c.Council(), trust: c.Trust(), events: c.Events(), audit: c.Audit(), insights: c.Insights()}
+	a := &App{
+		models: c.Models(), plans: c.Plans(), worktrees: c.Worktrees(), surveys: c.Surveys(), workflows: c.Workflows(),
+		hub: c.Hub(), directory: c.Directory(), work: c.Work(), topics: c.Topics(), broadcasts: c.Broadcasts(), conversations: c.Conversations(),
+		council: c.Council(), trust: c.Trust(),
+		events: c.Events(), audit: c.Audit(), insights: c.Insights(),
+	}
 	return a.allTables()
 }
 
@@ -191,7 +194,7 @@ func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
 	if len(lost) > 0 {
 		status = "degraded"
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"status": status, "reason": strings.Join(lost, "; "), "process": a.owner(), "engines": engines})
+	writeJSON(w, http.StatusOK, map[string]any{"status": status, "reason": strings.Join(lost, "; "), "process": a.owner(), "version": Version, "engines": engines})
 }
 
 // faces mounts what a service shows: REST, MCP and A2A from its table, and what

@@ -1,13 +1,11 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -38,6 +36,9 @@ type Security struct {
 	// AgentNetworks are networks besides the internet in which agents of somebody
 	// else's may live.
 	AgentNetworks []netip.Prefix
+	// PushNetworks are networks besides the internet in which clients may be told
+	// of their tasks.
+	PushNetworks []netip.Prefix
 }
 
 func securityDefaults() Security {
@@ -54,16 +55,16 @@ func (s Security) validate(getenv func(string) string) error {
 	return nil
 }
 
-// knownRoles refuses the name of a role that nobody has: its agents would speak
-// in clear, against what was meant.
-func knownRoles(roles []conclave.Role, specs []conclave.AgentSpec) error {
+// knownRoles refuses the name of a role that nobody has: what was meant for it
+// would hold for nobody.
+func knownRoles(where string, roles []conclave.Role, specs []conclave.AgentSpec) error {
 	var names []string
 	for _, spec := range specs {
 		names = append(names, string(spec.Role))
 	}
 	for _, r := range roles {
 		if !slices.Contains(names, string(r)) {
-			return conclave.Errorf(conclave.ErrInvalid, "CONCLAVE_ENCRYPT names the role %q, which nobody has; %s", r, conclave.DidYouMean(string(r), names))
+			return conclave.Errorf(conclave.ErrInvalid, "%s names the role %q, which nobody has; %s", where, r, conclave.DidYouMean(string(r), names))
 		}
 	}
 	return nil
@@ -128,7 +129,7 @@ func (a *App) recordForged(ctx context.Context, where string, why error) {
 		a.log.WarnContext(ctx, "a token was refused", "where", where, "why", why)
 		return
 	}
-	a.record(ctx, conclave.Event{Tenant: conclave.DefaultTenant, Kind: conclave.EventCallRefused, Actor: "unknown", Subject: "token", Text: where + ": " + conclave.Text(why)})
+	a.record(ctx, conclave.Event{Tenant: conclave.DefaultTenant, Kind: conclave.EventCallRefused, Actor: "unknown", Subject: "token", Text: where + ": " + conclave.Text(why), Data: json.RawMessage(`{"rule":"token"}`)})
 }
 
 // recordRefusal records that somebody asked for what they may not do.
@@ -137,7 +138,7 @@ func (a *App) recordRefusal(ctx context.Context, o conclave.Operation, why error
 	if c.Tenant == "" {
 		c.Tenant = conclave.DefaultTenant
 	}
-	a.record(ctx, conclave.Event{Tenant: c.Tenant, Kind: conclave.EventCallRefused, Actor: c.Name(), Subject: o.Name, Text: conclave.Text(why)})
+	a.record(ctx, conclave.Event{Tenant: c.Tenant, Kind: conclave.EventCallRefused, Actor: c.Name(), Subject: o.Name, Text: conclave.Text(why), Data: json.RawMessage(`{"rule":"permission"}`)})
 }
 
 func (a *App) record(ctx context.Context, e conclave.Event) {
@@ -261,13 +262,7 @@ func SecurityFindings(c Config, getenv func(string) string) [][2]string {
 	case !t.Serves():
 		add("TLS", "off: services speak plain HTTP, on loopback unless CONCLAVE_LISTEN says otherwise")
 	default:
-		host := cmp.Or(c.Advertise, c.Listen)
-		if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() { // services are found by the host's name then
-			if name, err := os.Hostname(); err == nil {
-				host = name
-			}
-		}
-		if err := t.Check(host); err != nil {
+		if err := t.Check(c.Host()); err != nil {
 			add("TLS", err.Error())
 		} else {
 			add("TLS", t.Describe())

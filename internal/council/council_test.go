@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -215,6 +216,9 @@ func TestLadder(t *testing.T) {
 			st := decided(t, newCouncil(t, db, v), motion())
 			if d := st.Decision; d == nil || d.Outcome != conclave.OutcomeApproved || !reflect.DeepEqual(d.Absent, []string{"roles/qa"}) {
 				t.Fatalf("decision %+v", d)
+			}
+			if got := v.excused(); !slices.Equal(got, []string{"roles/qa"}) {
+				t.Errorf("excused %q; who still thinks is to be told that the vote is over", got)
 			}
 		})
 		t.Run("a ballot that is handed in counts while others are asked", func(t *testing.T) {
@@ -447,6 +451,9 @@ func TestCrash(t *testing.T) {
 				}
 				if st := get(t, s, m.ID); st.Motion.State != conclave.MotionOpen {
 					t.Fatalf("motion %+v", st.Motion)
+				}
+				if got := v.excused(); len(got) != 0 {
+					t.Errorf("excused %q, who are to be asked for their answers again", got)
 				}
 				release()
 				work(t, db, s)

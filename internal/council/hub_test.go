@@ -27,6 +27,7 @@ type voters struct {
 	asked chan string                                                                    // each address that waits
 	sent  map[string]conclave.SendMessage
 	tasks map[conclave.TaskID]conclave.Task
+	over  []string // the addresses whose tasks were cancelled
 }
 
 func newVoters(t *testing.T, names ...string) *voters {
@@ -106,6 +107,22 @@ func (v *voters) Task(ctx context.Context, in conclave.GetTask) (conclave.Task, 
 	}
 	v.tasks[in.ID] = task
 	return task, nil
+}
+
+func (v *voters) Cancel(_ context.Context, in conclave.NameTask) (conclave.Task, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	task := v.tasks[in.ID]
+	task.State = conclave.TaskCanceled
+	v.tasks[in.ID], v.over = task, append(v.over, task.To)
+	return task, nil
+}
+
+// excused are the addresses that were told that nobody waits for them.
+func (v *voters) excused() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Sorted(slices.Values(v.over))
 }
 
 // ballot is what an agent signs.

@@ -105,11 +105,16 @@ func settled(m conclave.Motion, r consensus.Result, ballots []conclave.Ballot) b
 	return false
 }
 
+// errVoteOver ends the wait for voters whose ballots can't count any more.
+var errVoteOver = errors.New("the vote is over")
+
 // round asks every voter that has not voted in it, and ends when the outcome is
 // final, all have answered, or the deadline has passed.
 func (s *Service) round(ctx context.Context, m conclave.Motion) (consensus.Result, []string, error) {
-	ctx, cancel := context.WithDeadline(ctx, roundsEnd(m))
-	defer cancel()
+	ctx, stop := context.WithDeadlineCause(ctx, roundsEnd(m), errVoteOver)
+	defer stop()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	outer := context.WithoutCancel(ctx)
 	before, err := s.o.Store.Get(outer, m.ID)
 	if err != nil {
@@ -165,11 +170,11 @@ func (s *Service) round(ctx context.Context, m conclave.Motion) (consensus.Resul
 		if result = consensus.Decide(m, len(m.Voters), seated(m, st.Ballots)); result.Final && grace == nil {
 			// Nothing that is still to come can change it. Who is just about to
 			// answer still gets on the record.
-			grace = time.AfterFunc(lastWords, cancel)
+			grace = time.AfterFunc(lastWords, func() { cancel(errVoteOver) })
 			defer grace.Stop()
 		}
 	}
-	if err := context.Cause(ctx); err != nil && !result.Final && !errors.Is(err, context.DeadlineExceeded) {
+	if err := context.Cause(ctx); err != nil && !result.Final && !errors.Is(err, errVoteOver) {
 		return result, nil, err
 	}
 	if full != nil && !result.Final {
@@ -238,8 +243,9 @@ func (s *Service) askVoter(ctx context.Context, m conclave.Motion, seat, purpose
 	if err != nil {
 		return err
 	}
-	for !task.State.Ended() {
-		if task, err = s.o.Hub.Task(ctx, conclave.GetTask{ID: task.ID, Wait: 30000}); err != nil {
+	for id := task.ID; !task.State.Ended(); {
+		if task, err = s.o.Hub.Task(ctx, conclave.GetTask{ID: id, Wait: 30000}); err != nil {
+			s.excuse(ctx, m, id)
 			return err
 		}
 	}
@@ -257,6 +263,19 @@ func (s *Service) askVoter(ctx context.Context, m conclave.Motion, seat, purpose
 		return nil
 	}
 	return err
+}
+
+// excuse tells a voter that nobody waits for its ballot any more, so that it does
+// not think on at someone's cost.
+func (s *Service) excuse(ctx context.Context, m conclave.Motion, id conclave.TaskID) {
+	if !errors.Is(context.Cause(ctx), errVoteOver) {
+		return // the service stops, and asks for the answer again when it is back
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if _, err := s.o.Hub.Cancel(ctx, conclave.NameTask{ID: id}); err != nil && !errors.Is(err, conclave.ErrConflict) {
+		s.log.Warn("excuse a voter", "motion", m.ID, "task", id, "error", err)
+	}
 }
 
 // sentence ends a title with a full stop, unless it has an end of its own.
@@ -286,7 +305,7 @@ func (s *Service) senior(ctx context.Context, st conclave.MotionStatus, epoch in
 				return err
 			}
 		}
-		deadline, cancel := context.WithDeadline(ctx, m.Deadline)
+		deadline, cancel := context.WithDeadlineCause(ctx, m.Deadline, errVoteOver)
 		defer cancel()
 		err = s.askVoter(deadline, next, m.Senior, "senior", voted, ballots)
 		if ctx.Err() != nil {

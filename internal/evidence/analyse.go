@@ -24,6 +24,17 @@ type AnalyseOptions struct {
 	// VulnDB is the address of a Go vulnerability database, as GOVULNDB names
 	// it. Empty: dependencies are not checked.
 	VulnDB string
+	// Licences are those that dependencies may have.
+	Licences LicencePolicy
+}
+
+// Analysis is what the analysers found in a tree.
+type Analysis struct {
+	Findings  []conclave.Finding `json:"findings"` // in order of place
+	Edits     []Edit             `json:"edits"`    // the fixes of those that are fixable
+	Unchecked []string           `json:"unchecked"`
+	Licences  []conclave.Licence `json:"licences"`
+	Languages map[string]int     `json:"languages"` // files with code, by language
 }
 
 // An Edit is one fix that an analyser suggests: all its changes or none.
@@ -65,16 +76,15 @@ type draft struct {
 
 // Analyse runs the analysers over a tree in this process. It runs the go
 // command there, so an untrusted tree is analysed in the sandbox only. It
-// returns the findings in order of place, the fixes of those that are
-// fixable, and what could not be analysed. It fails with ErrInvalid without a
-// cache directory and with ErrInternal when the tree can't be read.
-func Analyse(ctx context.Context, dir string, o AnalyseOptions) ([]conclave.Finding, []Edit, []string, error) {
+// fails with ErrInvalid without a cache directory and with ErrInternal when the
+// tree can't be read.
+func Analyse(ctx context.Context, dir string, o AnalyseOptions) (Analysis, error) {
 	if o.CacheDir == "" {
-		return nil, nil, nil, conclave.Errorf(conclave.ErrInvalid, "analysing %s: no cache directory", dir)
+		return Analysis{}, conclave.Errorf(conclave.ErrInvalid, "analysing %s: no cache directory", dir)
 	}
 	files, err := list(dir)
 	if err != nil {
-		return nil, nil, nil, err
+		return Analysis{}, err
 	}
 	read := newSources(dir)
 	var drafts []draft
@@ -101,7 +111,7 @@ func Analyse(ctx context.Context, dir string, o AnalyseOptions) ([]conclave.Find
 	drafts = append(drafts, unformatted(dir, files)...)
 	secrets, err := findSecrets(ctx, dir, files)
 	if err != nil {
-		return nil, nil, nil, err
+		return Analysis{}, err
 	}
 	drafts = append(drafts, secrets...)
 	if len(modules) > 0 {
@@ -109,12 +119,20 @@ func Analyse(ctx context.Context, dir string, o AnalyseOptions) ([]conclave.Find
 		drafts = append(drafts, found...)
 		unchecked = append(unchecked, missing...)
 	}
+	languages := map[string]int{}
+	for _, f := range files.files {
+		if l := Language(f); l != "" && !ignoredByGo(f) {
+			languages[l]++
+		}
+	}
+	licensed, found, missing := findLicences(ctx, dir, files, modules, o.CacheDir, o.Licences)
+	drafts, unchecked = append(drafts, found...), append(unchecked, missing...)
 	if err := ctx.Err(); err != nil {
-		return nil, nil, nil, err
+		return Analysis{}, err
 	}
 	findings, edits := finish(drafts, read)
 	slices.Sort(unchecked)
-	return findings, edits, slices.Compact(unchecked), nil
+	return Analysis{Findings: findings, Edits: edits, Unchecked: slices.Compact(unchecked), Licences: licensed, Languages: languages}, nil
 }
 
 // finish drops what is suppressed or said twice, and fingerprints the rest.

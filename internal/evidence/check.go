@@ -91,6 +91,7 @@ func (x *measurement) measure(ctx context.Context) (gates []conclave.Check, err 
 	}
 	slices.SortStableFunc(e.Findings, byPlace)
 	slices.Sort(e.Unchecked)
+	e.Licences, e.Languages = analysed.licences, analysed.languages
 	if e.Findings == nil {
 		e.Findings = []conclave.Finding{}
 	}
@@ -102,6 +103,8 @@ type partial struct {
 	checks    []conclave.Check
 	findings  []conclave.Finding
 	unchecked []string
+	licences  []conclave.Licence
+	languages map[string]int
 }
 
 // buildIsSafe reports whether building executes nothing of the tree.
@@ -168,7 +171,7 @@ func (x *measurement) analyse(ctx context.Context) (partial, error) {
 		return p, nil
 	}
 	x.edits = report.Edits
-	p.findings, p.unchecked = report.Findings, report.Unchecked
+	p.findings, p.unchecked, p.licences, p.languages = report.Findings, report.Unchecked, report.Licences, report.Languages
 	if len(x.modules) > 0 {
 		lint := verdict("lint", "go vet, staticcheck, gosec ./...", report.Findings, isLint)
 		if i := slices.IndexFunc(p.unchecked, func(s string) bool { return strings.HasPrefix(s, lintFailed) }); i >= 0 && lint.Passed {
@@ -199,7 +202,7 @@ func verdict(name, command string, findings []conclave.Finding, fails func(concl
 }
 
 // work starts the worker. Why is set when the worker did not do its work.
-func (x *measurement) work(ctx context.Context) (report workerReport, why string, err error) {
+func (x *measurement) work(ctx context.Context) (report Analysis, why string, err error) {
 	c := x.goCommand(x.dir)
 	c.Args = []string{x.workerPath, Worker, "--json", "--cache", x.lintCache()}
 	c.Write = append(c.Write, x.lintCache())
@@ -213,7 +216,11 @@ func (x *measurement) work(ctx context.Context) (report workerReport, why string
 			isFile = false
 		}
 	}
-	c.Args = append(c.Args, x.dir)
+	policy, err := json.Marshal(x.licences)
+	if err != nil {
+		return report, "", fmt.Errorf("telling the worker which licences may be: %w", err)
+	}
+	c.Args = append(c.Args, "--licences", string(policy), x.dir)
 	r, err := x.box.Run(ctx, c)
 	switch {
 	case err != nil:

@@ -169,7 +169,8 @@ func TestOne(t *testing.T) {
 		t.Fatal()
 	}
 }
--- vendor/modules.txt --
+-- vendor/example.com/dep/LICENSE --
+`+ownLicence(t)+`-- vendor/modules.txt --
 # example.com/dep v1.0.0
 ## explicit; go 1.26
 example.com/dep

@@ -46,13 +46,21 @@
 //     an error; the vet passes that go test runs (atomic, bools, buildtag,
 //     directive, errorsas, ifaceassert, nilfunc, printf, stringintconv, tests);
 //     a certain nil dereference; a known vulnerability whose code is called.
-//   - warning: what merely looks like a secret; the rest of staticcheck's SA
+//     A dependency whose licence is denied.
+//   - warning: what merely looks like a secret; a dependency whose licence is
+//     unknown or on neither list; the rest of staticcheck's SA
 //     checks and of vet; gosec of medium severity, or of high severity with less
 //     confidence; a known vulnerability that is only required.
 //   - note: style, formatting, modernisation, deprecation, gosec of low severity.
 //
 // The check "lint" fails when an analyser reports an error; "format" fails when
 // a file is not gofmt's.
+//
+// # Compliance
+//
+// [Comply] says which rules of rule sets the evidence meets. It adds nothing to
+// the findings: a rule names those that violate it, and the tools that must have
+// looked at all of the code for it to be met. What is suppressed violates nothing.
 //
 // # Suppressions
 //

@@ -108,7 +108,7 @@ func (f *fixer) fix(ctx context.Context) error {
 // A trial is how a state of the tree does.
 type trial struct {
 	build     string // why it does not build; empty when it does
-	report    workerReport
+	report    Analysis
 	broken    string // why the analysers did not run
 	passed    map[string]bool
 	failing   map[string]string // by key: the message

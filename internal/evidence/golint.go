@@ -57,6 +57,7 @@ const (
 	toolGosec       = "gosec"
 	toolGitleaks    = "gitleaks"
 	toolVuln        = "govulncheck"
+	toolLicences    = "licences"
 )
 
 // Categories of findings.
@@ -67,6 +68,7 @@ const (
 	catStyle       = "style"
 	catTest        = "test"
 	catSecret      = "secret"
+	catLicence     = "licence"
 )
 
 // A lintRule is one analyser of the Go suite, and how its findings are filed.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/url"
 	"os"
 	"os/exec"
@@ -51,6 +52,8 @@ type Options struct {
 	// GOPROXY names it; only file:// can be read in the sandbox. Empty: the
 	// module cache alone.
 	ModuleProxy string
+	// Licences are those that dependencies may have.
+	Licences LicencePolicy
 	// Logger gets what is not an answer. Nil: nothing is logged.
 	Logger *slog.Logger
 }
@@ -64,23 +67,24 @@ func (o Options) validate() error {
 	case o.Timeout < 0:
 		return conclave.Errorf(conclave.ErrInvalid, "evidence: the time limit is negative")
 	}
-	return nil
+	return o.Licences.Validate()
 }
 
 // Meter measures trees. It is safe for concurrent use.
 type Meter struct {
-	box     Runner
-	cache   string
-	self    string
-	timeout time.Duration
-	vulnDB  string
-	proxy   string
-	log     *slog.Logger
-	goEnv   []string // without a build cache
-	goRead  []string
-	userMod string // the user's module cache
-	userGo  string // the user's build cache; empty: none
-	memory  memory
+	box      Runner
+	cache    string
+	self     string
+	timeout  time.Duration
+	licences LicencePolicy
+	vulnDB   string
+	proxy    string
+	log      *slog.Logger
+	goEnv    []string // without a build cache
+	goRead   []string
+	userMod  string // the user's module cache
+	userGo   string // the user's build cache; empty: none
+	memory   memory
 }
 
 // New returns a meter. It fails with ErrInvalid for bad options.
@@ -89,7 +93,7 @@ func New(o Options) (*Meter, error) {
 		return nil, err
 	}
 	m := &Meter{
-		box: o.Sandbox, cache: filepath.Clean(o.CacheDir), self: o.Self, timeout: o.Timeout,
+		box: o.Sandbox, cache: filepath.Clean(o.CacheDir), self: o.Self, timeout: o.Timeout, licences: o.Licences,
 		vulnDB: o.VulnDB, proxy: o.ModuleProxy, log: o.Logger, goRead: sandbox.GoRead(),
 	}
 	for _, kv := range sandbox.GoEnv("") {
@@ -189,6 +193,26 @@ func (m *Meter) Measure(ctx context.Context, t Tree) (conclave.Evidence, error) 
 	return e, nil
 }
 
+// Analyse runs the analysers alone over a copy of the tree, in the sandbox. It
+// fails as [Meter.Measure] does; what could not be looked at is in Unchecked.
+func (m *Meter) Analyse(ctx context.Context, t Tree) (Analysis, error) {
+	x, err := m.open(t)
+	if err != nil {
+		return Analysis{}, err
+	}
+	defer x.close()
+	a, why, err := x.work(ctx)
+	if err != nil {
+		return a, fmt.Errorf("analysing %s: %w", t.Dir, err)
+	}
+	if why != "" {
+		a.Unchecked = append(a.Unchecked, "analysers: "+why)
+	}
+	p, err := x.programs(ctx)
+	a.Findings, a.Unchecked = append(a.Findings, p.findings...), append(a.Unchecked, p.unchecked...)
+	return a, err
+}
+
 // Check builds and tests a copy of the tree, without analysers: what a merge
 // needs to know of two changes that were measured apart. It returns the checks
 // that a measurement of the same tree made, as [Meter.Measure] does, and fails
@@ -232,6 +256,7 @@ func diskFull(checks []conclave.Check) error {
 // clone copies evidence, which callers may change.
 func clone(e conclave.Evidence) conclave.Evidence {
 	e.Checks, e.Findings, e.Unchecked = slices.Clone(e.Checks), slices.Clone(e.Findings), slices.Clone(e.Unchecked)
+	e.Licences, e.Languages = slices.Clone(e.Licences), maps.Clone(e.Languages)
 	return e
 }
 

@@ -23,6 +23,9 @@ func ruleDocs() map[string]ruleDoc {
 		toolTest + "/ended":      {title: "The tests ended without a result"},
 		toolTest + "/command":    {title: "The test command failed"},
 	}
+	docs[toolLicences+"/"+string(conclave.LicenceDenied)] = ruleDoc{title: "The licence of a dependency is denied", text: "Replace the dependency, or take the licence off the list in config/compliance_rules.yml."}
+	docs[toolLicences+"/"+string(conclave.LicenceUnlisted)] = ruleDoc{title: "The licence of a dependency is not on the list of allowed ones", text: "Decide whether it fits, and put it on a list in config/compliance_rules.yml."}
+	docs[toolLicences+"/"+string(conclave.LicenceUnknown)] = ruleDoc{title: "The licence of a dependency is not recognised", text: "Read it, and say under modules in config/compliance_rules.yml which one it is."}
 	for name, r := range lintRules() {
 		docs[r.tool+"/"+name] = ruleDoc{r.title, r.text, r.analyzer.URL}
 	}

@@ -19,6 +19,9 @@ type Report struct {
 	// Review holds reviewers' findings. One that was refuted becomes a
 	// suppressed result.
 	Review []conclave.ReviewFinding
+	// Compliance with rule sets, as properties of the log; what violates a rule is
+	// tagged with it.
+	Compliance []conclave.Compliance
 	// Version of Conclave, shown with its own checks.
 	Version string
 }
@@ -38,7 +41,7 @@ type (
 		Invocations []sarifInvocation `json:"invocations,omitempty"`
 		ColumnKind  string            `json:"columnKind"`
 		Results     []sarifResult     `json:"results"`
-		Properties  map[string]string `json:"properties,omitempty"`
+		Properties  map[string]any    `json:"properties,omitempty"`
 	}
 	sarifTool struct {
 		Driver sarifDriver `json:"driver"`
@@ -122,8 +125,9 @@ func SARIF(reports ...Report) ([]byte, error) {
 			tools = append(tools, tool)
 		}
 		slices.Sort(tools)
+		violated := r.violated()
 		for _, tool := range tools {
-			log.Runs = append(log.Runs, toolRun(tool, results[tool], docs))
+			log.Runs = append(log.Runs, toolRun(tool, results[tool], docs, violated))
 		}
 	}
 	data, err := json.MarshalIndent(log, "", "  ")
@@ -138,8 +142,12 @@ func (r Report) checksRun() sarifRun {
 	run := sarifRun{ColumnKind: "utf16CodeUnits", Results: []sarifResult{}, Tool: sarifTool{sarifDriver{
 		Name: "conclave", Version: r.Version, Rules: []sarifRule{},
 	}}}
+	run.Properties = map[string]any{}
 	if r.Evidence.Tree != "" {
-		run.Properties = map[string]string{"tree": r.Evidence.Tree, "evidence": r.Evidence.Hash}
+		run.Properties["tree"], run.Properties["evidence"] = r.Evidence.Tree, r.Evidence.Hash
+	}
+	if len(r.Compliance) > 0 {
+		run.Properties["compliance"] = r.Compliance
 	}
 	own := sarifInvocation{ExecutionSuccessful: true}
 	for _, u := range r.Evidence.Unchecked {
@@ -215,7 +223,18 @@ func (r Report) results() map[string][]toolResult {
 	return byTool
 }
 
-func toolRun(tool string, results []toolResult, docs map[string]ruleDoc) sarifRun {
+// violated lists the rules that each finding violates, by its key.
+func (r Report) violated() map[string][]string {
+	by := map[string][]string{}
+	for _, c := range r.Compliance {
+		for _, key := range c.Findings {
+			by[key] = append(by[key], c.Set+" "+c.Rule)
+		}
+	}
+	return by
+}
+
+func toolRun(tool string, results []toolResult, docs map[string]ruleDoc, violated map[string][]string) sarifRun {
 	run := sarifRun{
 		ColumnKind:  "utf16CodeUnits",
 		Tool:        sarifTool{sarifDriver{Name: tool, InformationURI: toolURI(tool), Rules: []sarifRule{}}},
@@ -229,7 +248,9 @@ func toolRun(tool string, results []toolResult, docs map[string]ruleDoc) sarifRu
 			index[t.Rule] = i
 			run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, docs[tool+"/"+t.Rule].rule(t.Finding))
 		}
-		run.Results = append(run.Results, t.result(i))
+		result := t.result(i)
+		result.Properties.Tags = append(result.Properties.Tags, violated[t.Key()]...)
+		run.Results = append(run.Results, result)
 	}
 	return run
 }
@@ -280,6 +301,8 @@ func toolURI(tool string) string {
 		return "https://pkg.go.dev/golang.org/x/tools/go/analysis/passes/modernize"
 	case toolGitleaks:
 		return "https://github.com/gitleaks/gitleaks"
+	case toolLicences:
+		return "https://spdx.org/licenses/"
 	case toolVuln:
 		return "https://go.dev/security/vuln/"
 	case "shellcheck":

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -140,6 +141,7 @@ func TestVulnerableDependenciesAreFoundAndUpgraded(t *testing.T) {
 		t.Errorf("%+v\n%s", r, readString(t, filepath.Join(dir, "go.mod")))
 	}
 	after := measure(t, m, dir)
+	after.Findings = slices.DeleteFunc(after.Findings, func(f conclave.Finding) bool { return f.Tool == toolLicences }) // it has none
 	if !after.Passed() || len(after.Findings) != 0 {
 		t.Errorf("%+v", after)
 	}

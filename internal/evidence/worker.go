@@ -9,25 +9,16 @@ import (
 	"os"
 	"runtime/debug"
 	"time"
-
-	"conclave"
 )
 
 // Worker is the hidden command with which this binary plays the part that runs
 // in the sandbox: main calls [AnalyseMain] with the arguments after it.
 const Worker = "analyse"
 
-// A workerReport is what the worker prints of a tree.
-type workerReport struct {
-	Findings  []conclave.Finding `json:"findings"`
-	Edits     []Edit             `json:"edits"`
-	Unchecked []string           `json:"unchecked"`
-}
-
 // AnalyseMain is the worker: it runs in the sandbox, started by a [Meter], and
 // prints JSON. It returns the exit code.
 //
-//	analyse --json --cache DIR [--vulndb URL] DIR    analyse the tree in DIR
+//	analyse --json --cache DIR [--vulndb URL] [--licences JSON] DIR    analyse the tree in DIR
 //	analyse --test [--timeout D] -- ARGS             run go test ARGS here
 //	analyse --gocache [--over DIR] -- DIRS           serve the go command's cache
 func AnalyseMain(args []string, stdout io.Writer) int {
@@ -38,6 +29,7 @@ func AnalyseMain(args []string, stdout io.Writer) int {
 	cache := flags.String("cache", "", "the analysers' cache")
 	gocache := flags.Bool("gocache", false, "serve the build caches named, read-only")
 	over := flags.String("over", "", "where to keep what is new in the build cache; empty: a temporary directory")
+	licences := flags.String("licences", "", "the licences that dependencies may have, as JSON")
 	vulndb := flags.String("vulndb", "", "the vulnerability database")
 	timeout := flags.Duration("timeout", time.Minute, "bound on go test")
 	if err := flags.Parse(args); err != nil {
@@ -59,9 +51,13 @@ func AnalyseMain(args []string, stdout io.Writer) int {
 		result, err = runGoTest(ctx, flags.Args(), *timeout)
 	case *asJSON && flags.NArg() == 1:
 		debug.SetGCPercent(200) // a short life: a fifth less time for a third more memory
-		var a workerReport
-		a.Findings, a.Edits, a.Unchecked, err = Analyse(ctx, flags.Arg(0), AnalyseOptions{CacheDir: *cache, VulnDB: *vulndb})
-		result = a
+		o := AnalyseOptions{CacheDir: *cache, VulnDB: *vulndb}
+		if *licences != "" {
+			err = json.Unmarshal([]byte(*licences), &o.Licences)
+		}
+		if err == nil {
+			result, err = Analyse(ctx, flags.Arg(0), o)
+		}
 	default:
 		fmt.Fprintln(os.Stderr, "usage: analyse --json --cache DIR DIR")
 		return 2

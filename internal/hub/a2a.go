@@ -2,6 +2,7 @@ package hub
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -109,14 +110,12 @@ func (h *Hub) face(address string) a2awire.ServerOptions {
 		tasks = quietTasks{tasks}
 	}
 	return a2awire.ServerOptions{
-		Card:     func(r *http.Request) (a2awire.Card, error) { return h.card(r.Context(), address) },
+		Card:     func(r *http.Request) (a2awire.Card, error) { return h.shownCard(r.Context(), address) },
 		Extended: func(ctx context.Context) (a2awire.Card, error) { return h.extendedCard(ctx, address) },
 		Tasks:    tasks,
 		Refused: func(ctx context.Context, why error) {
 			caller := conclave.CallerFrom(ctx)
-			if err := h.opts.Store.Refuse(ctx, caller.Tenant, conclave.Message{From: caller.Name(), To: address}, why.Error()); err != nil {
-				h.opts.Logger.ErrorContext(ctx, "recording a refused call", "from", caller.Name(), "to", address, "err", err)
-			}
+			h.record(ctx, Refusal{Tenant: caller.Tenant, Rule: "permission", From: caller.Name(), To: address, Why: why.Error()})
 		},
 		Sign:   h.opts.Sign,
 		Logger: h.opts.Logger,
@@ -189,6 +188,21 @@ func (h *Hub) card(ctx context.Context, address string) (a2awire.Card, error) {
 	return card, nil
 }
 
+// shownCard is the card with what takes a look at the record.
+func (h *Hub) shownCard(ctx context.Context, address string) (a2awire.Card, error) {
+	card, err := h.card(ctx, address)
+	to, _ := parseAddress(address)
+	if err != nil || to.agent == "" || h.opts.Trust == nil {
+		return card, err
+	}
+	score, err := h.opts.Trust(ctx, cmp.Or(conclave.CallerFrom(ctx).Tenant, conclave.DefaultTenant), to.agent)
+	if err != nil {
+		return card, fmt.Errorf("reading the trust of %s: %w", to.agent, err)
+	}
+	card.Trust = &score
+	return card, nil
+}
+
 // addressTasks are the hub's tasks as one address and one caller see them.
 type addressTasks struct {
 	hub     *Hub
@@ -204,7 +218,7 @@ func (a *addressTasks) Accept(ctx context.Context, in a2awire.Incoming) (a2awire
 	t, err := a.hub.send(ctx, conclave.SendMessage{
 		Key: "a2a " + a.address + " " + string(in.MessageID), Conversation: in.ContextID, Run: in.Run,
 		To: a.address, Kind: in.Kind, Text: in.Text, Data: in.Data, Call: call,
-	}, true)
+	}, in.MessageID)
 	if err != nil {
 		return a2awire.Task{}, err
 	}

@@ -102,3 +102,14 @@ func MayReplace(had, a conclave.Agent) error {
 	}
 	return nil
 }
+
+// MayForget says why an agent can't be removed, or nothing.
+func MayForget(a conclave.Agent, found bool, name conclave.AgentName) error {
+	switch {
+	case !found:
+		return conclave.Errorf(conclave.ErrNotFound, "there is no agent %q", name)
+	case a.Service != "":
+		return conclave.Errorf(conclave.ErrConflict, "%s is hosted by %s, which would register it again; remove its file instead", name, a.Service)
+	}
+	return nil
+}

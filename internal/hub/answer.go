@@ -52,7 +52,7 @@ func (a *addressTasks) Answer(ctx context.Context, in a2awire.Incoming) (a2awire
 	}
 	t, err = a.hub.opts.Store.Answer(ctx, Answer{ID: t.ID, Key: string(in.MessageID), Message: conclave.Message{
 		ID: conclave.MessageID(conclave.NewID("msg")), Task: t.ID, Conversation: t.Conversation, Run: t.Run,
-		From: t.From, To: t.To, Kind: t.Kind, Text: in.Text, Data: in.Data,
+		SentAs: in.MessageID, From: t.From, To: t.To, Kind: t.Kind, Text: in.Text, Data: in.Data,
 	}})
 	if err != nil {
 		return a2awire.Task{}, fmt.Errorf("answering task %s: %w", in.TaskID, err)

@@ -322,8 +322,8 @@ func (h *Hub) speak(ctx context.Context, t Task, a conclave.Agent) (a2awire.Resu
 		talk = "" // the agent knows the context of its own task, and may have named it otherwise
 	}
 	result, err := client.Send(sendCtx, a2awire.Outbound{
-		ID: t.Request.ID, Context: talk, Task: t.Remote, Text: t.Request.Text, Data: t.Request.Data,
-		Call: onward(t), Run: t.Run, Kind: t.Kind, References: []conclave.TaskID{t.ID},
+		ID: t.Request.ID, SentAs: t.Request.SentAs, Context: talk, Task: t.Remote, Text: t.Request.Text, Data: t.Request.Data,
+		Call: onward(t), Run: t.Run, Kind: t.Kind, References: []conclave.TaskID{t.ID}, Agent: a.Name, Role: a.Role,
 	}, func(remote string) { accepted <- remote })
 	stopWatch()
 	<-watched

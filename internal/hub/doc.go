@@ -24,6 +24,10 @@
 // send no heartbeats; the hub asks for their card instead. A message that
 // reached nobody for MaxAge fails with the reason.
 //
-// Run owns the tickers and the probes, HandleDelivery the goroutine that watches
+// What is said to many is kept with its recipients, each of which then gets a task
+// of its own; tend goes on with those that have none. Rules judge each call by who
+// is at the start of its path, and budgets are counted where the task is kept.
+//
+// Run owns the tickers, the probes and tend, HandleDelivery the goroutine that watches
 // a delivered task for its cancellation; both wait for theirs before they return.
 package hub

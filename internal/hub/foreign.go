@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -187,13 +188,13 @@ func (h *Hub) Adopt(ctx context.Context, in conclave.AdoptAgent) (conclave.Agent
 	case err != nil:
 		return conclave.Agent{}, err
 	case report.Signature == conclave.CardInvalid:
-		return conclave.Agent{}, conclave.Errorf(conclave.ErrDenied, "%s", report.Problem)
+		return conclave.Agent{}, h.refuseCard(ctx, in, conclave.Errorf(conclave.ErrDenied, "%s", report.Problem))
 	case report.Problem != "":
 		return conclave.Agent{}, conclave.Errorf(conclave.ErrUnsupported, "%s", report.Problem)
 	case in.Pin == "":
 		return conclave.Agent{}, conclave.Errorf(conclave.ErrInvalid, "pin is missing: look at the card (agent_inspect), and give the pin that it shows")
 	case in.Pin != report.Pin:
-		return conclave.Agent{}, conclave.Errorf(conclave.ErrConflict, "the card has changed since it was looked at: its pin is %s, not %.100q; look at it again", report.Pin, in.Pin)
+		return conclave.Agent{}, h.refuseCard(ctx, in, conclave.Errorf(conclave.ErrConflict, "the card has changed since it was looked at: its pin is %s, not %.100q; look at it again", report.Pin, in.Pin))
 	}
 	if in.Role == "" {
 		in.Role = conclave.Role(report.Agent)
@@ -209,6 +210,9 @@ func (h *Hub) Adopt(ctx context.Context, in conclave.AdoptAgent) (conclave.Agent
 		return conclave.Agent{}, fmt.Errorf("checking whether %s answers: %w", a.Name, err)
 	}
 	told, err := h.opts.Store.UpsertAgent(ctx, caller.Tenant, a)
+	if errors.Is(err, conclave.ErrConflict) {
+		err = h.refuseCard(ctx, in, err)
+	}
 	if err != nil {
 		return conclave.Agent{}, fmt.Errorf("registering %s: %w", a.Name, err)
 	}
@@ -220,6 +224,13 @@ func (h *Hub) Adopt(ctx context.Context, in conclave.AdoptAgent) (conclave.Agent
 	delete(h.clients, clientKey(caller.Tenant, a))
 	h.beats[key] = &beat{told: told, asked: a, written: now, heard: now}
 	return told, nil
+}
+
+// refuseCard records that a card was not taken.
+func (h *Hub) refuseCard(ctx context.Context, in conclave.AdoptAgent, why error) error {
+	c := conclave.CallerFrom(ctx)
+	h.record(ctx, Refusal{Tenant: c.Tenant, Rule: "card", From: c.Name(), To: in.URL, Why: why.Error()})
+	return why
 }
 
 // fromCard gives an agent what its card says, and the trust what it was in.
@@ -237,7 +248,7 @@ func fromCard(a conclave.Agent, trust *conclave.CardTrust, report conclave.CardR
 	}
 	trust.Interfaces = a2awire.Usable(report.Interfaces)
 	trust.Signature, trust.Signer, trust.Pin, trust.Problem = report.Signature, report.Signer, report.Pin, ""
-	a.URL, a.Card = trust.Interfaces[0].URL, trust
+	a.URL, a.Card, a.EncryptionKey = trust.Interfaces[0].URL, trust, report.EncryptionKey
 	return a
 }
 
@@ -293,4 +304,20 @@ func changed(was, is string) string {
 		return "it is signed now"
 	}
 	return "it says something else, and is not signed"
+}
+
+// Forget implements [conclave.Directory].
+func (h *Hub) Forget(ctx context.Context, in conclave.NameAgent) (conclave.Agent, error) {
+	caller := conclave.CallerFrom(ctx)
+	a, err := h.opts.Store.Forget(ctx, caller.Tenant, in.Name, caller.Name())
+	if err != nil {
+		return conclave.Agent{}, fmt.Errorf("removing %s: %w", in.Name, err)
+	}
+	a.State = conclave.AgentLost
+	key := agentKey{caller.Tenant, in.Name}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.beats, key)
+	delete(h.clients, clientKey(caller.Tenant, a))
+	return a, nil
 }

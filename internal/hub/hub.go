@@ -20,6 +20,10 @@ import (
 // Options says how a hub works.
 type Options struct {
 	Store Store
+	// Topics and Conversations keep what is said to many, and what was said as a
+	// whole. Nil: those operations are ErrUnsupported.
+	Topics        TopicStore
+	Conversations ConversationStore
 	// Transport reaches agents; an *a2awire.Local serves those in this process.
 	// Nil: http.DefaultTransport.
 	Transport http.RoundTripper
@@ -37,8 +41,11 @@ type Options struct {
 	// Nil: http.DefaultTransport.
 	Foreign, Inside http.RoundTripper
 	// Sign signs the cards that the hub serves. Nil: they are not signed.
-	Sign    func(r *http.Request, payload []byte) (a2awire.CardSignature, error)
-	MaxHops int           // of a call that names no limit; 0: 8
+	Sign  func(r *http.Request, payload []byte) (a2awire.CardSignature, error)
+	Rules *Rules // of speech; nil: DefaultRules
+	// Trust returns what an agent's outcomes come to, for its card. Nil: cards do
+	// not speak of it.
+	Trust   func(ctx context.Context, tenant conclave.TenantID, name conclave.AgentName) (conclave.TrustScore, error)
 	MaxAge  time.Duration // how long a message tries to reach somebody; 0: 10 minutes
 	Timeout time.Duration // how long an agent may take; 0: 1 hour
 	Silence time.Duration // after which an agent that registered here is lost; 0: 20 seconds
@@ -54,6 +61,8 @@ const (
 	sweepEvery  = 5 * time.Second
 	probeEvery  = 30 * time.Second // of agents that no pool of ours hosts
 	probeLimit  = 5 * time.Second
+
+	probesAtOnce = 16 // so that a few that keep the hub waiting hold up nobody
 )
 
 func (o *Options) setDefaults() error {
@@ -69,8 +78,12 @@ func (o *Options) setDefaults() error {
 	if o.Instance == "" {
 		o.Instance = "hub"
 	}
-	if o.MaxHops == 0 {
-		o.MaxHops = 8
+	if o.Rules == nil {
+		rules := DefaultRules()
+		o.Rules = &rules
+	}
+	if err := o.Rules.Validate(); err != nil {
+		return err
 	}
 	if o.MaxAge == 0 {
 		o.MaxAge = 10 * time.Minute
@@ -108,6 +121,7 @@ type Hub struct {
 	inHand  map[conclave.TaskID]int // deliveries that this hub works on now
 	life    context.Context         // Run's; nil while it does not run
 	running sync.WaitGroup          // deliveries that began with their acceptance
+	paces   map[agentKey]*pace      // how often agents speak
 }
 
 type agentKey struct {
@@ -133,7 +147,7 @@ func New(opts Options) (*Hub, error) {
 	}
 	return &Hub{
 		opts: opts, beats: map[agentKey]*beat{}, suspect: map[agentKey]time.Time{},
-		clients: map[string]*a2awire.Client{}, servers: map[string]http.Handler{}, inHand: map[conclave.TaskID]int{},
+		clients: map[string]*a2awire.Client{}, servers: map[string]http.Handler{}, inHand: map[conclave.TaskID]int{}, paces: map[agentKey]*pace{},
 	}, nil
 }
 
@@ -155,6 +169,7 @@ func (h *Hub) Run(ctx context.Context, ready func()) error {
 	if h.opts.Push.Store != nil {
 		probing.Go(func() { h.notify(ctx) })
 	}
+	probing.Go(func() { h.tend(ctx) })
 	silence := time.NewTicker(h.opts.Silence / 4)
 	defer silence.Stop()
 	sweep := time.NewTicker(sweepEvery)
@@ -206,7 +221,9 @@ func foreign(a conclave.Agent) bool { return a.Service == "" }
 func (h *Hub) probeForeign(ctx context.Context) {
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
+	hands := make(chan struct{}, probesAtOnce)
 	for {
+		var probing sync.WaitGroup
 		tenants := map[conclave.TenantID]bool{conclave.DefaultTenant: true}
 		h.mu.Lock()
 		for key := range h.beats {
@@ -222,17 +239,31 @@ func (h *Hub) probeForeign(ctx context.Context) {
 				continue
 			}
 			for _, a := range agents {
-				if foreign(a) {
-					h.probe(ctx, tenant, a)
+				if !foreign(a) {
+					continue
 				}
+				hands <- struct{}{}
+				probing.Go(func() {
+					defer func() { <-hands }()
+					h.probe(ctx, tenant, a)
+				})
 			}
 		}
+		probing.Wait()
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
+}
+
+// problem is why an agent's card is not trusted any more, or nothing.
+func problem(a conclave.Agent) string {
+	if a.Card == nil {
+		return ""
+	}
+	return a.Card.Problem
 }
 
 // probe renews a foreign agent that answers, and marks one lost that does not.
@@ -249,8 +280,11 @@ func (h *Hub) probe(ctx context.Context, tenant conclave.TenantID, a conclave.Ag
 	if err != nil {
 		found = conclave.AgentLost
 	}
-	if found == conclave.AgentLost && was.State == conclave.AgentLost && sameAgent(was, a) {
+	if found == conclave.AgentLost && was.State == conclave.AgentLost && sameAgent(was, a) && problem(was) == problem(a) {
 		return
+	}
+	if a.Card != nil && a.Card.Problem != "" && a.Card.Problem != was.Card.Problem { // it is no longer the one that was trusted
+		h.record(ctx, Refusal{Tenant: tenant, Rule: "card", From: string(a.Name), To: a.Card.URL, Why: err.Error()})
 	}
 	key := agentKey{tenant, a.Name}
 	h.mu.Lock()
@@ -259,12 +293,16 @@ func (h *Hub) probe(ctx context.Context, tenant conclave.TenantID, a conclave.Ag
 	if found == conclave.AgentLost {
 		delete(h.beats, key)
 	}
+	if a.Card != nil && !slices.Equal(was.Card.Interfaces, a.Card.Interfaces) {
+		delete(h.clients, clientKey(tenant, was)) // its card names others now
+	}
 	h.mu.Unlock()
 	if changed {
 		return
 	}
 	a.State = found
-	if _, err := h.opts.Store.UpsertAgent(ctx, tenant, a); err != nil && ctx.Err() == nil {
+	// Removed or trusted anew meanwhile: that stands.
+	if _, err := h.opts.Store.RenewAgent(ctx, tenant, a); err != nil && ctx.Err() == nil && !errors.Is(err, conclave.ErrNotFound) && !errors.Is(err, conclave.ErrConflict) {
 		h.opts.Logger.ErrorContext(ctx, "renewing a foreign agent", "agent", a.Name, "err", err)
 	}
 }
@@ -273,6 +311,9 @@ var agentName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
 // Register implements [conclave.Hub]. An agent that says it is lost takes its leave.
 func (h *Hub) Register(ctx context.Context, in conclave.RegisterAgent) (conclave.Agent, error) {
+	if in.Agent.Card != nil {
+		return conclave.Agent{}, conclave.Errorf(conclave.ErrInvalid, "agent %s: a card is trusted by agent_adopt, not by saying so", in.Agent.Name)
+	}
 	a, err := checkAgent(in.Agent)
 	if err != nil {
 		return conclave.Agent{}, err
@@ -292,8 +333,16 @@ func (h *Hub) Register(ctx context.Context, in conclave.RegisterAgent) (conclave
 	h.mu.Unlock()
 
 	told, err := h.opts.Store.UpsertAgent(ctx, key.tenant, a)
+	if errors.Is(err, conclave.ErrConflict) { // somebody wants the name of another
+		h.record(ctx, Refusal{Tenant: key.tenant, Rule: "key", From: conclave.CallerFrom(ctx).Name(), To: "agents/" + string(a.Name), Why: err.Error()})
+	}
 	if err != nil {
 		return conclave.Agent{}, fmt.Errorf("registering %s: %w", a.Name, err)
+	}
+	if b == nil || !slices.Equal(b.asked.Topics, a.Topics) {
+		if err := h.declare(ctx, key.tenant, a); err != nil {
+			return conclave.Agent{}, fmt.Errorf("subscribing %s to its topics: %w", a.Name, err)
+		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -336,15 +385,20 @@ func checkAgent(a conclave.Agent) (conclave.Agent, error) {
 	if a.Capacity == 0 {
 		a.Capacity = 1
 	}
+	for _, topic := range a.Topics {
+		if err := conclave.CheckTopic(topic); err != nil {
+			return a, fmt.Errorf("agent %s: %w", a.Name, err)
+		}
+	}
 	if a.Skills == nil {
 		a.Skills = []string{}
 	}
-	a.Active, a.Seen, a.Card = 0, time.Time{}, nil // trust in a card comes by Adopt only
+	a.Active, a.Seen = 0, time.Time{}
 	return a, nil
 }
 
 func sameAgent(a, b conclave.Agent) bool {
-	return a.Name == b.Name && a.Role == b.Role && a.Description == b.Description && slices.Equal(a.Skills, b.Skills) &&
+	return a.Name == b.Name && a.Role == b.Role && a.Description == b.Description && slices.Equal(a.Skills, b.Skills) && slices.Equal(a.Topics, b.Topics) &&
 		a.Brain == b.Brain && a.Service == b.Service && a.URL == b.URL && a.PublicKey == b.PublicKey && a.EncryptionKey == b.EncryptionKey &&
 		a.State == b.State && a.Capacity == b.Capacity
 }

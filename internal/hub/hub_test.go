@@ -213,7 +213,7 @@ func TestNobodySpeaksAsAnother(t *testing.T) {
 
 func TestHopsAreCountedByTheHub(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := connect(t, hub.NewMemory(nil), func(o *hub.Options) { o.MaxHops = 3 })
+		n := connect(t, hub.NewMemory(nil), func(o *hub.Options) { o.Rules = rules(func(r *hub.Rules) { r.MaxHops = 3 }) })
 		// Each agent asks the next one, and claims a fresh path with many hops.
 		relay := func(name, next string) {
 			n.agent(name, "relay", func(ctx context.Context, in a2awire.Incoming) (a2awire.Outgoing, error) {
@@ -572,7 +572,7 @@ func TestPathAndBudgetReachTheAgent(t *testing.T) {
 		})
 		n.wait(task.ID)
 		got := n.seen[0]
-		want := conclave.CallPath{Human: "ada", Path: []string{"workflow-orchestrator", "dev-1"}, Hops: 2, Tokens: 5000}
+		want := conclave.CallPath{Human: "ada", Path: []string{"workflow-orchestrator", "dev-1"}, Hops: 2, Messages: 499, Tokens: 5000}
 		if fmt.Sprint(got.Call) != fmt.Sprint(want) || got.Run != "run-1" || got.Kind != conclave.AssignBuild || string(got.Data) != `{"kind":"build"}` {
 			t.Errorf("the agent got %+v, want the call %+v", got, want)
 		}

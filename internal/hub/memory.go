@@ -151,10 +151,22 @@ func (m *Memory) view(t *memoryTask) Task {
 
 // UpsertAgent implements [Store].
 func (m *Memory) UpsertAgent(_ context.Context, tenant conclave.TenantID, a conclave.Agent) (conclave.Agent, error) {
+	return m.keepAgent(tenant, a, false)
+}
+
+// RenewAgent implements [Store].
+func (m *Memory) RenewAgent(_ context.Context, tenant conclave.TenantID, a conclave.Agent) (conclave.Agent, error) {
+	return m.keepAgent(tenant, a, true)
+}
+
+func (m *Memory) keepAgent(tenant conclave.TenantID, a conclave.Agent, renew bool) (conclave.Agent, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	key := agentKey{tenant, a.Name}
 	old, had := m.agents[key]
+	if renew && !had {
+		return conclave.Agent{}, conclave.Errorf(conclave.ErrNotFound, "there is no agent %q", a.Name)
+	}
 	if had {
 		if err := MayReplace(old, a); err != nil {
 			return conclave.Agent{}, err
@@ -245,8 +257,21 @@ func (m *Memory) Accept(_ context.Context, in Accept) (Task, bool, error) {
 	}
 	now := m.clock()
 	t := &memoryTask{key: in.Key, Task: Task{
-		Task: in.Task, Tenant: in.Tenant, Call: in.Call, Exclude: in.Exclude, Request: in.Request, Epoch: 1, Interactive: in.Interactive,
+		Task: in.Task, Tenant: in.Tenant, Call: in.Call, Scopes: in.Scopes, Budgets: in.Budgets, Exclude: in.Exclude, Request: in.Request, Epoch: 1, Interactive: in.Interactive,
 	}}
+	t.Call.Messages, t.Call.Tokens, t.Call.CostUSD = 0, 0, 0
+	for _, b := range t.Budgets {
+		spent := Spent{Messages: 1}
+		for _, other := range m.accepted {
+			if slices.ContainsFunc(other.Budgets, func(o Budget) bool { return o.Task == b.Task }) {
+				spent.Messages++
+			}
+		}
+		var err error
+		if t.Call, err = b.Narrow(t.Call, spent); err != nil {
+			return Task{}, false, err
+		}
+	}
 	t.State, t.Created, t.Updated, t.Request.Sent = conclave.TaskSubmitted, now, now, now
 	m.tasks[t.ID], m.accepted = t, append(m.accepted, t)
 	m.messages = append(m.messages, memoryMessage{t.Request, in.Tenant})
@@ -500,13 +525,14 @@ func (m *Memory) Messages(_ context.Context, f MessageFilter) ([]conclave.Messag
 }
 
 // Refuse implements [Store].
-func (m *Memory) Refuse(_ context.Context, tenant conclave.TenantID, msg conclave.Message, why string) error {
+func (m *Memory) Refuse(_ context.Context, r Refusal) error {
+	e, err := r.Event()
+	if err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.event(conclave.Event{
-		Tenant: tenant, Kind: conclave.EventCallRefused, Actor: msg.From, Run: msg.Run,
-		Conversation: msg.Conversation, Subject: msg.To, Text: why,
-	})
+	m.event(e)
 	m.notify()
 	return nil
 }

@@ -48,3 +48,23 @@ func (m *Memory) Renew(_ context.Context, id conclave.TaskID, epoch int64, d tim
 	t.renewed = m.clock().Add(d)
 	return m.view(t), nil
 }
+
+// Forget implements [Store].
+func (m *Memory) Forget(_ context.Context, tenant conclave.TenantID, name conclave.AgentName, actor string) (conclave.Agent, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := agentKey{tenant, name}
+	a, ok := m.agents[key]
+	if err := MayForget(a, ok, name); err != nil {
+		return conclave.Agent{}, err
+	}
+	for _, t := range m.accepted {
+		if t.Tenant == tenant && t.Agent == name && t.State == conclave.TaskWorking {
+			m.putBack(t, 0, false)
+		}
+	}
+	delete(m.agents, key)
+	m.event(conclave.Event{Tenant: tenant, Kind: conclave.EventAgentLost, Actor: actor, Subject: string(name), Text: string(name) + " was removed by " + actor})
+	m.notify()
+	return a, nil
+}

@@ -110,15 +110,15 @@ func (h *Hub) tell(ctx context.Context, p Push, c Change) error {
 		return err
 	}
 	for _, body := range bodies {
-		if err := h.post(ctx, p.PushConfig, body); err != nil {
+		if err := h.inform(ctx, p.PushConfig, body); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// post sends one notification. Whatever is not a success, a redirect too, is a failure.
-func (h *Hub) post(ctx context.Context, c a2awire.PushConfig, body []byte) error {
+// inform sends one notification. Whatever is not a success, a redirect too, is a failure.
+func (h *Hub) inform(ctx context.Context, c a2awire.PushConfig, body []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, pushLimit)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL, bytes.NewReader(body))

@@ -91,7 +91,7 @@ func (h *Hub) puller(ctx context.Context, tenant conclave.TenantID, name conclav
 			return a, nil
 		}
 		a.State = conclave.AgentLive
-		if a, err = h.opts.Store.UpsertAgent(ctx, tenant, a); err != nil {
+		if a, err = h.opts.Store.RenewAgent(ctx, tenant, a); err != nil {
 			return a, fmt.Errorf("noting that %s is there: %w", name, err)
 		}
 		return a, nil
@@ -127,6 +127,9 @@ func (h *Hub) Extend(ctx context.Context, in conclave.ExtendLease) (conclave.Lea
 		return conclave.Lease{}, err
 	}
 	if err := h.holds(ctx, t, in.Lease); err != nil {
+		return conclave.Lease{}, err
+	}
+	if _, err := h.puller(ctx, t.Tenant, t.Agent); err != nil { // who works long is not gone
 		return conclave.Lease{}, err
 	}
 	if t, err = h.opts.Store.Renew(ctx, in.ID, in.Lease, last-claimTTL); err != nil {

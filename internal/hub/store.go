@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"time"
@@ -41,11 +42,22 @@ type Store interface {
 	// When in.Agent is live, has a hand free, and no delivery that it may take
 	// waits, a task whose turn it is is claimed for it in the same transaction, as
 	// Claim does, and has no job.
+	//
+	// The task counts for each of in.Budgets, which lowers what its Call may still
+	// spend to what is left; ErrLimited when one of them is spent.
 	Accept(ctx context.Context, in Accept) (t Task, created bool, err error)
 
 	// Wait returns the task: at once when its state is not seen, or d has passed,
 	// else as soon as its state changes. ErrNotFound.
 	Wait(ctx context.Context, id conclave.TaskID, seen conclave.TaskState, d time.Duration) (Task, error)
+
+	// RenewAgent is UpsertAgent for an agent that is there. ErrNotFound.
+	RenewAgent(ctx context.Context, tenant conclave.TenantID, a conclave.Agent) (conclave.Agent, error)
+
+	// Forget removes an agent, and puts back the tasks that it has in hand as in
+	// Settle, due now, not parked. ErrNotFound; ErrConflict for an agent with a
+	// Service. Events: agent.lost, and task.changed for what is put back.
+	Forget(ctx context.Context, tenant conclave.TenantID, name conclave.AgentName, actor string) (conclave.Agent, error)
 
 	// Waiting returns up to limit submitted tasks that an agent may take (see
 	// [MayTake]), the oldest first: at once when there are any, or d has passed, else
@@ -93,8 +105,8 @@ type Store interface {
 	// With a Task in the filter, only that task's.
 	Messages(ctx context.Context, f MessageFilter) ([]conclave.Message, error)
 
-	// Refuse writes the event call.refused: who wanted what of whom, and why not.
-	Refuse(ctx context.Context, tenant conclave.TenantID, m conclave.Message, why string) error
+	// Refuse writes the event of a refusal.
+	Refuse(ctx context.Context, r Refusal) error
 
 	// Sweep renews the claims of in.Instance that are among in.Held, or with Start
 	// puts all of them back; puts back every other claim that nobody renewed for
@@ -109,8 +121,10 @@ type Store interface {
 type Task struct {
 	conclave.Task
 	Tenant  conclave.TenantID
-	Call    conclave.CallPath    // up to the one who asks, as accepted
-	Exclude []conclave.AgentName // agents that a role address must not choose
+	Call    conclave.CallPath     // up to the one who asks, as accepted
+	Scopes  []conclave.Permission // of whoever is at the start of the path
+	Budgets []Budget              // that it counts for
+	Exclude []conclave.AgentName  // agents that a role address must not choose
 	Request conclave.Message
 	Epoch   int64
 	Turn    int64         // its place among the messages of its conversation to one agent; 0: it has none
@@ -132,12 +146,33 @@ type Accept struct {
 	Task    conclave.Task // State, Created and Updated are the store's
 	Request conclave.Message
 	Call    conclave.CallPath
+	Scopes  []conclave.Permission
+	Budgets []Budget
 	Exclude []conclave.AgentName
 	// Interactive says that the asker can be asked back.
 	Interactive bool
 	// Agent takes the task at once, if it can: see [Store].Accept. Empty: nobody does.
 	Agent    conclave.AgentName
 	Instance string // the hub that would hold that claim
+}
+
+// Refusal is a call that was refused: who wanted what of whom, and why not.
+type Refusal struct {
+	Tenant       conclave.TenantID
+	Kind         conclave.EventKind // empty: conclave.EventCallRefused
+	Rule         string             // that it broke: cycle, hops, budget, policy, rate, …
+	From, To     string
+	Conversation conclave.ConversationID
+	Run          conclave.RunID
+	Count        int // how many it stands for; 0: itself
+	Why          string
+}
+
+// Event is the refusal on record.
+func (r Refusal) Event() (conclave.Event, error) {
+	data, err := json.Marshal(map[string]any{"rule": r.Rule, "to": r.To, "count": max(r.Count, 1)})
+	return conclave.Event{Tenant: r.Tenant, Kind: cmp.Or(r.Kind, conclave.EventCallRefused), Actor: r.From, Run: r.Run, Conversation: r.Conversation,
+		Subject: r.To, Text: r.Why, Data: data}, err
 }
 
 // Claim gives a delivery to an agent.

@@ -42,7 +42,11 @@ func StoreSuite(t *testing.T, open OpenStore) {
 		{"tasks", (*suite).tasks},
 		{"messages", (*suite).messages},
 		{"refuse", (*suite).refuse},
+		{"budgets", (*suite).budgets},
 		{"sweep", (*suite).sweep},
+		{"lease", (*suite).lease},
+		{"trust", (*suite).trust},
+		{"forget", (*suite).forget},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &suite{T: t, jobs: make(chan suiteJob, 100)}
@@ -135,7 +139,7 @@ func (s *suite) send(id, to string, change ...func(*Accept)) Task {
 
 func suiteAccept(id, to string) Accept {
 	return Accept{
-		Tenant: suiteTenant, Call: conclave.CallPath{Human: "ada", Path: []string{"ada"}, Hops: 3, Tokens: 1000},
+		Tenant: suiteTenant, Call: conclave.CallPath{Human: "ada", Path: []string{"ada"}, Hops: 3, Tokens: 1000}, Budgets: []Budget{{Task: conclave.TaskID(id), Tokens: 1000}},
 		Exclude: []conclave.AgentName{"nobody"},
 		Task:    conclave.Task{ID: conclave.TaskID(id), Conversation: conclave.ConversationID("talk-" + id), Run: "run", From: "ada", To: to, Kind: conclave.AssignAsk},
 		Request: conclave.Message{

@@ -101,10 +101,10 @@ func (s *suite) messages() {
 }
 
 func (s *suite) refuse() {
-	s.must(s.store.Refuse(s.Context(), suiteTenant, conclave.Message{From: "dev-1", To: "agents/qa-1", Conversation: "talk", Text: "x"}, "the call would go in a circle"))
+	s.must(s.store.Refuse(s.Context(), Refusal{Tenant: suiteTenant, Rule: "cycle", From: "dev-1", To: "agents/qa-1", Conversation: "talk", Why: "the call would go in a circle"}))
 	e := s.events()
 	if len(e) != 1 || e[0].Kind != conclave.EventCallRefused || e[0].Actor != "dev-1" || e[0].Subject != "agents/qa-1" ||
-		e[0].Conversation != "talk" || e[0].Text != "the call would go in a circle" || e[0].Tenant != suiteTenant {
+		e[0].Conversation != "talk" || e[0].Text != "the call would go in a circle" || e[0].Tenant != suiteTenant || string(e[0].Data) != `{"count":1,"rule":"cycle","to":"agents/qa-1"}` {
 		s.Errorf("recorded %+v", e)
 	}
 }

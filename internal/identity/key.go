@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"syscall"
 
 	"conclave"
 )
@@ -131,12 +132,22 @@ func createPrivate(dir, path string, text []byte) error {
 	return errors.Join(folder.Sync(), folder.Close())
 }
 
+// openBits are the bits of a file's mode with which others can read it. A file of
+// root's may be read by its group: so Kubernetes hands secrets to the one user of a
+// container, as PostgreSQL's clients allow it too.
+func openBits(info os.FileInfo) os.FileMode {
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && owner.Uid == 0 && os.Geteuid() != 0 {
+		return 0o037
+	}
+	return 0o077
+}
+
 func readPrivate(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading a key file: %w", err)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
+	if info.Mode().Perm()&openBits(info) != 0 {
 		return nil, conclave.Errorf(conclave.ErrDenied, "%s can be read by others (mode %04o); run: chmod 600 %s", path, info.Mode().Perm(), path)
 	}
 	text, err := os.ReadFile(path)

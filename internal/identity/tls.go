@@ -20,8 +20,12 @@ import (
 // TLSFiles name the certificate that a process shows, its private key, and the
 // authorities whose certificates it trusts, all in PEM. Without a certificate
 // the process serves plain HTTP; without authorities it trusts the system's.
+//
+// Name is a name that certificates of the installation's services have in common:
+// one of them is believed at any address then, which addresses of containers need.
 type TLSFiles struct {
 	Cert, Key, CA string
+	Name          string
 }
 
 // TLS is a process's certificate and whom it trusts. The files are read again
@@ -40,7 +44,7 @@ type TLS struct {
 // LoadTLS reads the files; nil when none is named. ErrInvalid says which file is
 // bad and why; ErrDenied when others can read the private key.
 func LoadTLS(files TLSFiles, log *slog.Logger) (*TLS, error) {
-	if files == (TLSFiles{}) {
+	if files.Cert == "" && files.Key == "" && files.CA == "" {
 		return nil, nil
 	}
 	if (files.Cert == "") != (files.Key == "") {
@@ -121,6 +125,9 @@ func (t *TLS) Check(host string) error {
 			between.AddCert(c)
 		}
 	}
+	if t.files.Name != "" {
+		host = t.files.Name
+	}
 	_, err := leaf.Verify(x509.VerifyOptions{DNSName: host, Roots: roots, Intermediates: between})
 	var unknown x509.UnknownAuthorityError
 	switch {
@@ -155,8 +162,12 @@ func (t *TLS) Transport() *http.Transport {
 	if t != nil {
 		tr.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			_, roots := t.current()
-			d := tls.Dialer{NetDialer: dialer, Config: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}}
+			d := tls.Dialer{NetDialer: dialer, Config: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, ServerName: t.files.Name}}
 			conn, err := d.DialContext(ctx, network, addr)
+			if _, other := errors.AsType[x509.HostnameError](err); other && t.files.Name != "" { // none of ours: whose it is at that address
+				d.Config.ServerName = ""
+				conn, err = d.DialContext(ctx, network, addr)
+			}
 			if err != nil {
 				return nil, fmt.Errorf("connecting to %s: %w", addr, err)
 			}

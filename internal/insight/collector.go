@@ -152,6 +152,8 @@ func (c *Collector) fold(e conclave.Event) {
 		Workflow string   `json:"workflow"`
 		Status   any      `json:"status"` // a word of a run, a number of a model call
 		Model    string   `json:"model"`
+		Rule     string   `json:"rule"`
+		Count    float64  `json:"count"`
 		Seconds  *float64 `json:"seconds"`
 		Input    *float64 `json:"input_tokens"`
 		Output   *float64 `json:"output_tokens"`
@@ -179,6 +181,11 @@ func (c *Collector) fold(e conclave.Event) {
 			kind = "other"
 		}
 		c.add(counter("messages_total", "Messages that the hub accepted, by kind of assignment.", "kind"), 1, kind)
+	case conclave.EventCallRefused:
+		if d.Rule == "" {
+			d.Rule = "other"
+		}
+		c.add(counter("calls_refused_total", "Calls that were refused, by the rule that they broke.", "rule"), max(d.Count, 1), d.Rule)
 	case conclave.EventTaskChanged:
 		if !conclave.TaskState(d.State).Ended() {
 			return

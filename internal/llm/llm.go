@@ -1,9 +1,9 @@
-// Package llm speaks to model providers: [Anthropic] by the Messages API and
-// [OpenAI] by chat completions, which most local servers offer too.
+// Package llm asks models by the Messages API. Agents ask the model router, which
+// translates for providers that speak another wire.
 //
-// Both stream, so that silence is noticed; retry what may pass, within bounds;
-// and fail with a kind of error from the root package. Neither puts a key into
-// an error or a log.
+// It streams, so that silence is noticed; retries what may pass, within bounds;
+// and fails with a kind of error from the root package. It puts no key into an
+// error or a log.
 package llm
 
 import (
@@ -22,6 +22,7 @@ import (
 const (
 	HeaderRun    = "X-Conclave-Run"
 	HeaderAgent  = "X-Conclave-Agent"
+	HeaderTask   = "X-Conclave-Task"
 	HeaderBudget = "X-Conclave-Budget"
 )
 
@@ -138,11 +139,11 @@ func Results(results ...ToolResult) Message {
 	return m
 }
 
-// Options for [NewAnthropic] and [NewOpenAI].
+// Options for [NewAnthropic].
 type Options struct {
-	// BaseURL is the provider's address; for OpenAI it ends in /v1. Required.
+	// BaseURL is the router's or the provider's address. Required.
 	BaseURL string
-	// Key is sent as x-api-key or as a bearer token; empty sends none.
+	// Key is sent as x-api-key; empty sends none.
 	Key string
 	// Transport makes the HTTP calls. Nil: http.DefaultTransport.
 	Transport http.RoundTripper

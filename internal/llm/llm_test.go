@@ -20,35 +20,20 @@ import (
 
 const key = "sk-very-secret-key-0123456789"
 
-type client interface {
-	Complete(context.Context, llm.Request) (llm.Response, error)
+// against runs a test against a scripted provider.
+func against(t *testing.T, script llmtest.Script, change func(*llm.Options), test func(t *testing.T, c *llm.Anthropic, s *llmtest.Server)) {
+	t.Helper()
+	s := llmtest.New(t, script)
+	o := llm.Options{BaseURL: s.URL, Key: key, Backoff: time.Millisecond}
+	if change != nil {
+		change(&o)
+	}
+	test(t, dial(t, o), s)
 }
 
-// each runs a test on both wires.
-func each(t *testing.T, script llmtest.Script, change func(*llm.Options), test func(t *testing.T, c client, s *llmtest.Server)) {
+func dial(t *testing.T, o llm.Options) *llm.Anthropic {
 	t.Helper()
-	for _, wire := range []string{llmtest.Anthropic, llmtest.OpenAI} {
-		t.Run(wire, func(t *testing.T) {
-			s := llmtest.New(t, script)
-			o := llm.Options{BaseURL: s.URL, Key: key, Backoff: time.Millisecond}
-			if change != nil {
-				change(&o)
-			}
-			test(t, dial(t, wire, o), s)
-		})
-	}
-}
-
-func dial(t *testing.T, wire string, o llm.Options) client {
-	t.Helper()
-	var c client
-	var err error
-	if wire == llmtest.OpenAI {
-		o.BaseURL += "/v1"
-		c, err = llm.NewOpenAI(o)
-	} else {
-		c, err = llm.NewAnthropic(o)
-	}
+	c, err := llm.NewAnthropic(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +60,7 @@ func TestConversationWithTools(t *testing.T) {
 		}
 		return llmtest.Say(text)
 	}
-	each(t, script, nil, func(t *testing.T, c client, s *llmtest.Server) {
+	against(t, script, nil, func(t *testing.T, c *llm.Anthropic, s *llmtest.Server) {
 		r := ask()
 		first, err := c.Complete(t.Context(), r)
 		if err != nil {
@@ -159,7 +144,7 @@ func TestFaults(t *testing.T) {
 				o.Tries, o.Idle = 3, 200*time.Millisecond
 				o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 			}
-			each(t, llmtest.Sequence(tt.answer), change, func(t *testing.T, c client, s *llmtest.Server) {
+			against(t, llmtest.Sequence(tt.answer), change, func(t *testing.T, c *llm.Anthropic, s *llmtest.Server) {
 				log.Reset()
 				r, err := c.Complete(t.Context(), ask())
 				if !errors.Is(err, tt.kind) {
@@ -174,7 +159,7 @@ func TestFaults(t *testing.T) {
 				if strings.Contains(err.Error()+log.String(), key) {
 					t.Errorf("the key shows in %q or %q", err, log.String())
 				}
-				if u := s.Usage(); r.Usage.Input != u.Input && s.Calls()[0].Wire == llmtest.Anthropic {
+				if u := s.Usage(); r.Usage.Input != u.Input {
 					t.Errorf("input %d, the endpoint claimed %d", r.Usage.Input, u.Input)
 				}
 			})
@@ -185,7 +170,7 @@ func TestFaults(t *testing.T) {
 func TestRetriesUntilItAnswers(t *testing.T) {
 	script := llmtest.Sequence(llmtest.Fail(529, "overloaded"), llmtest.Answer{Status: 429, RetryAfter: 2 * time.Millisecond},
 		llmtest.Answer{Text: "half of", Fault: llmtest.Cut}, llmtest.Say("fine"))
-	each(t, script, nil, func(t *testing.T, c client, s *llmtest.Server) {
+	against(t, script, nil, func(t *testing.T, c *llm.Anthropic, s *llmtest.Server) {
 		r, err := c.Complete(t.Context(), ask())
 		if err != nil || r.Text != "fine" {
 			t.Fatalf("%q, %v", r.Text, err)
@@ -205,7 +190,7 @@ func TestErrorEventInTheStream(t *testing.T) {
 		w.Header().Set("content-type", "text/event-stream")
 		_, _ = w.Write([]byte("event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"no such beta\"}}\n\n"))
 	})
-	c := dial(t, llmtest.Anthropic, llm.Options{BaseURL: s, Backoff: time.Millisecond})
+	c := dial(t, llm.Options{BaseURL: s, Backoff: time.Millisecond})
 	_, err := c.Complete(t.Context(), ask())
 	if !errors.Is(err, conclave.ErrInvalid) || !strings.Contains(err.Error(), "no such beta") || tries != 1 {
 		t.Errorf("%v after %d tries", err, tries)
@@ -213,7 +198,7 @@ func TestErrorEventInTheStream(t *testing.T) {
 }
 
 func TestStopsAtTheLimit(t *testing.T) {
-	each(t, llmtest.Sequence(llmtest.Answer{Text: "and so", Length: true}), nil, func(t *testing.T, c client, s *llmtest.Server) {
+	against(t, llmtest.Sequence(llmtest.Answer{Text: "and so", Length: true}), nil, func(t *testing.T, c *llm.Anthropic, s *llmtest.Server) {
 		r, err := c.Complete(t.Context(), ask())
 		if err != nil || r.Stop != llm.StopLength {
 			t.Errorf("stop %q, %v", r.Stop, err)
@@ -230,15 +215,12 @@ func TestNobodyListens(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, wire := range []string{llmtest.Anthropic, llmtest.OpenAI} {
-		c := dial(t, wire, llm.Options{BaseURL: address, Backoff: time.Millisecond, Tries: 2})
-		_, err := c.Complete(t.Context(), ask())
-		if !errors.Is(err, conclave.ErrUnavailable) || !strings.Contains(err.Error(), "refused") {
-			t.Errorf("%s: %v", wire, err)
-		}
-		if strings.Contains(err.Error(), key) {
-			t.Errorf("%s: the token of the path shows in %q", wire, err)
-		}
+	_, err = dial(t, llm.Options{BaseURL: address, Backoff: time.Millisecond, Tries: 2}).Complete(t.Context(), ask())
+	if !errors.Is(err, conclave.ErrUnavailable) || !strings.Contains(err.Error(), "refused") {
+		t.Error(err)
+	}
+	if strings.Contains(err.Error(), key) {
+		t.Errorf("the token of the path shows in %q", err)
 	}
 }
 
@@ -248,7 +230,7 @@ func TestCancelEndsTheRequest(t *testing.T) {
 		asked <- struct{}{}
 		return llmtest.Answer{Text: "wait", Fault: llmtest.Stall}
 	}
-	each(t, script, nil, func(t *testing.T, c client, s *llmtest.Server) {
+	against(t, script, nil, func(t *testing.T, c *llm.Anthropic, s *llmtest.Server) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() {
@@ -276,9 +258,8 @@ func serve(t *testing.T, h http.HandlerFunc) string {
 func TestBadAddress(t *testing.T) {
 	for _, address := range []string{"", "127.0.0.1:8001", "ftp://host/" + key, "http://"} {
 		_, err := llm.NewAnthropic(llm.Options{BaseURL: address})
-		_, err2 := llm.NewOpenAI(llm.Options{BaseURL: address})
-		if !errors.Is(err, conclave.ErrInvalid) || !errors.Is(err2, conclave.ErrInvalid) || strings.Contains(err.Error(), key) {
-			t.Errorf("%q: %v, %v", address, err, err2)
+		if !errors.Is(err, conclave.ErrInvalid) || strings.Contains(err.Error(), key) {
+			t.Errorf("%q: %v", address, err)
 		}
 	}
 }

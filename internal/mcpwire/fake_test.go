@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -136,7 +137,7 @@ func (h *house) tables() []conclave.Table {
 		{Service: conclave.ServiceWorkflow, Operations: conclave.WorkflowOperations(), Impl: houseWorkflows{house: h}},
 		{Service: conclave.ServicePlans, Operations: conclave.PlanOperations(), Impl: housePlans{house: h}},
 		{Service: conclave.ServiceCouncil, Operations: conclave.CouncilOperations(), Impl: houseCouncil{house: h}},
-		{Service: conclave.ServiceHub, Operations: conclave.HubOperations(), Impl: houseHub{house: h}},
+		{Service: conclave.ServiceHub, Operations: slices.Concat(conclave.HubOperations(), conclave.DirectoryOperations(), conclave.WorkOperations()), Impl: houseHub{house: h}},
 		{Service: conclave.ServiceWorktree, Operations: conclave.WorktreeOperations(), Impl: houseWorktrees{}},
 		{Service: conclave.ServiceModels, Operations: conclave.ModelOperations(), Impl: houseModels{}},
 		{Service: conclave.ServiceMonitor, Operations: conclave.EventOperations(), Impl: houseEvents{}},

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"conclave"
 	"conclave/internal/llm"
@@ -89,6 +90,64 @@ func TestCallsCountFromTheirBegin(t *testing.T) {
 	}
 	if n, all := f.ledger.pending(), f.ledger.all(); n != 0 || len(all) != 0 {
 		t.Errorf("a provider that was not reached: %d calls under way, recorded %+v", n, all)
+	}
+}
+
+// A caller that leaves in the middle of an answer is billed for it. What the
+// provider says of it shortly after is in the accounts.
+func TestAnswerOfOneWhoLeft(t *testing.T) {
+	left := make(chan struct{})
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // else the server does not notice that the client goes
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":70,\"output_tokens\":1}}}\n\n")
+		w.(http.Flusher).Flush()
+		<-left
+		fmt.Fprint(w, "event: message_delta\ndata: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":9}}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n")
+	}))
+	defer up.Close()
+	recorded := make(chan conclave.ModelCall, 1)
+	f := start(t, func(o *Options) { o.Store, o.Linger = tell{o.Store.(*ledger), recorded}, time.Minute }, anthropicUp(up.URL))
+	ctx, leave := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, f.url+"/v1/messages", strings.NewReader(`{"model":"m","messages":[],"stream":true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("x-api-key", token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave()
+	resp.Body.Close()
+	close(left)
+	if c := <-recorded; c.InputTokens == nil || *c.InputTokens != 70 || *c.OutputTokens != 9 {
+		t.Errorf("recorded %+v, want 70 tokens in and 9 out", c)
+	}
+}
+
+// A run that has ended makes no more calls.
+func TestClosedAccount(t *testing.T) {
+	up := llmtest.New(t, llmtest.Sequence(llmtest.Say("x")))
+	f := start(t, nil, anthropicUp(up.URL))
+	if _, err := f.router.Close(t.Context(), conclave.CloseAccount{}); !errors.Is(err, conclave.ErrInvalid) {
+		t.Errorf("closing the account of no run: %v", err)
+	}
+	if _, err := f.router.Close(t.Context(), conclave.CloseAccount{Run: "run-1"}); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(run string) (int, string) {
+		resp, text := post(t, f.url+"/v1/messages", `{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"a"}]}`, "x-api-key", token, llm.HeaderRun, run)
+		return resp.StatusCode, text
+	}
+	if status, text := ask("run-1"); status != http.StatusForbidden || !strings.Contains(text, "run-1 has ended") {
+		t.Errorf("a call of a run that has ended: %d %s", status, text)
+	}
+	if status, text := ask("run-2"); status != http.StatusOK {
+		t.Errorf("a call of another run: %d %s", status, text)
+	}
+	if n := len(up.Calls()); n != 1 {
+		t.Errorf("the provider got %d calls, want 1", n)
 	}
 }
 

@@ -1,10 +1,10 @@
 package modelrouter
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
+
+	"github.com/tidwall/gjson"
 )
 
 // span is a part of a request's bytes.
@@ -15,42 +15,33 @@ type span struct{ from, to int }
 // the parsers of the providers; all of them are returned, so that no other
 // reading can see another model.
 func findModel(body []byte) (model string, at []span, err error) {
-	d := json.NewDecoder(bytes.NewReader(body))
-	t, err := d.Token()
-	if err != nil {
-		return "", nil, err
+	if !gjson.ValidBytes(body) {
+		var v any
+		if err := json.Unmarshal(body, &v); err != nil { // which says where
+			return "", nil, err
+		}
+		return "", nil, errors.New("it is not valid JSON")
 	}
-	if t != json.Delim('{') {
+	whole := gjson.ParseBytes(body)
+	if !whole.IsObject() {
 		return "", nil, errors.New("it is not an object")
 	}
-	for d.More() {
-		key, err := d.Token()
-		if err != nil {
-			return "", nil, err
+	whole.ForEach(func(key, value gjson.Result) bool {
+		if key.String() != "model" {
+			return true
 		}
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return "", nil, err
+		if value.Type != gjson.String {
+			err = errors.New("model is not a string")
+			return false
 		}
-		if key != "model" {
-			continue
-		}
-		if err := json.Unmarshal(value, &model); err != nil {
-			return "", nil, errors.New("model is not a string")
-		}
-		end := int(d.InputOffset())
-		at = append(at, span{end - len(value), end})
+		at = append(at, span{value.Index, value.Index + len(value.Raw)})
+		err = json.Unmarshal([]byte(value.Raw), &model)
+		return err == nil
+	})
+	if err == nil && model == "" {
+		err = errors.New("model is missing")
 	}
-	if _, err := d.Token(); err != nil {
-		return "", nil, err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return "", nil, errors.New("something follows the object")
-	}
-	if model == "" {
-		return "", nil, errors.New("model is missing")
-	}
-	return model, at, nil
+	return model, at, err
 }
 
 // withModel returns the body with the values at these places replaced, and

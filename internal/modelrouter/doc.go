@@ -10,11 +10,19 @@
 //	                        │                                   first byte
 //	                        └─► meter ─► store, once for each answer
 //
+// Where no upstream of the caller's wire has the model, one of the other is asked
+// by translation (internal/modelwire), and what can't be translated is refused.
+//
 // An upstream that can't be reached, or that answers 429 or 5xx, is passed over
-// while there is another one; the last one's answer is the client's. An upstream
-// that could not be reached is tried last for a while. When the client goes
-// away, so does the upstream's request; what it had cost is recorded all the
-// same.
+// while there is another key or upstream; when all of them fail so, they are
+// asked again after a while, and the last one's answer is the client's. A caller
+// with a key of its own gets one try at the first upstream: it retries by itself.
+//
+//	key       429 ──► rests as long as the provider says; 401, 402, 403 ──► rests 5 minutes
+//	upstream  out of reach, or 5 failures in a row ──► tried last for 30 s ──► one trial
+//
+// When the client goes away, so does the upstream's request; what it had cost is
+// recorded all the same.
 //
 // A stream is read by a goroutine of its own, which ends with the stream or when
 // its reader closes it; a silent one gets a sign of life between two events.

@@ -22,6 +22,9 @@ func (f fault) kind(wire string) string {
 		http.StatusMethodNotAllowed:      {"invalid_request_error", "invalid_request_error"},
 		http.StatusRequestEntityTooLarge: {"request_too_large", "invalid_request_error"},
 		http.StatusTooManyRequests:       {"rate_limit_error", "rate_limit_exceeded"},
+		http.StatusRequestTimeout:        {"timeout_error", "invalid_request_error"},
+		http.StatusUnsupportedMediaType:  {"invalid_request_error", "invalid_request_error"},
+		529:                              {"overloaded_error", "server_error"},
 		http.StatusGatewayTimeout:        {"timeout_error", "server_error"},
 	}
 	pair, ok := words[f.status]
@@ -48,7 +51,7 @@ func (f fault) write(w http.ResponseWriter, wire string) {
 	if f.status == http.StatusUnauthorized {
 		h.Set("www-authenticate", `Bearer realm="conclave"`)
 	}
-	if f.status < 500 {
+	if f.status < 500 && f.status != http.StatusRequestTimeout {
 		// Asking again would change nothing; the SDKs of both providers heed this.
 		h.Set("x-should-retry", "false")
 	}

@@ -1,7 +1,6 @@
 package modelrouter
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -136,18 +135,8 @@ func TestSilentStreamIsATimeout(t *testing.T) {
 	up := llmtest.New(t, llmtest.Sequence(llmtest.Answer{Text: "half of a word", Fault: llmtest.Stall}))
 	quick := func(o *Options) { o.Idle = 50 * time.Millisecond }
 	f := start(t, quick, anthropicUp(up.URL), openaiUp(up.URL))
-	anthropic, err := llm.NewAnthropic(llm.Options{BaseURL: f.url, Key: token})
-	if err != nil {
-		t.Fatal(err)
-	}
-	openai, err := llm.NewOpenAI(llm.Options{BaseURL: f.url + "/v1", Key: token})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, c := range []interface {
-		Complete(context.Context, llm.Request) (llm.Response, error)
-	}{anthropic, openai} {
-		if _, err := c.Complete(t.Context(), llm.Request{Model: "m", Messages: []llm.Message{llm.User("go")}}); !errors.Is(err, conclave.ErrTimeout) {
+	for i, wire := range []string{WireAnthropic, WireOpenAI} {
+		if _, err := completer(t, wire, f.url)(t.Context(), llm.Request{Model: "m", Messages: []llm.Message{llm.User("go")}}); !errors.Is(err, conclave.ErrTimeout) {
 			t.Errorf("error %v", err)
 		}
 		if n := len(up.Calls()); n != i+1 {
@@ -178,7 +167,7 @@ func TestFaultsOfItsOwn(t *testing.T) {
 		"no object":     {nil, `["model"]`, nil, 400, "object"},
 		"no model":      {nil, `{"messages":[]}`, nil, 400, "model is missing"},
 		"odd model":     {nil, `{"model":7}`, nil, 400, "not a string"},
-		"two objects":   {nil, `{"model":"m"}{"model":"n"}`, nil, 400, "follows"},
+		"two objects":   {nil, `{"model":"m"}{"model":"n"}`, nil, 400, "after top-level value"},
 		"loop":          {nil, message("m"), []string{"via", "1.1 " + via}, 400, "its own upstream"},
 	} {
 		t.Run(name, func(t *testing.T) {

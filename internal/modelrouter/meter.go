@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"time"
 )
 
 // usage is what an answer says that it cost.
@@ -34,12 +35,15 @@ type meter struct {
 	stream bool
 	length int64 // of the document; -1 when it is not known
 	done   func(usage)
+	linger time.Duration // for which an answer that nobody wants any more is read on
+	leave  func()        // ends the call
 
-	bytes int64        // that have passed
-	buf   bytes.Buffer // the line that has begun, or the document
-	lost  bool         // buf was too long and is not whole
-	usage usage
-	ended bool
+	bytes   int64        // that have passed
+	buf     bytes.Buffer // the line that has begun, or the document
+	closing bool         // the event that has begun is the last one
+	lost    bool         // buf was too long and is not whole
+	usage   usage
+	ended   bool
 }
 
 func (m *meter) Read(p []byte) (int, error) {
@@ -53,8 +57,15 @@ func (m *meter) Read(p []byte) (int, error) {
 }
 
 func (m *meter) Close() error {
+	if !m.ended {
+		timer := time.AfterFunc(m.linger, m.leave)
+		_, _ = io.Copy(io.Discard, m) // an answer that breaks off tells no more
+		timer.Stop()
+	}
 	m.end()
-	return m.ReadCloser.Close()
+	err := m.ReadCloser.Close()
+	m.leave()
+	return err
 }
 
 func (m *meter) end() {
@@ -87,8 +98,13 @@ func (m *meter) see(p []byte) {
 		switch last := string(bytes.TrimSpace(m.buf.Bytes())); {
 		case last == "event: message_stop", last == "data: [DONE]":
 			m.end()
-		case ok && bytes.Contains(data, []byte(`"usage"`)):
+		case last == "event: response.completed", last == "event: response.incomplete", last == "event: response.failed", last == "event: error":
+			m.closing = true
+		case ok && (m.closing || bytes.Contains(data, []byte(`"usage"`))):
 			m.usage.read(m.wire, data)
+			if m.closing {
+				m.end()
+			}
 		}
 		m.buf.Reset()
 		m.lost = false
@@ -150,25 +166,43 @@ func (u *usage) readAnthropic(data []byte) {
 	}
 }
 
+// readOpenAI reads chat completions, and the Responses API, which has other
+// names for the same and wraps them in its last event.
 func (u *usage) readOpenAI(data []byte) {
-	var doc struct {
+	type details struct {
+		Cached  int64 `json:"cached_tokens"`
+		Written int64 `json:"cache_write_tokens"`
+	}
+	type answer struct {
 		Usage *struct {
-			Prompt     int64 `json:"prompt_tokens"`
-			Completion int64 `json:"completion_tokens"`
-			Details    struct {
-				Cached  int64 `json:"cached_tokens"`
-				Written int64 `json:"cache_write_tokens"`
-			} `json:"prompt_tokens_details"`
+			Prompt        int64   `json:"prompt_tokens"`
+			Completion    int64   `json:"completion_tokens"`
+			PromptDetails details `json:"prompt_tokens_details"`
+			Input         int64   `json:"input_tokens"`
+			Output        int64   `json:"output_tokens"`
+			InputDetails  details `json:"input_tokens_details"`
 		} `json:"usage"`
 		Tier string `json:"service_tier"`
 	}
-	if json.Unmarshal(data, &doc) != nil || doc.Usage == nil {
+	var doc struct {
+		answer
+		Response answer `json:"response"`
+	}
+	if json.Unmarshal(data, &doc) != nil {
 		return
 	}
-	d := doc.Usage.Details
-	*u = usage{measured: true, special: doc.Tier == "flex" || doc.Tier == "priority",
-		input:  max(0, doc.Usage.Prompt-d.Cached-d.Written),
-		output: doc.Usage.Completion, cacheRead: d.Cached, cacheWrite: d.Written}
+	a := doc.answer
+	if a.Usage == nil {
+		a = doc.Response
+	}
+	if a.Usage == nil {
+		return
+	}
+	prompt := a.Usage.Prompt + a.Usage.Input
+	cached := a.Usage.PromptDetails.Cached + a.Usage.InputDetails.Cached
+	written := a.Usage.PromptDetails.Written + a.Usage.InputDetails.Written
+	*u = usage{measured: true, special: a.Tier == "flex" || a.Tier == "priority",
+		input: max(0, prompt-cached-written), output: a.Usage.Completion + a.Usage.Output, cacheRead: cached, cacheWrite: written}
 }
 
 func set(to *int64, from *int64) {

@@ -2,27 +2,17 @@ package modelrouter
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
-	"net"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"conclave"
 	"conclave/internal/llm"
-	"conclave/internal/telemetry"
-
-	"go.opentelemetry.io/otel/attribute"
 )
 
 // HeaderRoute, in an answer, says which model answers, and why it was chosen.
@@ -36,8 +26,8 @@ const (
 )
 
 // Handler speaks the providers' wires: POST /v1/messages,
-// /v1/messages/count_tokens, /v1/chat/completions, GET /v1/models, and the same
-// below /k/TOKEN. The caller's token is the one in the path, a bearer token, or
+// /v1/messages/count_tokens, /v1/chat/completions, /v1/responses, GET /v1/models,
+// and the same below /k/TOKEN. The caller's token is the one in the path, a bearer token, or
 // the x-api-key.
 func (r *Router) Handler() http.Handler { return http.HandlerFunc(r.serve) }
 
@@ -55,7 +45,9 @@ type exchange struct {
 	reason   string
 	run      conclave.RunID
 	agent    conclave.AgentName
-	chosen   candidate
+	task     conclave.TaskID
+	usage    bool // a translated stream is to end with its usage
+	chosen   attempt
 	started  time.Time
 	fallback []string // what was passed over
 }
@@ -84,9 +76,9 @@ func (r *Router) serve(w http.ResponseWriter, req *http.Request) {
 		f.write(w, x.wire)
 		return
 	}
-	candidates := r.candidates(x.wire, x.model, x.tier, x.ownKey)
-	if len(candidates) == 0 {
-		x.nobody().write(w, x.wire)
+	candidates, f := r.serving(x)
+	if f != nil {
+		f.write(w, x.wire)
 		return
 	}
 	r.forward(w, req, x, candidates)
@@ -105,13 +97,13 @@ func wireOf(path string, h http.Header) string {
 func (x *exchange) check(req *http.Request) *fault {
 	method := http.MethodPost
 	switch x.path {
-	case "/v1/messages", "/v1/chat/completions":
+	case "/v1/messages", "/v1/chat/completions", "/v1/responses":
 		x.metered = true
 	case "/v1/messages/count_tokens":
 	case "/v1/models":
 		method = http.MethodGet
 	default:
-		return &fault{http.StatusNotFound, "the model router serves /v1/messages, /v1/messages/count_tokens, /v1/chat/completions and /v1/models"}
+		return &fault{http.StatusNotFound, "the model router serves /v1/messages, /v1/messages/count_tokens, /v1/chat/completions, /v1/responses and /v1/models"}
 	}
 	if req.Method != method {
 		return &fault{http.StatusMethodNotAllowed, fmt.Sprintf("%s takes %s", x.path, method)}
@@ -154,6 +146,7 @@ func (r *Router) identify(req *http.Request, x *exchange, token string, inPath b
 	}
 	x.run = conclave.RunID(req.Header.Get(llm.HeaderRun))
 	x.agent = conclave.AgentName(req.Header.Get(llm.HeaderAgent))
+	x.task = conclave.TaskID(req.Header.Get(llm.HeaderTask))
 	if x.caller.Agent != "" {
 		// Nobody speaks for another agent.
 		x.agent = x.caller.Agent
@@ -166,10 +159,25 @@ func (r *Router) read(w http.ResponseWriter, req *http.Request, x *exchange) *fa
 	if req.Method == http.MethodGet {
 		return nil
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
+	if coding := req.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
+		return &fault{http.StatusUnsupportedMediaType, fmt.Sprintf("the body is encoded as %q: send it plain", coding)}
+	}
+	control := http.NewResponseController(w)
+	// A writer that knows no deadline belongs to no connection that could be slow.
+	_ = control.SetReadDeadline(time.Now().Add(r.bodyTime))
+	var all bytes.Buffer
+	all.Grow(int(min(max(req.ContentLength, 0), 1<<20)) + bytes.MinRead) // what it claims is believed within bounds
+	_, err := all.ReadFrom(http.MaxBytesReader(w, req.Body, maxBody))
+	body := all.Bytes()
+	if err == nil { // else the server must not wait for the rest either
+		_ = control.SetReadDeadline(time.Time{})
+	}
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return &fault{http.StatusRequestEntityTooLarge, fmt.Sprintf("the request has more than %d bytes", maxBody)}
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return &fault{http.StatusRequestTimeout, fmt.Sprintf("the request took more than %v to come", r.bodyTime)}
 	}
 	if err != nil {
 		return &fault{http.StatusBadRequest, "the request broke off"}
@@ -244,229 +252,46 @@ func (r *Router) budget(req *http.Request, x *exchange) *fault {
 	return nil
 }
 
+// serving lists who may answer: the upstreams of the caller's own wire, and only
+// where none of them has the model, those of the other, by translation.
+func (r *Router) serving(x *exchange) ([]candidate, *fault) {
+	all := r.candidates(x.wire, x.model, x.tier, x.ownKey)
+	if len(all) > 0 || x.ownKey {
+		if len(all) == 0 {
+			f := x.nobody()
+			return nil, &f
+		}
+		return all, nil
+	}
+	other := otherWire(x.wire)
+	tier := x.tier
+	if tier == "" { // the other wire has no model of this name, but may have one of its tier
+		tier = r.rules.tierOf(x.wire, x.model)
+	}
+	if all = r.candidates(other, x.model, tier, false); len(all) == 0 {
+		f := x.nobody()
+		return nil, &f
+	}
+	switch x.path {
+	case "/v1/messages/count_tokens":
+		return nil, &fault{http.StatusNotFound, fmt.Sprintf("%s serves this model, and has no way to count the tokens of a request before it is made", all[0].Name)}
+	case "/v1/responses":
+		return nil, &fault{http.StatusNotFound, fmt.Sprintf("%s serves this model, and can't be asked by the Responses API: use /v1/chat/completions", all[0].Name)}
+	}
+	return all, nil
+}
+
+func otherWire(wire string) string {
+	if wire == WireAnthropic {
+		return WireOpenAI
+	}
+	return WireAnthropic
+}
+
 func (x *exchange) nobody() fault {
 	hint := "set ANTHROPIC_API_KEY, or send your own key with the Conclave token in the path"
 	if x.wire == WireOpenAI {
 		hint = "set OPENAI_API_KEY or OPENAI_BASE_URL"
 	}
 	return fault{http.StatusServiceUnavailable, fmt.Sprintf("no %s provider is configured for this: %s", x.wire, hint)}
-}
-
-// forward passes the request on and the answer back. The proxy of the standard
-// library takes care of hop-by-hop headers, of flushing and of clients that
-// leave; which upstream is asked is ours.
-func (r *Router) forward(w http.ResponseWriter, req *http.Request, x *exchange, candidates []candidate) {
-	proxy := httputil.ReverseProxy{
-		Rewrite:       func(p *httputil.ProxyRequest) { x.clean(p.Out) },
-		Transport:     roundTripper(func(out *http.Request) (*http.Response, error) { return r.try(out, x, candidates) }),
-		FlushInterval: -1,
-		ErrorLog:      slog.NewLogLogger(r.log.Handler(), slog.LevelDebug),
-		ErrorHandler: func(w http.ResponseWriter, req *http.Request, err error) {
-			f := fault{http.StatusBadGateway, fmt.Sprintf("the %s provider can't be reached", x.chosen.Name)}
-			if errors.Is(err, conclave.ErrTimeout) {
-				f = fault{http.StatusGatewayTimeout, fmt.Sprintf("the %s provider did not answer in time", x.chosen.Name)}
-			}
-			f.write(w, x.wire)
-		},
-	}
-	proxy.ServeHTTP(w, req)
-}
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
-
-// clean takes out what is between the caller and Conclave: no provider sees a
-// header of ours.
-func (x *exchange) clean(out *http.Request) {
-	h := out.Header
-	for name := range h {
-		if strings.HasPrefix(name, "X-Conclave-") {
-			h.Del(name)
-		}
-	}
-	h.Del("Cookie")
-	h.Del("Referer")
-	h.Del("Expect") // the body is here already
-	if !x.ownKey {
-		h.Del("Authorization")
-		h.Del("X-Api-Key")
-	}
-	// Compressed bytes would hide the usage.
-	h.Set("Accept-Encoding", "identity")
-	h.Set("Via", "1.1 "+via)
-}
-
-// try asks one upstream after another until one answers; the last one's answer
-// counts, whatever it is.
-func (r *Router) try(out *http.Request, x *exchange, candidates []candidate) (*http.Response, error) {
-	for i, c := range candidates {
-		x.chosen = c
-		last := i == len(candidates)-1
-		req, err := x.address(out, c)
-		if err != nil {
-			return nil, err
-		}
-		call, err := r.begin(out.Context(), x)
-		if err != nil {
-			return nil, err
-		}
-		resp, err := r.transport.RoundTrip(req)
-		if err != nil {
-			r.unanswered(out.Context(), x, call, err)
-			if out.Context().Err() != nil {
-				return nil, err
-			}
-			c.failed(reachability(err), r.now())
-			r.log.Warn("a model provider can't be reached", "upstream", c.Name, "error", reachability(err))
-			if last {
-				return nil, err
-			}
-			x.fallback = append(x.fallback, c.Name+" can't be reached")
-			continue
-		}
-		c.answered()
-		if !last && (resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests) {
-			r.record(out.Context(), x, call, resp.StatusCode, usage{})
-			x.fallback = append(x.fallback, fmt.Sprintf("%s answered %d", c.Name, resp.StatusCode))
-			// Its text is of no use to anyone now.
-			_ = resp.Body.Close()
-			continue
-		}
-		x.answer(resp)
-		if x.metered {
-			stream := strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream")
-			if stream {
-				resp.Body = newKeepAlive(resp.Body, x.wire, r.keepAlive)
-			}
-			resp.Body = &meter{ReadCloser: resp.Body, wire: x.wire, stream: stream, length: resp.ContentLength,
-				done: func(u usage) { r.record(out.Context(), x, call, resp.StatusCode, u) }}
-		}
-		return resp, nil
-	}
-	return nil, conclave.Errorf(conclave.ErrUnavailable, "no model provider")
-}
-
-// address makes the request that one upstream gets.
-func (x *exchange) address(out *http.Request, c candidate) (*http.Request, error) {
-	base, err := url.Parse(c.URL)
-	if err != nil {
-		return nil, err
-	}
-	req := out.Clone(out.Context())
-	req.URL = &url.URL{Scheme: base.Scheme, User: base.User, Host: base.Host, Path: base.Path + x.path, RawQuery: out.URL.RawQuery}
-	req.Host = base.Host
-	if x.body != nil {
-		body := x.body
-		if c.model != x.model {
-			if body, err = withModel(body, x.at, c.model); err != nil {
-				return nil, err
-			}
-		}
-		req.Body = io.NopCloser(bytes.NewReader(body))
-		req.ContentLength = int64(len(body))
-	}
-	if !x.ownKey && c.Key != "" {
-		if x.wire == WireAnthropic {
-			req.Header.Set("X-Api-Key", c.Key)
-		} else {
-			req.Header.Set("Authorization", "Bearer "+c.Key)
-		}
-	}
-	return req, nil
-}
-
-// answer says which model answers, and why.
-func (x *exchange) answer(resp *http.Response) {
-	route := x.reason
-	if x.tier != "" {
-		route = fmt.Sprintf("tier %s, %s", x.tier, x.reason)
-	}
-	for _, f := range x.fallback {
-		route += "; " + f
-	}
-	resp.Header.Set(HeaderRoute, fmt.Sprintf("%s (%s)", x.chosen.model, route))
-}
-
-// begun is a call on its way, by the name that it has in the accounts.
-type begun struct {
-	key string
-	at  time.Time
-}
-
-// begin writes a call down before it is made: a run's accounts then hold it even
-// when this process dies before the answer.
-func (r *Router) begin(ctx context.Context, x *exchange) (begun, error) {
-	b := begun{key: uuid.NewString(), at: r.now()}
-	if !x.metered {
-		return b, nil
-	}
-	if err := r.store.Begin(conclave.WithCaller(ctx, x.caller), x.call(b)); err != nil {
-		return b, fmt.Errorf("writing down a model call: %w", err)
-	}
-	return b, nil
-}
-
-func (x *exchange) call(b begun) conclave.ModelCall {
-	return conclave.ModelCall{Key: b.key, Run: x.run, Agent: x.agent, Wire: x.wire, Model: x.chosen.model, Assumed: int64(len(x.body)) / bytesPerToken}
-}
-
-// unanswered ends a call that brought no answer. What did not reach the provider
-// was no call; what did may have cost something.
-func (r *Router) unanswered(ctx context.Context, x *exchange, b begun, why error) {
-	if failed, ok := errors.AsType[*net.OpError](why); !ok || failed.Op != "dial" {
-		r.record(ctx, x, b, 0, usage{})
-		return
-	}
-	if !x.metered {
-		return
-	}
-	ctx, cancel := r.finishing(ctx, x)
-	defer cancel()
-	if err := r.store.Drop(ctx, b.key); err != nil {
-		r.log.Error("taking back a model call that was not made", "run", x.run, "error", err)
-	}
-}
-
-// finishing is a context for the end of a call whose reader may have gone.
-func (r *Router) finishing(ctx context.Context, x *exchange) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(conclave.WithCaller(context.WithoutCancel(ctx), x.caller), 10*time.Second)
-}
-
-// record writes down what an answer cost, even when its reader has gone.
-func (r *Router) record(ctx context.Context, x *exchange, b begun, status int, u usage) {
-	if !x.metered {
-		return
-	}
-	call := x.call(b)
-	call.Status, call.CostUSD, call.Millis = status, r.rules.cost(x.chosen.model, u), float64(r.now().Sub(b.at).Microseconds())/1000
-	if status >= http.StatusBadRequest && !u.measured {
-		// No provider bills an error.
-		u.measured, call.CostUSD = true, new(float64)
-	}
-	if u.measured {
-		call.InputTokens, call.OutputTokens, call.CacheRead, call.CacheWrite = &u.input, &u.output, &u.cacheRead, &u.cacheWrite
-		call.Assumed = 0
-	} else {
-		call.Assumed += u.bytes / bytesPerToken
-	}
-	telemetry.Past(ctx, x.run, "model "+call.Model, b.at,
-		attribute.String("conclave.agent", string(x.agent)), attribute.Int("http.response.status_code", status))
-	r.log.Debug("model called", "upstream", x.chosen.Name, "model", call.Model, "status", status,
-		"measured", u.measured, "input", u.input, "output", u.output, "ms", call.Millis)
-	ctx, cancel := r.finishing(ctx, x)
-	defer cancel()
-	if err := r.store.Record(ctx, call); err != nil {
-		r.log.Error("recording a model call", "model", call.Model, "run", call.Run, "error", err)
-	}
-}
-
-// reachability is the cause of a failed call without the address, which may hold
-// a password.
-func reachability(err error) string {
-	var ue *url.Error
-	if errors.As(err, &ue) {
-		err = ue.Err
-	}
-	return err.Error()
 }

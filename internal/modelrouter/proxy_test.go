@@ -32,23 +32,8 @@ func TestUsageIsWhatTheEndpointCounted(t *testing.T) {
 		t.Run(wire, func(t *testing.T) {
 			up := llmtest.New(t, script)
 			f := start(t, nil, anthropicUp(up.URL), openaiUp(up.URL))
-			o := llm.Options{BaseURL: f.url, Key: token}
-			var complete func(context.Context, llm.Request) (llm.Response, error)
-			path := "/v1/messages?beta=true"
-			if wire == WireOpenAI {
-				o.BaseURL += "/v1"
-				c, err := llm.NewOpenAI(o)
-				if err != nil {
-					t.Fatal(err)
-				}
-				complete, path = c.Complete, "/v1/chat/completions"
-			} else {
-				c, err := llm.NewAnthropic(o)
-				if err != nil {
-					t.Fatal(err)
-				}
-				complete = c.Complete
-			}
+			path := map[string]string{WireAnthropic: "/v1/messages?beta=true", WireOpenAI: "/v1/chat/completions"}[wire]
+			complete := completer(t, wire, f.url)
 			r, err := complete(t.Context(), llm.Request{Model: TierMiddle, Messages: []llm.Message{llm.User("go")},
 				Header: map[string]string{llm.HeaderRun: "run-7", llm.HeaderAgent: "developer-2"}})
 			if err != nil {

@@ -16,7 +16,8 @@ import (
 
 // Store keeps what model calls cost.
 type Store interface {
-	// Begin keeps a call before it is made, so that it counts whatever happens then.
+	// Begin keeps a call before it is made, so that it counts whatever happens
+	// then. ErrConflict when the account of its run is closed.
 	Begin(ctx context.Context, call conclave.ModelCall) error
 	// Record keeps the end of the call with its key.
 	Record(ctx context.Context, call conclave.ModelCall) error
@@ -25,6 +26,8 @@ type Store interface {
 	// Spent is what the run's calls count for against its budget.
 	Spent(ctx context.Context, run conclave.RunID) (int64, error)
 	Usage(ctx context.Context, in conclave.GetUsage) (conclave.Usage, error)
+	// Close lets no more calls of a run begin.
+	Close(ctx context.Context, in conclave.CloseAccount) error
 }
 
 // Options for [New].
@@ -45,6 +48,22 @@ type Options struct {
 	// KeepAlive is the silence of a stream after which its client is sent a sign
 	// of life. Zero: 15 seconds.
 	KeepAlive time.Duration
+	// Linger is how long the answer of a client that left is read on, for what it
+	// cost. Zero: 2 seconds.
+	Linger time.Duration
+	// Retries is how often all upstreams are asked again when each of them is
+	// limited, overloaded or out of reach. Zero: 2; negative: never. A caller with a
+	// key of its own retries by itself.
+	Retries int
+	// Backoff is the wait before the first of these, doubled for each later one,
+	// give or take a half. Zero: 250 ms. A provider's own Retry-After goes before it.
+	Backoff time.Duration
+	// MaxWait is the longest wait; a provider that asks for more is left to the
+	// caller. Zero: 5 seconds.
+	MaxWait time.Duration
+	// BodyTime is how long a request may take to come in, and a piece of an answer
+	// to be taken. Zero: 2 minutes.
+	BodyTime time.Duration
 	// Logger gets what could not be recorded, and each call at level debug. Nil:
 	// nothing is logged.
 	Logger *slog.Logger
@@ -59,10 +78,16 @@ type Router struct {
 	store     Store
 	auth      func(context.Context, string) (conclave.Caller, error)
 	transport http.RoundTripper
+	linger    time.Duration
 	log       *slog.Logger
 	now       conclave.Clock
 	keepAlive time.Duration
+	retries   int
+	backoff   time.Duration
+	maxWait   time.Duration
+	bodyTime  time.Duration
 	sessions  sessions
+	buffers   buffers
 }
 
 var _ conclave.Models = (*Router)(nil)
@@ -73,7 +98,9 @@ func New(o Options) (*Router, error) {
 		return nil, conclave.Errorf(conclave.ErrInvalid, "the model router needs a store and a way to authenticate")
 	}
 	r := &Router{rules: o.Rules, store: o.Store, auth: o.Authenticate, transport: o.Transport, log: o.Logger, now: o.Clock,
-		keepAlive: cmp.Or(o.KeepAlive, 15*time.Second)}
+		keepAlive: cmp.Or(o.KeepAlive, 15*time.Second), linger: cmp.Or(o.Linger, 2*time.Second),
+		retries: max(0, cmp.Or(o.Retries, 2)), backoff: cmp.Or(o.Backoff, 250*time.Millisecond), maxWait: cmp.Or(o.MaxWait, 5*time.Second),
+		bodyTime: cmp.Or(o.BodyTime, 2*time.Minute)}
 	if r.rules == nil {
 		rules, err := ParseRules(defaultRules)
 		if err != nil {
@@ -100,7 +127,7 @@ func New(o Options) (*Router, error) {
 		if err := u.complete(); err != nil {
 			return nil, err
 		}
-		r.upstreams = append(r.upstreams, &upstream{Upstream: u})
+		r.upstreams = append(r.upstreams, newUpstream(u))
 	}
 	return r, nil
 }
@@ -145,6 +172,17 @@ func (r *Router) Usage(ctx context.Context, in conclave.GetUsage) (conclave.Usag
 	return u, nil
 }
 
+// Close ends a run's account. ErrInvalid without a run.
+func (r *Router) Close(ctx context.Context, in conclave.CloseAccount) (conclave.Usage, error) {
+	if in.Run == "" {
+		return conclave.Usage{}, conclave.Errorf(conclave.ErrInvalid, "run is empty; name the run whose account is to be closed")
+	}
+	if err := r.store.Close(ctx, in); err != nil {
+		return conclave.Usage{}, fmt.Errorf("closing the account of run %s: %w", in.Run, err)
+	}
+	return r.Usage(ctx, conclave.GetUsage{Run: in.Run})
+}
+
 // candidate is an upstream with what a request's model is called there.
 type candidate struct {
 	*upstream
@@ -159,6 +197,9 @@ func (r *Router) candidates(wire, requested, tier string, ownKey bool) []candida
 		if u.Wire != wire || !u.serves(ownKey) {
 			continue
 		}
+		if tier == "" && r.foreign(wire, requested) {
+			continue
+		}
 		if m := u.model(requested, tier, r.rules); m != "" || tier == "" {
 			all = append(all, candidate{u, m})
 		}
@@ -171,6 +212,19 @@ func (r *Router) candidates(wire, requested, tier string, ownKey bool) []candida
 		return cmp.Compare(btoi(a.trouble(now) != ""), btoi(b.trouble(now) != ""))
 	})
 	return all
+}
+
+// foreign reports whether a model's name is known to be one of the other wire
+// that is served there, and not of this one.
+func (r *Router) foreign(wire, model string) bool {
+	there := false
+	for _, u := range r.upstreams {
+		if u.Wire == wire && u.Model == model {
+			return false
+		}
+		there = there || (u.Wire != wire && u.serves(false) && (u.Model == model || (!u.Open && r.rules.tierOf(u.Wire, model) != "")))
+	}
+	return there && model != "" && r.rules.tierOf(wire, model) == ""
 }
 
 func btoi(b bool) int {

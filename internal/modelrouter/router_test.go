@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"conclave"
 )
@@ -25,10 +26,11 @@ const (
 
 // ledger is a store in memory.
 type ledger struct {
-	mu    sync.Mutex
-	open  map[string]conclave.ModelCall
-	calls []conclave.ModelCall
-	who   []conclave.Caller
+	mu     sync.Mutex
+	open   map[string]conclave.ModelCall
+	calls  []conclave.ModelCall
+	who    []conclave.Caller
+	closed map[conclave.RunID]bool
 }
 
 func (l *ledger) Record(ctx context.Context, c conclave.ModelCall) error {
@@ -49,7 +51,20 @@ func (l *ledger) Begin(_ context.Context, c conclave.ModelCall) error {
 	if l.open == nil {
 		l.open = map[string]conclave.ModelCall{}
 	}
+	if l.closed[c.Run] {
+		return conclave.Errorf(conclave.ErrConflict, "run %s has ended", c.Run)
+	}
 	l.open[c.Key] = c
+	return nil
+}
+
+func (l *ledger) Close(_ context.Context, in conclave.CloseAccount) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed == nil {
+		l.closed = map[conclave.RunID]bool{}
+	}
+	l.closed[in.Run] = true
 	return nil
 }
 
@@ -154,7 +169,7 @@ func (b *lockedBuffer) String() string {
 func start(t testing.TB, change func(*Options), upstreams ...Upstream) fixture {
 	t.Helper()
 	f := fixture{ledger: &ledger{}, log: &lockedBuffer{}}
-	o := Options{Upstreams: upstreams, Store: f.ledger, Authenticate: authenticate,
+	o := Options{Upstreams: upstreams, Store: f.ledger, Authenticate: authenticate, Linger: 50 * time.Millisecond, Backoff: time.Millisecond,
 		Logger: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	if change != nil {
 		change(&o)

@@ -96,7 +96,14 @@ func (r *Rules) validate() error {
 			}
 		}
 	}
+	var kinds []string
+	for _, k := range conclave.AssignmentKinds() {
+		kinds = append(kinds, string(k))
+	}
 	for kind, tier := range r.Kinds {
+		if err := known("kinds", string(kind), kinds); err != nil {
+			return err
+		}
 		if err := known("kinds."+string(kind), tier, tierNames()); err != nil {
 			return err
 		}
@@ -151,6 +158,16 @@ func (r *Rules) byLength(n int) (tier, reason string) {
 		return TierMiddle, fmt.Sprintf("%d characters are at most %d", n, r.Lengths.Middle)
 	}
 	return TierStrong, fmt.Sprintf("%d characters are more than %d", n, r.Lengths.Middle)
+}
+
+// tierOf is the tier that a model's own name stands for on a wire, or empty.
+func (r *Rules) tierOf(wire, model string) string {
+	for _, tier := range tierNames() {
+		if r.Tiers[tier][wire] == model {
+			return tier
+		}
+	}
+	return ""
 }
 
 var dated = regexp.MustCompile(`-(\d{8}|\d{4}-\d{2}-\d{2})$`)

@@ -4,7 +4,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"conclave"
@@ -16,8 +15,9 @@ type Upstream struct {
 	Wire string // WireAnthropic or WireOpenAI
 	// URL is the provider's address without /v1.
 	URL string
-	// Key is sent to it; without one it serves callers that bring their own,
-	// and everybody when Open is set.
+	// Key is sent to it; several, separated by commas, stand in for each other.
+	// Without one it serves callers that bring their own, and everybody when Open
+	// is set.
 	Key  string
 	Open bool
 	// Model stands for every tier; empty leaves that to the rules.
@@ -29,6 +29,7 @@ type Upstream struct {
 //
 //   - ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL: Anthropic, or what speaks as it does.
 //     Without either, it is there for callers that bring their own key or login.
+//     Several keys are separated by commas.
 //   - OPENAI_API_KEY, OPENAI_BASE_URL, CONCLAVE_MODEL: OpenAI, or a compatible
 //     server (its address ends in /v1) with the model that it serves.
 func UpstreamsFromEnv(getenv func(string) string) ([]Upstream, error) {
@@ -70,34 +71,47 @@ func (u *Upstream) complete() error {
 // upstream is a provider with what was seen of it.
 type upstream struct {
 	Upstream
-
-	mu      sync.Mutex
-	problem string
-	until   time.Time // it is tried last until then
+	health
+	base *url.URL
+	keys []*key // at least one, which may be empty
 }
 
-// avoidance is how long an upstream that could not be reached is tried last.
-const avoidance = 30 * time.Second
-
-func (u *upstream) failed(problem string, now time.Time) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.problem, u.until = problem, now.Add(avoidance)
+// key is one of a provider's keys. The first that is well is used, so that the
+// provider's prompt cache stays warm.
+type key struct {
+	secret string
+	health
 }
 
-func (u *upstream) answered() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.problem, u.until = "", time.Time{}
-}
-
-func (u *upstream) trouble(now time.Time) string {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if now.Before(u.until) {
-		return u.problem
+func newUpstream(u Upstream) *upstream {
+	base, err := url.Parse(u.URL)
+	if err != nil { // complete has parsed it
+		base = &url.URL{}
 	}
-	return ""
+	up := &upstream{Upstream: u, base: base}
+	for secret := range strings.SplitSeq(u.Key, ",") {
+		if secret = strings.TrimSpace(secret); secret != "" {
+			up.keys = append(up.keys, &key{secret: secret})
+		}
+	}
+	if up.keys == nil {
+		up.keys = []*key{{}}
+	}
+	return up
+}
+
+// trouble says why the provider is tried last now, or nothing.
+func (u *upstream) trouble(now time.Time) string {
+	problem := u.health.trouble(now)
+	if problem != "" {
+		return problem
+	}
+	for _, k := range u.keys {
+		if problem = k.trouble(now); problem == "" {
+			return ""
+		}
+	}
+	return problem
 }
 
 // serves reports whether the upstream can be used by a caller.
@@ -120,7 +134,7 @@ func (u *upstream) model(requested, tier string, rules *Rules) string {
 // Describe tells what the provider serves by these rules, as far as that is known
 // without calling it.
 func (u Upstream) Describe(rules *Rules) conclave.Upstream {
-	return (&upstream{Upstream: u}).describe(rules, time.Now())
+	return newUpstream(u).describe(rules, time.Now())
 }
 
 func (u *upstream) describe(rules *Rules, now time.Time) conclave.Upstream {

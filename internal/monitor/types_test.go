@@ -21,11 +21,12 @@ func pageTypes() []reflect.Type {
 		reflect.TypeFor[conclave.Question](), reflect.TypeFor[conclave.Change](), reflect.TypeFor[conclave.Comment](), reflect.TypeFor[conclave.PlanContent](),
 		reflect.TypeFor[conclave.Plan](), reflect.TypeFor[conclave.PlanDiff](), reflect.TypeFor[conclave.Subject](), reflect.TypeFor[conclave.Rule](), reflect.TypeFor[conclave.Weight](),
 		reflect.TypeFor[conclave.Motion](), reflect.TypeFor[conclave.Ballot](), reflect.TypeFor[conclave.Decision](), reflect.TypeFor[conclave.MotionStatus](),
-		reflect.TypeFor[conclave.Message](), reflect.TypeFor[conclave.Agent](), reflect.TypeFor[conclave.Event](), reflect.TypeFor[conclave.Finding](),
+		reflect.TypeFor[conclave.Message](), reflect.TypeFor[conclave.Agent](), reflect.TypeFor[conclave.CardTrust](), reflect.TypeFor[conclave.CardInterface](), reflect.TypeFor[conclave.Event](), reflect.TypeFor[conclave.Finding](),
 		reflect.TypeFor[conclave.ReviewFinding](), reflect.TypeFor[conclave.ReviewReply](), reflect.TypeFor[conclave.VoteReply](), reflect.TypeFor[conclave.Check](),
-		reflect.TypeFor[conclave.Evidence](), reflect.TypeFor[conclave.Caller](), reflect.TypeFor[conclave.Approve](), reflect.TypeFor[conclave.TrustScore](),
+		reflect.TypeFor[conclave.Evidence](), reflect.TypeFor[conclave.Licence](), reflect.TypeFor[conclave.Caller](), reflect.TypeFor[conclave.Approve](), reflect.TypeFor[conclave.TrustScore](),
 		reflect.TypeFor[conclave.KeyMetric](), reflect.TypeFor[conclave.LoadStats](), reflect.TypeFor[conclave.AgentLoad](), reflect.TypeFor[conclave.RoleLoad](),
 		reflect.TypeFor[conclave.QueueLoad](), reflect.TypeFor[conclave.ConsensusStats](), reflect.TypeFor[conclave.SubjectStat](), reflect.TypeFor[conclave.ThresholdStat](),
+		reflect.TypeFor[conclave.Checkpoint](), reflect.TypeFor[conclave.AuditProblem](), reflect.TypeFor[conclave.AuditReport](),
 	}
 }
 
@@ -124,6 +125,8 @@ func goForm(typ reflect.Type) string {
 		return goForm(typ.Elem())
 	case reflect.Slice:
 		return goForm(typ.Elem()) + "[]"
+	case reflect.Map:
+		return "Record<" + goForm(typ.Key()) + ", " + goForm(typ.Elem()) + ">"
 	case reflect.String:
 		return "string"
 	case reflect.Bool:

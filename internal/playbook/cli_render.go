@@ -45,6 +45,11 @@ type cliCase struct {
 // Has reports whether a converter has a feature.
 func (d cliData) Has(feature string) bool { return d.Features[feature] }
 
+// Variable is where a flag comes from when it is not given.
+func (d cliData) Variable(flag string) string {
+	return strings.ToUpper(strings.NewReplacer("-", "_", " ", "_").Replace(d.Name + "_" + flag))
+}
+
 // Reads reports whether a converter reads a format.
 func (d cliData) Reads(format string) bool { return slices.Contains(d.From, format) }
 
@@ -381,7 +386,7 @@ func planCLI(spec Spec, facts Facts) []Step {
 		{
 			Key: "cli", Title: "Write command " + c.Name, DependsOn: []string{"core"},
 			Description: "Flags, standard streams, files and exit codes around " + pkg + ". main is tiny; run(ctx, args, streams) is tested.",
-			Acceptance:  []string{"-h prints usage with examples and exits 0", "an unknown flag exits 2, a file that is missing exits 1 and is named"},
+			Acceptance:  []string{"-h prints usage with examples and exits 0", "an unknown flag exits 2, a file that is missing exits 1 and is named", "a flag that is not given comes from the environment; a bad value there exits 2 and is named"},
 		},
 		{
 			Key: "acceptance", Title: "Run the built binary", DependsOn: []string{"cli"},

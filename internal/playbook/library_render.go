@@ -234,12 +234,25 @@ func sharedFiles(facts Facts) []string {
 	if !facts.Has(".gitignore") {
 		out = append(out, ".gitignore")
 	}
-	if !slices.ContainsFunc(facts.Files, func(f string) bool {
-		return strings.HasPrefix(f, ".github/workflows/") || f == ".gitlab-ci.yml"
-	}) {
-		out = append(out, ".github/workflows/ci.yml")
+	if !hasCI(facts) {
+		out = append(out, workflowFile)
 	}
 	return out
+}
+
+const workflowFile = ".github/workflows/ci.yml"
+
+// hasCI reports whether the repository describes its own continuous
+// integration, of whichever kind.
+func hasCI(facts Facts) bool {
+	return slices.ContainsFunc(facts.Files, func(f string) bool {
+		for _, folder := range []string{".github/workflows/", ".circleci/", ".buildkite/", ".woodpecker/"} {
+			if strings.HasPrefix(f, folder) {
+				return true
+			}
+		}
+		return slices.Contains([]string{".gitlab-ci.yml", ".travis.yml", ".drone.yml", ".woodpecker.yml", "Jenkinsfile", "azure-pipelines.yml", "bitbucket-pipelines.yml", "cloudbuild.yaml"}, f)
+	})
 }
 
 // buildLibrary generates the files of one step. It fails with ErrNotFound for
@@ -339,7 +352,7 @@ func (l *LibrarySpec) buildOps(facts Facts) ([]File, error) {
 
 // buildShared makes the files of the whole repository that it lacks.
 func buildShared(facts Facts, binary string) ([]File, error) {
-	names := map[string]string{".gitignore": "gitignore.tmpl", ".github/workflows/ci.yml": "ci.yml.tmpl"}
+	names := map[string]string{".gitignore": "gitignore.tmpl", workflowFile: "ci.yml.tmpl"}
 	var files []File
 	for _, p := range sharedFiles(facts) {
 		content, err := render(libraryTemplates, "templates/library/"+names[p], map[string]string{"GoVersion": goVersion(facts), "Binary": binary})

@@ -18,7 +18,7 @@ var (
 // parseOther recognises the archetypes that are not a service. ok is false
 // when the task may be one.
 func parseOther(task string, facts Facts) (Spec, bool) {
-	for _, read := range []func(string, Facts) (Spec, bool){parseRepair, parseProgram, parsePackage, parseExisting} {
+	for _, read := range []func(string, Facts) (Spec, bool){parseDocument, parseRepair, parseProgram, parsePackage, parseExisting} {
 		if spec, ok := read(task, facts); ok {
 			return spec, true
 		}

@@ -15,6 +15,8 @@ func Plan(spec Spec, facts Facts) []Step {
 		return planService(spec, facts)
 	case Repair:
 		return planRepair(spec)
+	case Document:
+		return planDocument()
 	case CLI:
 		return withOpen(spec, planCLI(spec, facts))
 	case Library:
@@ -76,22 +78,19 @@ func planService(spec Spec, facts Facts) []Step {
 	}
 	command := Step{
 		Key: "command", Title: "The program " + g.Name,
-		Description: "Configuration from the environment, timeouts, structured logs, and a shutdown that lets requests finish.",
+		Description: "Configuration from the environment, timeouts, structured logs, a health check, and a shutdown that lets requests finish.",
 		DependsOn:   []string{"api"},
-		Acceptance:  []string{"ADDR, PORT and DATA_DIR are honoured", "SIGTERM ends it with 0 after the requests that run"},
-		Writes:      []string{g.Cmd + "/main.go", g.Cmd + "/main_test.go"},
+		Acceptance:  []string{"Address, data directory, log level and timeouts come from the environment; a bad value is an error that names it", "healthcheck fails unless the service answers that it is well", "SIGTERM ends it with 0 after the requests that run"},
+		Writes:      []string{g.Cmd + "/main.go", g.Cmd + "/main_test.go", g.Cmd + "/settings.go", g.Cmd + "/settings_test.go"},
 	}
 	ops := Step{
 		Key: "ops", Title: "Image, CI and README",
 		Description: "A multi-stage image without root, a workflow that formats, vets, builds and tests with the race detector, and a README with the rules as implemented.",
 		DependsOn:   []string{"storage"},
-		Acceptance:  []string{"The image runs as a user without rights", "The README lists every field and every rule"},
+		Acceptance:  []string{"The image runs as a user without rights, and tells whether it is well", "The README lists every variable", "The README lists every field and every rule"},
 	}
-	for _, path := range []string{"Dockerfile", ".dockerignore", ".gitignore", ".github/workflows/ci.yml", "README.md"} {
-		if facts.Has(path) && (path == "README.md" || path == "Dockerfile") {
-			path = g.Cmd + "/" + path
-		}
-		if !facts.Has(path) {
+	for _, path := range []string{g.Dockerfile(), ".dockerignore", ".gitignore", workflowFile, g.besides("README.md")} {
+		if !facts.Has(path) && (path != workflowFile || g.WritesCI()) {
 			ops.Writes = append(ops.Writes, path)
 		}
 	}

@@ -89,6 +89,8 @@ func (g *genService) files() (map[string][]File, error) {
 		{"api", g.APIPath + "/api_test.go", "api_test.go.tmpl"},
 		{"command", g.Cmd + "/main.go", "main.go.tmpl"},
 		{"command", g.Cmd + "/main_test.go", "main_test.go.tmpl"},
+		{"command", g.Cmd + "/settings.go", "settings.go.tmpl"},
+		{"command", g.Cmd + "/settings_test.go", "settings_test.go.tmpl"},
 		{"storage", dir + "storage_test.go", "storage_test.go.tmpl"},
 		{"domain", dir + "fields_test.go", "fields_test.go.tmpl"},
 		{"acceptance", g.acceptance() + "/client_test.go", "client_test.go.tmpl"},
@@ -111,32 +113,41 @@ func (g *genService) files() (map[string][]File, error) {
 	add("api", g.APIPath+"/openapi.json", api)
 	for _, t := range []struct{ step, path, tmpl string }{
 		{"storage", "go.mod", "go.mod.tmpl"},
-		{"ops", "Dockerfile", "Dockerfile.tmpl"},
+		{"ops", g.Dockerfile(), "Dockerfile.tmpl"},
 		{"ops", ".dockerignore", "dockerignore.tmpl"},
 		{"ops", ".gitignore", "gitignore.tmpl"},
-		{"ops", ".github/workflows/ci.yml", "ci.yml.tmpl"},
-		{"ops", "README.md", "README.md.tmpl"},
+		{"ops", workflowFile, "ci.yml.tmpl"},
+		{"ops", g.besides("README.md"), "README.md.tmpl"},
 	} {
-		path := t.path
-		if g.facts.Has(path) {
-			if path == "README.md" || path == "Dockerfile" {
-				path = g.Cmd + "/" + path
-			}
-			if g.facts.Has(path) {
-				continue // the repository has its own
-			}
+		if g.facts.Has(t.path) || t.path == workflowFile && !g.WritesCI() {
+			continue // the repository has its own
 		}
 		src, err := g.text(t.tmpl, g)
 		if err != nil {
 			return nil, err
 		}
-		add(t.step, path, []byte(src))
+		add(t.step, t.path, []byte(src))
 	}
 	for step := range out {
 		slices.SortFunc(out[step], func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	}
 	return out, nil
 }
+
+// besides is where a file goes that the repository may have one of already:
+// beside the program then.
+func (g *genService) besides(name string) string {
+	if g.facts.Has(name) {
+		return g.Cmd + "/" + name
+	}
+	return name
+}
+
+// Dockerfile is the path of the image's description.
+func (g *genService) Dockerfile() string { return g.besides("Dockerfile") }
+
+// WritesCI reports whether the repository is given a workflow.
+func (g *genService) WritesCI() bool { return !hasCI(g.facts) }
 
 // fileName is the file of an entity; a name that the go tool reads a meaning
 // into gets another.

@@ -4,11 +4,12 @@ package playbook
 type Archetype string
 
 const (
-	Unknown Archetype = ""        // planned, but not built
-	Service Archetype = "service" // an HTTP API with its storage
-	CLI     Archetype = "cli"     // a command-line program
-	Library Archetype = "library" // a Go package
-	Repair  Archetype = "repair"  // apply what analysers suggest
+	Unknown  Archetype = ""         // planned, but not built
+	Service  Archetype = "service"  // an HTTP API with its storage
+	CLI      Archetype = "cli"      // a command-line program
+	Library  Archetype = "library"  // a Go package
+	Repair   Archetype = "repair"   // apply what analysers suggest
+	Document Archetype = "document" // write down what the code says of itself
 )
 
 // Spec is a task as the playbook understood it. What it did not understand

@@ -97,12 +97,17 @@ func eventProofs() []proof {
 
 // watch opens the stream of events.
 func (f *faces) watch(ctx context.Context, filter conclave.EventFilter) (*http.Response, error) {
+	return f.stream(ctx, "event_watch", filter)
+}
+
+// stream opens what an operation streams.
+func (f *faces) stream(ctx context.Context, name string, filter conclave.EventFilter) (*http.Response, error) {
 	input, err := json.Marshal(filter)
 	if err != nil {
 		return nil, err
 	}
-	op := f.operations["event_watch"]
-	req, err := f.request(ctx, f.o.Addresses[f.service["event_watch"]], op, input)
+	op := f.operations[name]
+	req, err := f.request(ctx, f.o.Addresses[f.service[name]], op, input)
 	if err != nil {
 		return nil, err
 	}

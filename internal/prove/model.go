@@ -134,6 +134,23 @@ func modelProofs() []proof {
 			}
 			return errors.Join(err, same("the calls", *usage.ModelCalls, calls), same("the input tokens", *usage.InputTokens, tokens))
 		}},
+		{"account_close", "SQL: the account's row; the provider, who gets no more calls", func(ctx context.Context, s *scene) error {
+			var spent conclave.Usage
+			if err := s.do(ctx, "account_close", conclave.CloseAccount{Run: conclave.RunID(s.name)}, &spent); err != nil {
+				return err
+			}
+			closed, err := s.records.number(ctx, `SELECT count(*) FROM closed_accounts WHERE run = $1`, s.name)
+			if err != nil || closed != 1 {
+				return errors.Join(err, same("the account's row", closed, 1))
+			}
+			if s.Provider == nil {
+				return nil
+			}
+			if err := s.callModel(ctx); err == nil {
+				return errors.New("a call for the run reached the provider")
+			}
+			return nil
+		}},
 	}
 }
 

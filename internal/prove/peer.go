@@ -37,6 +37,9 @@ type peer struct {
 
 const peerRole conclave.Role = "prover"
 
+// peerKeys is where the peer publishes the key that signs its card.
+const peerKeys = "/keys.json"
+
 func startPeer(name, dir string) (*peer, error) {
 	key, err := identity.LoadOrCreate(dir, name)
 	if err != nil {
@@ -50,6 +53,10 @@ func startPeer(name, dir string) (*peer, error) {
 	agent, runner := a2awire.NewAgentHandler(a2awire.AgentOptions{
 		Card:   a2awire.Card{Name: name, URL: p.url, Description: "Listens, so that what was sent can be compared with what arrived."},
 		Handle: p.handle, Permission: conclave.PermitSpeak, Logger: slog.New(slog.DiscardHandler),
+		Sign: func(_ *http.Request, payload []byte) (a2awire.CardSignature, error) {
+			s, err := key.SignDetached(payload, p.url+peerKeys)
+			return a2awire.CardSignature{Protected: s.Protected, Signature: s.Signature}, err
+		},
 	})
 	p.runner = runner
 	p.server = &http.Server{Handler: p.record(agent), ReadHeaderTimeout: 10 * time.Second}
@@ -67,6 +74,15 @@ func (p *peer) Close() {
 // peer lives as long as a proof, on loopback.
 func (p *peer) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == peerKeys {
+			keys, err := identity.PublicKeySet(p.key)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			_, _ = w.Write(keys)
+			return
+		}
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)

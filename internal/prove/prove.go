@@ -162,7 +162,15 @@ func (p *prover) tasks() ([]*task, error) {
 	}
 	for _, want := range p.Only {
 		if !slices.ContainsFunc(list, func(t *task) bool { return t.result.What == want }) {
-			return nil, conclave.Errorf(conclave.ErrInvalid, "there is no operation or target %q to prove", want)
+			var known []string
+			for _, t := range list {
+				known = append(known, t.result.What)
+			}
+			near := conclave.DidYouMean(want, known)
+			if !strings.HasPrefix(near, "did") { // there are too many for a line
+				near = "docs/proofs.md lists them all"
+			}
+			return nil, conclave.Errorf(conclave.ErrInvalid, "there is no operation or target %q to prove; %s", want, near)
 		}
 	}
 	return slices.DeleteFunc(list, func(t *task) bool { return !slices.Contains(p.Only, t.result.What) }), nil
@@ -227,7 +235,8 @@ type proof struct {
 }
 
 func proofs() []proof {
-	return slices.Concat(hubProofs(), councilProofs(), planProofs(), worktreeProofs(), workflowProofs(), modelProofs(), eventProofs(), insightProofs())
+	return slices.Concat(hubProofs(), directoryProofs(), talkProofs(), councilProofs(), planProofs(), worktreeProofs(), surveyProofs(),
+		workflowProofs(), modelProofs(), eventProofs(), insightProofs())
 }
 
 // scene is where one proof is played through one face.

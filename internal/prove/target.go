@@ -166,7 +166,7 @@ func (s *stage) answers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := s.client().Do(req)
 		if err != nil {
 			return fmt.Errorf("%s does not answer: %w", service, err)
 		}

@@ -213,7 +213,7 @@ func targets() []target {
 			if err != nil {
 				return err
 			}
-			resp, err := (&http.Client{Jar: jar}).Do(req)
+			resp, err := (&http.Client{Jar: jar, Transport: s.transport()}).Do(req)
 			if err != nil {
 				return err
 			}

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -78,9 +77,9 @@ func Dial(o DialOptions) *Client {
 	c := &Client{options: o, operations: map[string]bound{}}
 	for service, ops := range map[conclave.Service][]conclave.Operation{
 		conclave.ServicePlans:    conclave.PlanOperations(),
-		conclave.ServiceHub:      slices.Concat(conclave.HubOperations(), conclave.DirectoryOperations(), conclave.WorkOperations()),
+		conclave.ServiceHub:      conclave.AllHubOperations(),
 		conclave.ServiceCouncil:  append(conclave.CouncilOperations(), conclave.TrustOperations()...),
-		conclave.ServiceWorktree: conclave.WorktreeOperations(),
+		conclave.ServiceWorktree: append(conclave.WorktreeOperations(), conclave.SurveyOperations()...),
 		conclave.ServiceWorkflow: conclave.WorkflowOperations(),
 		conclave.ServiceModels:   conclave.ModelOperations(),
 		conclave.ServiceMonitor:  append(conclave.EventOperations(), conclave.InsightOperations()...),

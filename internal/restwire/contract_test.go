@@ -288,6 +288,9 @@ func TestModels(t *testing.T) {
 			if usage.ModelCalls == nil || *usage.ModelCalls != 3 || usage.CostUSD != nil {
 				t.Errorf("usage %+v: what was not measured must stay nil", usage)
 			}
+			if closed := must(m.Close(ctx, conclave.CloseAccount{Run: "r1"}))(t); closed.Pending != 1 {
+				t.Errorf("the closed account is %+v", closed)
+			}
 		})
 	}
 }

@@ -64,6 +64,23 @@ func (p plans) Diff(ctx context.Context, in conclave.DiffPlan) (conclave.PlanDif
 	return call[conclave.PlanDiff](ctx, p.c, "plan_diff", in)
 }
 
+// Surveys returns what the git-worktree service measures of repositories.
+func (c *Client) Surveys() conclave.Surveys { return surveys{c} }
+
+type surveys struct{ c *Client }
+
+func (s surveys) Debt(ctx context.Context, in conclave.GetDebt) (conclave.Debt, error) {
+	return call[conclave.Debt](ctx, s.c, "survey_debt", in)
+}
+
+func (s surveys) Contribution(ctx context.Context, in conclave.GetContribution) (conclave.Contribution, error) {
+	return call[conclave.Contribution](ctx, s.c, "survey_contribution", in)
+}
+
+func (s surveys) Options(ctx context.Context, in conclave.GetOptionFacts) ([]conclave.OptionFacts, error) {
+	return call[[]conclave.OptionFacts](ctx, s.c, "survey_options", in)
+}
+
 type hub struct{ c *Client }
 
 func (h hub) Register(ctx context.Context, in conclave.RegisterAgent) (conclave.Agent, error) {
@@ -88,6 +105,71 @@ func (h hub) Cancel(ctx context.Context, in conclave.NameTask) (conclave.Task, e
 
 func (h hub) Messages(ctx context.Context, in conclave.ListMessages) ([]conclave.Message, error) {
 	return call[[]conclave.Message](ctx, h.c, "message_list", in)
+}
+
+// Topics returns what the a2a-hub service publishes to many.
+func (c *Client) Topics() conclave.Topics { return topics{c} }
+
+// Broadcasts returns what the a2a-hub service says to many.
+func (c *Client) Broadcasts() conclave.Broadcasts { return topics{c} }
+
+// Conversations returns the conversations that the a2a-hub service keeps.
+func (c *Client) Conversations() conclave.Conversations { return conversations{c} }
+
+type topics struct{ c *Client }
+
+func (t topics) Subscribe(ctx context.Context, in conclave.SubscribeTopic) (conclave.Subscription, error) {
+	return call[conclave.Subscription](ctx, t.c, "topic_subscribe", in)
+}
+
+func (t topics) Unsubscribe(ctx context.Context, in conclave.UnsubscribeTopic) (conclave.Subscription, error) {
+	return call[conclave.Subscription](ctx, t.c, "topic_unsubscribe", in)
+}
+
+func (t topics) ListTopics(ctx context.Context, in conclave.ListTopics) ([]conclave.Topic, error) {
+	return call[[]conclave.Topic](ctx, t.c, "topic_list", in)
+}
+
+func (t topics) Publish(ctx context.Context, in conclave.PublishMessage) (conclave.Publication, error) {
+	return call[conclave.Publication](ctx, t.c, "topic_publish", in)
+}
+
+func (t topics) Read(ctx context.Context, in conclave.ReadTopic) ([]conclave.Publication, error) {
+	return call[[]conclave.Publication](ctx, t.c, "topic_read", in)
+}
+
+func (t topics) Broadcast(ctx context.Context, in conclave.BroadcastMessage) (conclave.Publication, error) {
+	return call[conclave.Publication](ctx, t.c, "message_broadcast", in)
+}
+
+func (t topics) Publication(ctx context.Context, in conclave.GetPublication) (conclave.Publication, error) {
+	return call[conclave.Publication](ctx, t.c, "broadcast_get", in)
+}
+
+type conversations struct{ c *Client }
+
+func (k conversations) List(ctx context.Context, in conclave.ListConversations) ([]conclave.Conversation, error) {
+	return call[[]conclave.Conversation](ctx, k.c, "conversation_list", in)
+}
+
+func (k conversations) Replay(ctx context.Context, in conclave.ReplayConversation) (conclave.ConversationAt, error) {
+	return call[conclave.ConversationAt](ctx, k.c, "conversation_replay", in)
+}
+
+func (k conversations) Export(ctx context.Context, in conclave.ExportConversation) ([]conclave.ConversationRecord, error) {
+	return call[[]conclave.ConversationRecord](ctx, k.c, "conversation_export", in)
+}
+
+func (k conversations) Escalate(ctx context.Context, in conclave.EscalateConversation) (conclave.Escalation, error) {
+	return call[conclave.Escalation](ctx, k.c, "conversation_escalate", in)
+}
+
+func (k conversations) Escalations(ctx context.Context, in conclave.ListEscalations) ([]conclave.Escalation, error) {
+	return call[[]conclave.Escalation](ctx, k.c, "escalation_list", in)
+}
+
+func (k conversations) Decide(ctx context.Context, in conclave.AnswerEscalation) (conclave.Escalation, error) {
+	return call[conclave.Escalation](ctx, k.c, "escalation_answer", in)
 }
 
 type council struct{ c *Client }
@@ -188,6 +270,10 @@ func (m models) Usage(ctx context.Context, in conclave.GetUsage) (conclave.Usage
 	return call[conclave.Usage](ctx, m.c, "usage_get", in)
 }
 
+func (m models) Close(ctx context.Context, in conclave.CloseAccount) (conclave.Usage, error) {
+	return call[conclave.Usage](ctx, m.c, "account_close", in)
+}
+
 type events struct{ c *Client }
 
 func (e events) List(ctx context.Context, f conclave.EventFilter) ([]conclave.Event, error) {
@@ -228,6 +314,10 @@ func (d directory) Inspect(ctx context.Context, in conclave.InspectCard) (concla
 
 func (d directory) Adopt(ctx context.Context, in conclave.AdoptAgent) (conclave.Agent, error) {
 	return call[conclave.Agent](ctx, d.c, "agent_adopt", in)
+}
+
+func (d directory) Forget(ctx context.Context, in conclave.NameAgent) (conclave.Agent, error) {
+	return call[conclave.Agent](ctx, d.c, "agent_forget", in)
 }
 
 func (d directory) Find(ctx context.Context, in conclave.FindAgents) (conclave.FoundAgents, error) {

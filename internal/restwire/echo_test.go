@@ -191,6 +191,10 @@ func (e echoModels) Usage(ctx context.Context, in conclave.GetUsage) (conclave.U
 	return answer[conclave.Usage](ctx, e.echo, in)
 }
 
+func (e echoModels) Close(ctx context.Context, in conclave.CloseAccount) (conclave.Usage, error) {
+	return answer[conclave.Usage](ctx, e.echo, in)
+}
+
 func (e echoEvents) List(ctx context.Context, in conclave.EventFilter) ([]conclave.Event, error) {
 	return answer[[]conclave.Event](ctx, e.echo, in)
 }

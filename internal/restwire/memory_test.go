@@ -434,6 +434,12 @@ func (m memModels) Usage(context.Context, conclave.GetUsage) (conclave.Usage, er
 	return conclave.Usage{ModelCalls: &calls}, nil
 }
 
+func (m memModels) Close(ctx context.Context, in conclave.CloseAccount) (conclave.Usage, error) {
+	u, err := m.Usage(ctx, conclave.GetUsage{Run: in.Run})
+	u.Pending = 1
+	return u, err
+}
+
 // memEvents is a record that can be read, watched and added to.
 type memEvents struct {
 	*memory[conclave.RunID, []conclave.Event] // under one id

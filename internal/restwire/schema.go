@@ -154,6 +154,9 @@ func describeOperation(prefix string, service conclave.Service, op conclave.Oper
 			s.Nullable = false // an empty list is [], see writeResult
 		}
 		ok.Content = map[string]*huma.MediaType{"application/json": {Schema: s}}
+		if op.Out.Kind() == reflect.Slice {
+			ok.Content[linesType] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}}
+		}
 	}
 	d.Responses["200"] = ok
 	return d

@@ -28,8 +28,8 @@ type Options struct {
 	Version string // of the OpenAPI document; "0" when empty
 
 	Tables []conclave.Table
-	// Events answers event_watch. When nil, the Impl of the table that has
-	// event_watch does if it can; otherwise there is no such route.
+	// Events answers operations that stream. When nil, the Impl of the table that
+	// has one does if it can; otherwise there is no such route.
 	Events conclave.Events
 
 	// Authenticate tells who sent a request. It is needed: nothing but the
@@ -210,7 +210,7 @@ func (s *server) call(in *input, impl any) func(http.ResponseWriter, *http.Reque
 		if in.op.Effect == conclave.Changes {
 			killpoint.At("answer.before")
 		}
-		return writeResult(w, in.op, out)
+		return writeResult(w, r, in.op, out)
 	}
 }
 
@@ -258,9 +258,17 @@ func isJSON(contentType string) bool {
 	return kind == "application/json" || strings.HasSuffix(kind, "+json")
 }
 
-// writeResult writes what an operation returned; a list without entries is [].
-func writeResult(w http.ResponseWriter, op conclave.Operation, out any) error {
-	if v := reflect.ValueOf(out); v.Kind() == reflect.Slice && v.IsNil() {
+// linesType is the media type of JSON lines: one value on each line.
+const linesType = "application/x-ndjson"
+
+// writeResult writes what an operation returned; a list without entries is []. A
+// list is written as JSON lines for a client that accepts nothing else.
+func writeResult(w http.ResponseWriter, r *http.Request, op conclave.Operation, out any) error {
+	v := reflect.ValueOf(out)
+	if v.Kind() == reflect.Slice && strings.TrimSpace(r.Header.Get("Accept")) == linesType {
+		return writeLines(w, op, v)
+	}
+	if v.Kind() == reflect.Slice && v.IsNil() {
 		out = reflect.MakeSlice(v.Type(), 0, 0).Interface()
 	}
 	text, err := json.Marshal(out)
@@ -270,5 +278,20 @@ func writeResult(w http.ResponseWriter, op conclave.Operation, out any) error {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	_, _ = w.Write(append(text, '\n')) // an error means that the caller has gone
+	return nil
+}
+
+func writeLines(w http.ResponseWriter, op conclave.Operation, list reflect.Value) error {
+	var text []byte
+	for i := range list.Len() {
+		line, err := json.Marshal(list.Index(i).Interface())
+		if err != nil {
+			return fmt.Errorf("encoding line %d of %s: %w", i+1, op.Name, err)
+		}
+		text = append(append(text, line...), '\n')
+	}
+	w.Header().Set("Content-Type", linesType)
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write(text) // an error means that the caller has gone
 	return nil
 }

@@ -65,7 +65,7 @@ func TestBadInput(t *testing.T) {
 		field, says              string
 	}{
 		{"unknown field", "POST", "/runs", `{"task":"x","repo":"/r","workfow":"y"}`, nil, 422, "workfow", `did you mean "workflow"?`},
-		{"nothing like a known field", "POST", "/runs", `{"task":"x","repo":"/r","zzzzzzzz":1}`, nil, 422, "zzzzzzzz", "known are brain, idempotency_key, repo, task, workflow"},
+		{"nothing like a known field", "POST", "/runs", `{"task":"x","repo":"/r","zzzzzzzz":1}`, nil, 422, "zzzzzzzz", "known are brain, head, idempotency_key, into, repo, task, workflow"},
 		{"unknown nested field", "POST", "/motions", `{"motion":{"rule":{"quorom":1}}}`, nil, 422, "motion.rule.quorom", `did you mean "quorum"?`},
 		{"unknown field in a list", "POST", "/plans", `{"run":"r","author":"a","content":{"steps":[{},{"keey":"k"}]}}`, nil, 422, "content.steps[1].keey", `did you mean "key"?`},
 		{"a field in capitals", "POST", "/runs", `{"task":"x","repo":"/r","Task":"y"}`, nil, 422, "Task", `did you mean "task"?`},
@@ -157,6 +157,41 @@ func TestEmptyListIsAList(t *testing.T) {
 	base := serve(t, e.tables(), "")
 	if _, body := send(t, "GET", base+"/runs", ""); strings.TrimSpace(body) != "[]" {
 		t.Errorf("got %s", body)
+	}
+}
+
+func TestListsAsLines(t *testing.T) {
+	e := &echo{}
+	base := serve(t, e.tables(), "")
+	for _, tt := range []struct {
+		list   []conclave.Agent
+		accept string
+		kind   string
+		want   string
+	}{
+		{[]conclave.Agent{{Name: "a"}, {Name: "b"}}, "application/x-ndjson", "application/x-ndjson", "a b"},
+		{nil, "application/x-ndjson", "application/x-ndjson", ""},
+		{[]conclave.Agent{{Name: "a"}}, "application/json, application/x-ndjson", "application/json", ""},
+	} {
+		e.set(tt.list, nil)
+		resp, body := send(t, "GET", base+"/agents", "", "Accept", tt.accept)
+		if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != tt.kind {
+			t.Errorf("%s: %d with %s", tt.accept, resp.StatusCode, resp.Header.Get("Content-Type"))
+		}
+		if tt.kind == "application/json" {
+			continue
+		}
+		var names []string
+		for line := range strings.Lines(body) {
+			var a conclave.Agent
+			if err := json.Unmarshal([]byte(line), &a); err != nil {
+				t.Errorf("line %q: %v", line, err)
+			}
+			names = append(names, string(a.Name))
+		}
+		if got := strings.Join(names, " "); got != tt.want {
+			t.Errorf("the lines are of %q, want %q", got, tt.want)
+		}
 	}
 }
 

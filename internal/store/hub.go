@@ -113,7 +113,7 @@ const (
 )
 
 func (s hubStore) Accept(ctx context.Context, in hub.Accept) (hub.Task, bool, error) {
-	t := hub.Task{Task: in.Task, Tenant: in.Tenant, Call: in.Call, Exclude: in.Exclude, Request: in.Request, Epoch: 1, Interactive: in.Interactive}
+	t := hub.Task{Task: in.Task, Tenant: in.Tenant, Call: in.Call, Scopes: in.Scopes, Budgets: in.Budgets, Exclude: in.Exclude, Request: in.Request, Epoch: 1, Interactive: in.Interactive}
 	created := false
 	err := s.db.Update(ctx, func(tx *Tx) error {
 		created = false
@@ -125,6 +125,9 @@ func (s hubStore) Accept(ctx context.Context, in hub.Accept) (hub.Task, bool, er
 			}
 		}
 		if err := tx.mayGoOn(in.Task.Run); err != nil {
+			return err
+		}
+		if err := s.spend(tx, &t); err != nil {
 			return err
 		}
 		if err := s.insert(tx, &t, in); err != nil {
@@ -346,6 +349,9 @@ func (s hubStore) keep(tx *Tx, tenant conclave.TenantID, m conclave.Message) (po
 		string(m.ID), string(tenant), string(m.Conversation), string(m.Run), string(m.Task), doc); err != nil {
 		return 0, err
 	}
+	if err := tx.talked(tenant, m); err != nil {
+		return 0, err
+	}
 	event, err := conclave.MessageEvent(tenant, m)
 	if err != nil {
 		return 0, fmt.Errorf("encode the event of a message: %w", err)
@@ -492,9 +498,10 @@ func (s hubStore) putBack(tx *Tx, t *hub.Task, after time.Duration, parked bool)
 	return s.changed(tx, *t, string(conclave.ServiceHub), "it will be delivered again")
 }
 
-func (s hubStore) Refuse(ctx context.Context, tenant conclave.TenantID, m conclave.Message, why string) error {
-	return s.db.Update(ctx, func(tx *Tx) error {
-		return tx.Append(conclave.Event{Tenant: tenant, Kind: conclave.EventCallRefused, Actor: m.From, Run: m.Run, Conversation: m.Conversation,
-			Subject: m.To, Text: why})
-	})
+func (s hubStore) Refuse(ctx context.Context, r hub.Refusal) error {
+	e, err := r.Event()
+	if err != nil {
+		return fmt.Errorf("encode the event of a refusal: %w", err)
+	}
+	return s.db.Update(ctx, func(tx *Tx) error { return tx.Append(e) })
 }

@@ -12,10 +12,22 @@ import (
 )
 
 func (s hubStore) UpsertAgent(ctx context.Context, tenant conclave.TenantID, a conclave.Agent) (conclave.Agent, error) {
+	return s.keepAgent(ctx, tenant, a, false)
+}
+
+func (s hubStore) RenewAgent(ctx context.Context, tenant conclave.TenantID, a conclave.Agent) (conclave.Agent, error) {
+	return s.keepAgent(ctx, tenant, a, true)
+}
+
+// keepAgent keeps an agent; one that is to be renewed must be there.
+func (s hubStore) keepAgent(ctx context.Context, tenant conclave.TenantID, a conclave.Agent, renew bool) (conclave.Agent, error) {
 	err := s.db.Update(ctx, func(tx *Tx) error {
 		had, found, err := getDoc[conclave.Agent](tx, `SELECT doc FROM agents WHERE tenant = $1 AND name = $2`, string(tenant), string(a.Name))
 		if err != nil {
 			return err
+		}
+		if renew && !found {
+			return conclave.Errorf(conclave.ErrNotFound, "there is no agent %q", a.Name)
 		}
 		if found {
 			if err := hub.MayReplace(had, a); err != nil {

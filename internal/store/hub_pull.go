@@ -45,3 +45,40 @@ func (s hubStore) Renew(ctx context.Context, id conclave.TaskID, epoch int64, d 
 	})
 	return t, err
 }
+
+func (s hubStore) Forget(ctx context.Context, tenant conclave.TenantID, name conclave.AgentName, actor string) (conclave.Agent, error) {
+	var a conclave.Agent
+	err := s.db.Update(ctx, func(tx *Tx) error {
+		query := `SELECT doc FROM agents WHERE tenant = $1 AND name = $2`
+		if s.db.postgres {
+			query += ` FOR UPDATE` // claims for it end before this, or find it gone
+		}
+		var found bool
+		var err error
+		if a, found, err = getDoc[conclave.Agent](tx, query, string(tenant), string(name)); err != nil {
+			return err
+		}
+		if err := hub.MayForget(a, found, name); err != nil {
+			return err
+		}
+		held, err := listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE tenant = $1 AND agent = $2 AND state = 'working' ORDER BY created, id`, string(tenant), string(name))
+		if err != nil {
+			return err
+		}
+		for _, t := range held {
+			if t, err = s.get(tx, t.ID); err != nil {
+				return err
+			}
+			if t.State == conclave.TaskWorking && t.Agent == name {
+				if err := s.putBack(tx, &t, 0, false); err != nil {
+					return err
+				}
+			}
+		}
+		if _, err := tx.exec(`DELETE FROM agents WHERE tenant = $1 AND name = $2`, string(tenant), string(name)); err != nil {
+			return err
+		}
+		return tx.Append(conclave.Event{Tenant: tenant, Kind: conclave.EventAgentLost, Actor: actor, Subject: string(name), Text: string(name) + " was removed by " + actor})
+	})
+	return a, err
+}

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"conclave"
+
 	"github.com/pressly/goose/v3"
 	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/rivermigrate"
@@ -55,6 +57,13 @@ func (db *DB) migrate(ctx context.Context) error {
 		goose.WithGoMigrations(steps...), goose.WithDisableGlobalRegistry(true), goose.WithAllowOutofOrder(true), goose.WithLogger(goose.NopLogger()))
 	if err != nil {
 		return err
+	}
+	known := provider.ListSources()[len(steps)-1].Version
+	switch has, err := provider.GetDBVersion(ctx); {
+	case err != nil:
+		return err
+	case has > known:
+		return conclave.Errorf(conclave.ErrUnsupported, "a newer version of Conclave made this database (schema %d; this program knows %d): run that version", has, known)
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return err

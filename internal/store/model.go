@@ -13,9 +13,38 @@ type ModelCalls struct{ db *DB }
 // ModelCalls returns the model router's store.
 func (db *DB) ModelCalls() ModelCalls { return ModelCalls{db} }
 
-// Begin keeps a call that is about to be made.
+// Begin keeps a call that is about to be made. ErrConflict when the account of
+// its run is closed.
 func (s ModelCalls) Begin(ctx context.Context, c conclave.ModelCall) error {
-	return s.db.Update(ctx, func(tx *Tx) error { return tx.putModelCall(ctx, c, 0) })
+	return s.db.Update(ctx, func(tx *Tx) error {
+		var closed int
+		if c.Run != "" {
+			if _, err := tx.scan([]any{&closed}, `SELECT count(*) FROM closed_accounts WHERE tenant = $1 AND run = $2`, string(tenantOf(ctx)), string(c.Run)); err != nil {
+				return err
+			}
+		}
+		if closed > 0 {
+			return conclave.Errorf(conclave.ErrConflict, "run %s has ended, and makes no more model calls", c.Run)
+		}
+		return tx.putModelCall(ctx, c, 0)
+	})
+}
+
+// Close lets no more calls of a run begin.
+func (s ModelCalls) Close(ctx context.Context, in conclave.CloseAccount) error {
+	_, err := once(ctx, s.db, "account_close", in.Key, in, func(tx *Tx) (conclave.None, error) {
+		now, err := tx.Now()
+		if err != nil {
+			return conclave.None{}, err
+		}
+		n, err := tx.exec(`INSERT INTO closed_accounts (tenant, run, at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, string(tenantOf(ctx)), string(in.Run), now.UnixMicro())
+		if err != nil || n == 0 {
+			return conclave.None{}, err
+		}
+		return conclave.None{}, tx.Append(conclave.Event{Kind: conclave.EventAccountClosed, Tenant: tenantOf(ctx), Actor: conclave.CallerFrom(ctx).Name(),
+			Run: in.Run, Subject: string(in.Run), Text: "no more model calls for this run"})
+	})
+	return err
 }
 
 // Drop removes a call that was not made.
@@ -58,11 +87,11 @@ func (tx *Tx) putModelCall(ctx context.Context, c conclave.ModelCall, ended int)
 	if c.Key != "" {
 		key = c.Key
 	}
-	_, err = tx.exec(`INSERT INTO model_calls (tenant, run, agent, model, status, input_tokens, output_tokens, cost_usd, at, doc, key, ended, assumed)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+	_, err = tx.exec(`INSERT INTO model_calls (tenant, run, agent, model, status, input_tokens, output_tokens, cost_usd, at, doc, key, ended, assumed, task)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 		ON CONFLICT (key) DO UPDATE SET model = excluded.model, status = excluded.status, input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
 			cost_usd = excluded.cost_usd, at = excluded.at, doc = excluded.doc, ended = excluded.ended, assumed = excluded.assumed`,
-		string(tenantOf(ctx)), string(c.Run), string(c.Agent), c.Model, c.Status, c.InputTokens, c.OutputTokens, c.CostUSD, now.UnixMicro(), doc, key, ended, c.Assumed)
+		string(tenantOf(ctx)), string(c.Run), string(c.Agent), c.Model, c.Status, c.InputTokens, c.OutputTokens, c.CostUSD, now.UnixMicro(), doc, key, ended, c.Assumed, string(c.Task))
 	return err
 }
 

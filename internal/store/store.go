@@ -345,3 +345,21 @@ func serialisation(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01" || pg.Code == "23505")
 }
+
+// texts reads one column of text.
+func (tx *Tx) texts(query string, args ...any) ([]string, error) {
+	rows, err := tx.query(query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []string
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			return nil, fmt.Errorf("read from the database: %w", err)
+		}
+		list = append(list, s)
+	}
+	return list, rows.Err()
+}

@@ -160,6 +160,38 @@ func TestConcurrentWritersShareCommits(t *testing.T) {
 	})
 }
 
+// A closed account lets no call begin; those that have begun still end.
+func TestClosedAccount(t *testing.T) {
+	onEach(t, func(t *testing.T, db *store.DB) {
+		calls := db.ModelCalls()
+		call := conclave.ModelCall{Key: "k", Run: "run-1", Model: "m"}
+		if err := calls.Begin(t.Context(), call); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // a second time changes nothing
+			if err := calls.Close(t.Context(), conclave.CloseAccount{Run: "run-1"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := calls.Begin(t.Context(), conclave.ModelCall{Key: "late", Run: "run-1", Model: "m"}); !errors.Is(err, conclave.ErrConflict) {
+			t.Errorf("a call of a closed account: %v", err)
+		}
+		if err := calls.Begin(t.Context(), conclave.ModelCall{Key: "other", Run: "run-2", Model: "m"}); err != nil {
+			t.Errorf("a call of another run: %v", err)
+		}
+		if err := calls.Record(t.Context(), call); err != nil {
+			t.Errorf("the end of a call that had begun: %v", err)
+		}
+		u, err := calls.Usage(t.Context(), conclave.GetUsage{Run: "run-1"})
+		if err != nil || *u.ModelCalls != 1 || u.Pending != 0 {
+			t.Errorf("usage %+v, %v", u, err)
+		}
+		if events, err := db.Events().List(t.Context(), conclave.EventFilter{Run: "run-1", Kinds: []conclave.EventKind{conclave.EventAccountClosed}}); err != nil || len(events) != 1 {
+			t.Errorf("%d events of the account's end, %v; want one", len(events), err)
+		}
+	})
+}
+
 func TestWatchSeesEveryEventInOrder(t *testing.T) {
 	onEach(t, func(t *testing.T, db *store.DB) {
 		run(t, db)

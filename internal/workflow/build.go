@@ -176,6 +176,8 @@ type verifyOut struct {
 	Decision decisionOut              `json:"decision"`
 	Round    int                      `json:"round"`
 	Accepted bool                     `json:"accepted"`
+	// Contribution is the history of what a review of a contribution judged.
+	Contribution *conclave.Contribution `json:"contribution,omitempty"`
 }
 
 // reviewers judge a change, each blind to the others.

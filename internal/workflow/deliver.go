@@ -163,9 +163,10 @@ func cleanup(ctx context.Context, w *work) (Transition, error) {
 			return Transition{}, fmt.Errorf("release %s: %w", l.Path, err)
 		}
 	}
-	usage, err := w.s.o.Models.Usage(ctx, conclave.GetUsage{Run: w.Run.ID})
+	// An agent that has not heard yet that it is to stop may be about to call.
+	usage, err := w.s.o.Models.Close(ctx, conclave.CloseAccount{Run: w.Run.ID})
 	if err != nil {
-		return Transition{}, fmt.Errorf("add up the cost: %w", err)
+		return Transition{}, fmt.Errorf("close the run's account: %w", err)
 	}
 	if usage.Pending > 0 && time.Since(*w.Run.Ended) < lastCalls {
 		return Transition{State: conclave.StepReady, RetryIn: time.Second, Reason: count(int(usage.Pending), "model call") + " still to end"}, nil
@@ -217,8 +218,24 @@ func audit(ctx context.Context, w *work) (Transition, error) {
 	if f.Baseline == nil {
 		return Transition{}, conclave.Errorf(conclave.ErrInvalid, "the repository is empty; there is nothing to review")
 	}
+	in := auditInput{}
+	if len(w.step.Input) > 0 {
+		if in, err = input[auditInput](w); err != nil {
+			return Transition{}, err
+		}
+	}
 	about := conclave.Assignment{Kind: conclave.AssignReview, Facts: &f, Evidence: f.Baseline}
-	findings, absent, err := w.review(ctx, about, fmt.Sprintf("Please review the repository at %.12s: %s.", f.Commit, checksText(*f.Baseline)), nil)
+	subject := f.Name
+	ask := fmt.Sprintf("Please review the repository at %.12s: %s.", f.Commit, checksText(*f.Baseline))
+	var history *conclave.Contribution
+	if in.From != "" {
+		if history, err = w.contribution(ctx, in.From, &f, &about); err != nil {
+			return Transition{}, err
+		}
+		subject = fmt.Sprintf("the contribution to %s", f.Name)
+		ask = fmt.Sprintf("Please review the contribution of %s since %.12s: %s. %s", count(len(history.Commits), "commit"), in.From, checksText(*about.Evidence), strings.Join(history.Notes, "; "))
+	}
+	findings, absent, err := w.review(ctx, about, ask, nil)
 	if err != nil {
 		return Transition{}, err
 	}
@@ -228,7 +245,7 @@ func audit(ctx context.Context, w *work) (Transition, error) {
 		return Transition{}, err
 	}
 	d, wait, err := w.vote(ctx, "vote", conclave.Motion{
-		Kind: conclave.MotionApprove, Title: fmt.Sprintf("Accept %s at %.12s", f.Name, f.Commit),
+		Kind: conclave.MotionApprove, Title: fmt.Sprintf("Accept %s at %.12s", subject, f.Commit),
 		Subject:  conclave.Subject{Kind: "tree", ID: f.Commit, Hash: "git:" + f.Tree},
 		Voters:   []string{"roles/code-reviewer", "roles/security", "roles/qa", "roles/architect"},
 		Senior:   "roles/architect",
@@ -241,7 +258,7 @@ func audit(ctx context.Context, w *work) (Transition, error) {
 	if wait != nil {
 		return *wait, nil
 	}
-	out := verifyOut{Evidence: *f.Baseline, Findings: findings, Absent: absent, Round: 1, Accepted: d.Outcome == conclave.OutcomeApproved,
+	out := verifyOut{Evidence: *about.Evidence, Findings: findings, Absent: absent, Round: 1, Accepted: d.Outcome == conclave.OutcomeApproved, Contribution: history,
 		Decision: decisionOut{Motion: d.Motion.ID, Outcome: d.Outcome, Reason: d.Reason}}
 	if err := w.learn(ctx, "learn", w.judged(ctx, f.Tree, out, d)); err != nil {
 		return Transition{}, err

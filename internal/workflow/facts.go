@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"conclave"
+	"conclave/internal/evidence"
 	"conclave/internal/git"
 
 	"golang.org/x/mod/modfile"
@@ -55,7 +56,7 @@ func measure(ctx context.Context, repo *git.Repo, base string) (conclave.Facts, 
 		if len(f.Files) < maxFiles {
 			f.Files = append(f.Files, file.Path)
 		}
-		lang := language(file.Path)
+		lang := evidence.Language(file.Path)
 		if lang == "" {
 			continue
 		}
@@ -149,42 +150,6 @@ func conventions(ctx context.Context, repo *git.Repo, base string, f *conclave.F
 		f.Conventions = append(f.Conventions, "commits: conventional")
 	}
 	return nil
-}
-
-func language(name string) string {
-	switch strings.ToLower(path.Ext(name)) {
-	case ".go":
-		return "Go"
-	case ".py":
-		return "Python"
-	case ".js", ".jsx", ".mjs", ".cjs":
-		return "JavaScript"
-	case ".ts", ".tsx":
-		return "TypeScript"
-	case ".rs":
-		return "Rust"
-	case ".java":
-		return "Java"
-	case ".kt":
-		return "Kotlin"
-	case ".c", ".h":
-		return "C"
-	case ".cc", ".cpp", ".cxx", ".hpp":
-		return "C++"
-	case ".cs":
-		return "C#"
-	case ".rb":
-		return "Ruby"
-	case ".php":
-		return "PHP"
-	case ".swift":
-		return "Swift"
-	case ".sh", ".bash":
-		return "Shell"
-	case ".sql":
-		return "SQL"
-	}
-	return ""
 }
 
 // complexity is a rough size of the job, from the task's length and the

@@ -15,16 +15,18 @@ import (
 
 // ReportDoc is the report of a run as JSON.
 type ReportDoc struct {
-	Run       conclave.Run             `json:"run"`
-	Facts     conclave.Facts           `json:"facts"`
-	Plan      *conclave.Plan           `json:"plan"`
-	Steps     []conclave.Step          `json:"steps"`
-	Debate    []Debate                 `json:"debate,omitempty"`
-	Decisions []conclave.Decision      `json:"decisions"`
-	Findings  []conclave.ReviewFinding `json:"findings"`
-	Evidence  []conclave.Evidence      `json:"evidence"`
-	Messages  []conclave.Message       `json:"messages"`
-	Left      []conclave.LeftFinding   `json:"left,omitempty"` // what a repair left to somebody's judgement
+	Run          conclave.Run             `json:"run"`
+	Facts        conclave.Facts           `json:"facts"`
+	Plan         *conclave.Plan           `json:"plan"`
+	Steps        []conclave.Step          `json:"steps"`
+	Debate       []Debate                 `json:"debate,omitempty"`
+	Decisions    []conclave.Decision      `json:"decisions"`
+	Findings     []conclave.ReviewFinding `json:"findings"`
+	Evidence     []conclave.Evidence      `json:"evidence"`
+	Messages     []conclave.Message       `json:"messages"`
+	Contribution *conclave.Contribution   `json:"contribution,omitempty"` // whose review this is
+	Compliance   []conclave.Compliance    `json:"compliance,omitempty"`   // with rule sets, of the last tree measured
+	Left         []conclave.LeftFinding   `json:"left,omitempty"`         // what a repair left to somebody's judgement
 }
 
 // Debate is what was said about a version of the plan, and what its author made of it.
@@ -51,7 +53,7 @@ func (w *work) writeReport(ctx context.Context) (conclave.Report, error) {
 	if err != nil {
 		return r, err
 	}
-	sarif, err := evidence.SARIF(evidence.Report{Evidence: newest(doc.Evidence), Base: doc.Facts.Baseline, Review: doc.Findings})
+	sarif, err := evidence.SARIF(evidence.Report{Evidence: newest(doc.Evidence), Base: doc.Facts.Baseline, Review: doc.Findings, Compliance: doc.Compliance})
 	if err != nil {
 		return r, fmt.Errorf("write SARIF: %w", err)
 	}
@@ -128,7 +130,13 @@ func (w *work) gather(ctx context.Context) (ReportDoc, error) {
 				doc.Evidence = append(doc.Evidence, v.Evidence)
 			}
 			doc.Findings = append(doc.Findings, v.Findings...)
+			if v.Contribution != nil {
+				doc.Contribution = v.Contribution
+			}
 		}
+	}
+	if last := newest(doc.Evidence); len(last.Checks) > 0 {
+		doc.Compliance = evidence.Comply(last, doc.Findings)
 	}
 	doc.Left = w.left()
 	doc.Messages, err = w.s.o.Hub.Messages(ctx, conclave.ListMessages{Run: w.Run.ID, Limit: 1000})
@@ -251,6 +259,12 @@ func markdown(doc ReportDoc) string {
 			p("| `%s:%d` | %s %s | %s | %s | %s |", f.Path, f.Line, f.Tool, f.Rule, f.Reviewer, cell(f.Message), stands)
 		}
 		p("")
+	}
+	if doc.Contribution != nil {
+		p("\n%s", contributionMarkdown(*doc.Contribution))
+	}
+	if len(doc.Compliance) > 0 {
+		p("\n%s", evidence.ComplianceMarkdown(doc.Compliance))
 	}
 	if len(doc.Messages) > 0 {
 		p("\n## Conversation\n")

@@ -89,6 +89,14 @@ func firstSteps() map[string]func() []conclave.Step {
 	}
 }
 
+// contributionSteps review a contribution since the commit that it starts from.
+func contributionSteps(from string) []conclave.Step {
+	return []conclave.Step{
+		newStep(kindIntake, "intake", "Measure the contribution", nil),
+		newStep(kindAudit, "audit", "Review the contribution", auditInput{From: from}, "intake"),
+	}
+}
+
 func newStep(kind, key, title string, input any, dependsOn ...string) conclave.Step {
 	step := conclave.Step{ID: conclave.StepID(conclave.NewID("step")), Kind: kind, Key: key, Title: title, DependsOn: dependsOn}
 	if input != nil {

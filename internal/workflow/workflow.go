@@ -88,6 +88,7 @@ type Options struct {
 	Store     Store
 	Plans     conclave.Plans
 	Worktrees conclave.Worktrees
+	Surveys   conclave.Surveys
 	Council   conclave.Council
 	Trust     conclave.Trust
 	Hub       conclave.Hub
@@ -217,13 +218,26 @@ func (s *Service) Start(ctx context.Context, in conclave.StartRun) (conclave.Run
 			return conclave.Run{}, err
 		}
 	}
+	steps := first()
+	if in.Head != "" {
+		if in.Workflow != "multi-review" {
+			return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "head is for multi-review; %s starts from the repository's HEAD", in.Workflow)
+		}
+		from, to, err := contributed(ctx, repo, in)
+		if err != nil {
+			return conclave.Run{}, err
+		}
+		base, steps = to, contributionSteps(from)
+	} else if in.Into != "" {
+		return conclave.Run{}, conclave.Errorf(conclave.ErrInvalid, "into says where a contribution goes, and there is no head; name its branch")
+	}
 	caller := conclave.CallerFrom(ctx)
 	run := conclave.Run{
 		ID: conclave.RunID(conclave.NewID("run")), Status: conclave.RunRunning, Workflow: in.Workflow, Task: task,
 		Repo: repo.Dir, Base: base, Conversation: conclave.ConversationID(conclave.NewID("conv")), Human: caller.Human,
 		Brain: brain, Offline: brain == "offline",
 	}
-	return s.o.Store.CreateRun(ctx, in, run, first())
+	return s.o.Store.CreateRun(ctx, in, run, steps)
 }
 
 // Get implements conclave.Workflows.

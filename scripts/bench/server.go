@@ -22,6 +22,8 @@ type server struct {
 	cmd   *exec.Cmd
 	ready time.Duration // from exec to the line that says so
 	ended chan error
+	// addresses are those that it told before it was ready.
+	addresses map[conclave.Service]string
 }
 
 // environment is ours without what would reach another installation or a model.
@@ -38,7 +40,7 @@ func environment(home string, more ...string) []string {
 
 // start runs conclave serve on a data directory until it is ready.
 func (b *bench) start(ctx context.Context, home string, more ...string) (*server, error) {
-	s := &server{cmd: exec.CommandContext(ctx, b.program, "serve"), ended: make(chan error, 1)}
+	s := &server{cmd: exec.CommandContext(ctx, b.program, "serve"), ended: make(chan error, 1), addresses: map[conclave.Service]string{}}
 	s.cmd.Env = environment(home, more...)
 	s.cmd.Dir = b.dir // no config folder is found there
 	s.cmd.Stderr = os.Stderr
@@ -59,7 +61,9 @@ func (b *bench) start(ctx context.Context, home string, more ...string) (*server
 			case strings.HasPrefix(lines.Text(), "ready after"):
 				s.ready = time.Since(began)
 			case len(f) == 2 && f[0] == string(conclave.ServiceGateway):
-				gateway <- f[1]
+				gateway <- f[1] // the last one that is told
+			case len(f) == 2:
+				s.addresses[conclave.Service(f[0])] = f[1]
 			}
 		}
 		close(gateway)

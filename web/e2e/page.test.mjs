@@ -141,8 +141,30 @@ describe('the page', { skip }, () => {
     await page.context().close();
   });
 
+  it('tells whether the record is as it was sealed', async () => {
+    const page = await open('/audit');
+    await page.locator('[data-chain=ok]').getByText('as it was sealed').waitFor();
+    assert.match(await page.locator('.chain-facts').innerText(), /Sealed\n\d+ events\nNot sealed yet\n3 events\nCheckpoints\n1\n/);
+    await page.locator('.events li').first().waitFor();
+    await page.route('**/api/audit', async (route) => {
+      const report = await (await route.fetch()).json();
+      await route.fulfill({ json: { ...report, ok: false, problems: [{ tenant: 'default', seq: 12, checkpoint: 1, what: 'changed', text: 'event 12 is not as it was sealed' }] } });
+    });
+    await page.getByRole('button', { name: 'Check again' }).click();
+    await page.locator('[data-chain=broken]').getByText('not as it was sealed').waitFor();
+    await page.getByText('event 12 is not as it was sealed').waitFor();
+    await page.context().close();
+  });
+
+  it('shows how many voted which way', async () => {
+    const page = await open('/decisions');
+    const bar = await page.locator('.tally-bar span').first().boundingBox();
+    assert.ok(bar.height > 4 && bar.width > 20, `the bar is ${bar.width} by ${bar.height}`);
+    await page.context().close();
+  });
+
   it('signs out', async () => {
-    const page = await open('/events');
+    const page = await open('/audit');
     await page.locator('.events li').first().waitFor();
     await page.getByRole('button', { name: 'Signed in as ana' }).click();
     await page.getByRole('menuitem', { name: 'Sign out' }).click();

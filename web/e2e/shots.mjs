@@ -26,7 +26,7 @@ const views = {
   agents: '/agents',
   decisions: '/decisions',
   approvals: '/approvals',
-  events: '/events',
+  audit: '/audit',
 };
 const sizes = { wide: { width: 1400, height: 900 }, narrow: { width: 390, height: 844 } };
 

@@ -7,8 +7,8 @@ import { ApiError, signOut } from './api';
 import { follow, reduce, type Live } from './live';
 import { Agents } from './pages/agents';
 import { Approvals } from './pages/approvals';
+import { Audit } from './pages/audit';
 import { Decisions } from './pages/decisions';
-import { Events } from './pages/events';
 import { Overview } from './pages/overview';
 import { RunPage } from './pages/run';
 import { Runs } from './pages/runs';
@@ -51,8 +51,8 @@ export function App() {
           <Route path="/agents" component={Agents} />
           <Route path="/decisions" component={Decisions} />
           <Route path="/approvals" component={Approvals} />
-          <Route path="/events">
-            <Events last={live.last} />
+          <Route path="/audit">
+            <Audit last={live.last} />
           </Route>
           <Route>
             <Empty title="There is no such page">
@@ -85,7 +85,7 @@ function Header({ live }: { live: Live }) {
         <Tab href="/agents" icon={IconUsersGroup} label="Agents" />
         <Tab href="/decisions" icon={IconScale} label="Decisions" />
         <Tab href="/approvals" icon={IconHandStop} label="Approvals" badge={open || undefined} />
-        <Tab href="/events" icon={IconTimelineEvent} label="Events" />
+        <Tab href="/audit" icon={IconTimelineEvent} label="Audit" />
       </nav>
       <div className="top-right">
         <span className={`pulse pulse-${live.phase}`} role="status">

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { layout, nodeHeight, nodeWidth, sequence, stages, together } from './graph';
+import { boxTitle, layout, nodeHeight, nodeWidth, sequence, stages, together } from './graph';
 import type { Step, StepState } from './types';
 
 function step(key: string, state: StepState, after: string[] | null = null): Step {
@@ -74,5 +74,15 @@ describe('sequence', () => {
   });
   it('ends on a cycle, which no plan has', () => {
     expect(sequence([step('a', 'blocked', ['b']), step('b', 'blocked', ['a'])])).toHaveLength(2);
+  });
+});
+
+describe('the title in a box', () => {
+  it('leaves out the verb that the kind says, and no other word', () => {
+    const titled = (kind: string, title: string) => boxTitle({ ...step(kind, 'done'), title });
+    expect(titled('build', 'Build Durable storage')).toBe('Durable storage');
+    expect(titled('land', 'Merge into your branch')).toBe('Merge into your branch');
+    expect(titled('comment', 'Comment as qa')).toBe('Comment as qa');
+    expect(titled('merge', 'Merge')).toBe('Merge');
   });
 });

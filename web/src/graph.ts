@@ -63,7 +63,14 @@ export function together(steps: readonly Step[]): StepState {
   return 'blocked';
 }
 
-export const nodeWidth = 152;
+/** A step's title in its narrow box, without the verb that its kind below says too. */
+export function boxTitle(step: Step): string {
+  const [verb = '', ...rest] = step.title.split(' ');
+  const repeated = ['build', 'verify', 'merge'].includes(step.kind) && verb.toLowerCase() === step.kind;
+  return repeated && rest.length > 0 ? rest.join(' ') : step.title;
+}
+
+export const nodeWidth = 168;
 export const nodeHeight = 44;
 
 export interface Placed {

@@ -103,6 +103,8 @@ export interface Option {
   description?: string;
   pros?: string[];
   cons?: string[];
+  facts?: string[];
+  in_use?: number;
 }
 
 export interface Question {
@@ -245,16 +247,38 @@ export interface Message {
   sent: string;
 }
 
+export interface CardInterface {
+  url: string;
+  binding: string;
+  version: string;
+}
+
+export interface CardTrust {
+  url: string;
+  signature: 'verified' | 'unsigned' | 'invalid';
+  signer?: string;
+  pin: string;
+  interfaces: CardInterface[] | null;
+  keys?: string;
+  private?: boolean;
+  by: string;
+  at: string;
+  problem?: string;
+}
+
 export interface Agent {
   name: string;
   role: string;
   description: string;
   skills: string[] | null;
+  tags?: string[];
+  topics?: string[];
   brain: string;
   service?: string;
   url: string;
   public_key: string;
   encryption_key?: string;
+  card?: CardTrust;
   state: 'live' | 'lost';
   active: number;
   capacity: number;
@@ -273,6 +297,35 @@ export interface Event {
   subject?: string;
   text: string;
   data?: Json;
+}
+
+export interface Checkpoint {
+  tenant: string;
+  number: number;
+  last: number;
+  count: number;
+  previous: string;
+  head: string;
+  at: string;
+  public_key: string;
+  signature: string;
+}
+
+export interface AuditProblem {
+  tenant: string;
+  seq?: number;
+  checkpoint: number;
+  what: string;
+  text: string;
+}
+
+export interface AuditReport {
+  ok: boolean;
+  sealed: number;
+  expired: number;
+  unsealed: number;
+  heads: Checkpoint[] | null;
+  problems: AuditProblem[] | null;
 }
 
 export interface Finding {
@@ -330,7 +383,18 @@ export interface Evidence {
   new?: string[];
   gone?: string[];
   unchecked?: string[];
+  languages?: Record<string, number>;
+  licences?: Licence[];
 }
+
+export interface Licence {
+  module: string;
+  version?: string;
+  licences: string[] | null;
+  verdict: LicenceVerdict;
+}
+
+export type LicenceVerdict = 'own' | 'allowed' | 'unlisted' | 'denied' | 'unknown';
 
 export interface Caller {
   tenant: string;

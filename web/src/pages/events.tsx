@@ -1,5 +1,4 @@
 import { Button, TextInput } from '@mantine/core';
-import { useDocumentTitle } from '@mantine/hooks';
 import { IconSearch } from '@tabler/icons-react';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
@@ -13,7 +12,6 @@ const span = 200;
 
 /** The record of everything, newest first, from a little before the newest event when the page opened. */
 export function Events({ last }: { last: number }) {
-  useDocumentTitle('Events · Conclave');
   const cache = useQueryClient();
   const [anchor, setAnchor] = useState(last);
   if (anchor === 0 && last > 0) setAnchor(last);
@@ -22,15 +20,14 @@ export function Events({ last }: { last: number }) {
   const key = ['events', '', after];
   const query = useQuery({ queryKey: key, queryFn: () => eventsAfter(after, cache.getQueryData<Event[]>(key) ?? []), placeholderData: (old) => old });
   return (
-    <div className="page">
-      <h1 className="page-title">Events</h1>
+    <>
       <Rows query={query} links />
       {after > 0 && (
         <Button variant="default" onClick={() => further(back + 1)}>
           Older events
         </Button>
       )}
-    </div>
+    </>
   );
 }
 

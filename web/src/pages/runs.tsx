@@ -74,6 +74,7 @@ export function Runs() {
 function Counters({ runs, more }: { runs: Run[]; more: boolean }) {
   const agents = useAgents();
   const approvals = useApprovals();
+  const open = approvals.data?.filter((a) => !a.decision).length;
   const live = agents.data?.filter((a) => a.state === 'live');
   const busy = live?.reduce((n, a) => n + a.active, 0);
   const sum = usage(runs);
@@ -86,7 +87,7 @@ function Counters({ runs, more }: { runs: Run[]; more: boolean }) {
   return (
     <dl className="counters">
       <Counter label="Running" value={count(runs.filter((r) => r.status === 'running').length)} hint={scope} />
-      <Counter label="Wait for you" value={count(approvals.data?.filter((a) => !a.decision).length)} hint="approvals" tone="waiting" />
+      <Counter label="Wait for you" value={count(open)} hint={open === 1 ? 'approval' : 'approvals'} tone="waiting" />
       <Counter label="Agents live" value={live ? count(live.length) : none} hint={busy === undefined ? none : `${plural(busy, 'task')} in hand`} />
       <Counter label="Model calls" value={compact(sum.model_calls)} hint={measured((u) => u.model_calls)} />
       <Counter label="Tokens" value={compact(tokens)} hint={tokens === null ? 'not measured' : `${compact(sum.output_tokens)} out`} />

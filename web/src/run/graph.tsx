@@ -1,7 +1,7 @@
 import { useComputedColorScheme } from '@mantine/core';
 import { Controls, Handle, MarkerType, Position, ReactFlow, ReactFlowProvider, useReactFlow, useStore, type Edge, type Node, type NodeProps } from '@xyflow/react';
 import { useEffect, useMemo, useRef, type RefObject } from 'react';
-import { layout, nodeHeight, nodeWidth, type Layout } from '../graph';
+import { boxTitle, layout, nodeHeight, nodeWidth, type Layout } from '../graph';
 import { look, StateIcon } from '../parts/state';
 import { Duration } from '../parts/time';
 import type { Step } from '../types';
@@ -15,7 +15,7 @@ function StepBox({ data: { step, open } }: NodeProps<StepNode>) {
       <button type="button" className={`step step-${step.state} nopan`} onClick={() => open(step)} aria-label={`${step.title}: ${look(step.state).label}`} title={step.title}>
         <StateIcon state={step.state} size={16} />
         <span className="step-text">
-          <span className="step-title">{step.title}</span>
+          <span className="step-title">{boxTitle(step)}</span>
           <span className="step-meta">
             {step.kind}
             {step.started && (
