@@ -60,6 +60,7 @@ func EventKinds() []EventKind {
 	return []EventKind{
 		EventRunStarted, EventRunEnded, EventRunWarned, EventStepAdded, EventStepStarted, EventStepEnded,
 		EventStepRequeued, EventPlanProposed, EventPlanCommented, EventMessageSent, EventTaskChanged, EventMotionOpened,
+		EventPushFailed, EventLetterDead, EventLetterRetried, EventLetterDropped,
 		EventBallotCast, EventBallotRefused, EventMotionEscalated, EventMotionDecided, EventWorktreeLeased, EventWorktreeCommited,
 		EventWorktreeReleased, EventMergeIntended, EventMergeDone, EventMergeRefused, EventApprovalAsked, EventApprovalGiven,
 		EventAgentRegistered, EventAgentLost, EventModelCalled, EventAccountClosed, EventOutcomeKnown, EventCallRefused,

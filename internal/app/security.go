@@ -39,6 +39,9 @@ type Security struct {
 	// PushNetworks are networks besides the internet in which clients may be told
 	// of their tasks.
 	PushNetworks []netip.Prefix
+	// QueueAddress and QueueSender are how many messages may wait at one address of
+	// the hub, and of one sender; 0: as many as the hub takes by itself.
+	QueueAddress, QueueSender int
 }
 
 func securityDefaults() Security {

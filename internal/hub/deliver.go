@@ -62,14 +62,15 @@ func (h *Hub) HandleDelivery(ctx context.Context, id conclave.TaskID, epoch int6
 		}
 		return h.deliver(ctx, claimed, a)
 	}
-	if t.Age > h.opts.MaxAge {
+	maxAge := h.maxAge(t)
+	if t.Age > maxAge {
 		why := fmt.Sprintf("nobody at %s could be reached for %s", t.To, t.Age.Round(time.Second))
 		if lost > 0 {
 			why += "; what is registered there is lost"
 		}
-		return h.fail(ctx, t, conclave.Errorf(conclave.ErrUnavailable, "%s", why))
+		return h.die(ctx, t, conclave.Errorf(conclave.ErrUnavailable, "%s", why))
 	}
-	after := min(max(parkedRetry, t.Age/2), max(parkedRetry, h.opts.MaxAge-t.Age))
+	after := min(max(parkedRetry, t.Age/2), maxAge-t.Age+time.Millisecond)
 	return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted, After: after, Parked: true})
 }
 
@@ -230,13 +231,16 @@ func (h *Hub) retry(ctx context.Context, t Task, a conclave.Agent, why error) er
 	h.suspect[agentKey{t.Tenant, a.Name}] = h.opts.Clock()
 	delete(h.clients, clientKey(t.Tenant, a))
 	h.mu.Unlock()
-	if t.Age > h.opts.MaxAge {
-		return h.fail(ctx, t, conclave.Errorf(conclave.ErrUnavailable, "%s could not be reached for %s: %w", a.Name, t.Age.Round(time.Second), why))
+	if t.Age > h.maxAge(t) {
+		return h.die(ctx, t, conclave.Errorf(conclave.ErrUnavailable, "%s could not be reached for %s: %w", a.Name, t.Age.Round(time.Second), why))
 	}
 	h.opts.Logger.InfoContext(ctx, "an agent does not answer; the message will be delivered again",
 		"agent", a.Name, "task", t.ID, "attempt", t.Attempt, "err", why)
 	return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted, After: backoff(t.Attempt), Parked: true})
 }
+
+// maxAge is how long a message tries to reach somebody.
+func (h *Hub) maxAge(t Task) time.Duration { return cmp.Or(t.TTL, h.opts.MaxAge) }
 
 // backoff doubles from a quarter of a second to half a minute.
 func backoff(attempt int) time.Duration {
@@ -246,6 +250,11 @@ func backoff(attempt int) time.Duration {
 // fail ends a delivery that came to nothing.
 func (h *Hub) fail(ctx context.Context, t Task, why error) error {
 	return h.settle(ctx, t, Settle{State: conclave.TaskFailed, Error: shownError(why)})
+}
+
+// die ends a delivery that reached nobody in its time.
+func (h *Hub) die(ctx context.Context, t Task, why error) error {
+	return h.settle(ctx, t, Settle{State: conclave.TaskFailed, Error: shownError(why), Dead: true})
 }
 
 // shownError puts the kind of an error before its text, so that a task, which
@@ -322,7 +331,7 @@ func (h *Hub) speak(ctx context.Context, t Task, a conclave.Agent) (a2awire.Resu
 		talk = "" // the agent knows the context of its own task, and may have named it otherwise
 	}
 	result, err := client.Send(sendCtx, a2awire.Outbound{
-		ID: t.Request.ID, SentAs: t.Request.SentAs, Context: talk, Task: t.Remote, Text: t.Request.Text, Data: t.Request.Data,
+		ID: t.messageID(), SentAs: t.Request.SentAs, Context: talk, Task: t.Remote, Text: t.Request.Text, Data: t.Request.Data,
 		Call: onward(t), Run: t.Run, Kind: t.Kind, References: []conclave.TaskID{t.ID}, Agent: a.Name, Role: a.Role,
 	}, func(remote string) { accepted <- remote })
 	stopWatch()

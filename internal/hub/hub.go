@@ -45,13 +45,17 @@ type Options struct {
 	Rules *Rules // of speech; nil: DefaultRules
 	// Trust returns what an agent's outcomes come to, for its card. Nil: cards do
 	// not speak of it.
-	Trust   func(ctx context.Context, tenant conclave.TenantID, name conclave.AgentName) (conclave.TrustScore, error)
-	MaxAge  time.Duration // how long a message tries to reach somebody; 0: 10 minutes
-	Timeout time.Duration // how long an agent may take; 0: 1 hour
-	Silence time.Duration // after which an agent that registered here is lost; 0: 20 seconds
-	Push    PushOptions
-	Clock   conclave.Clock
-	Logger  *slog.Logger
+	Trust func(ctx context.Context, tenant conclave.TenantID, name conclave.AgentName) (conclave.TrustScore, error)
+	// MaxQueued and MaxSent are how many messages may wait at one address, and of
+	// one sender; 0: 20,000 and 50,000.
+	MaxQueued, MaxSent int
+	MaxAge             time.Duration // how long a message tries to reach somebody; 0: 10 minutes
+	Timeout            time.Duration // how long an agent may take; 0: 1 hour
+	Silence            time.Duration // after which an agent that registered here is lost; 0: 20 seconds
+	Push               PushOptions
+	Letters            LetterStore // nil: messages that reach nobody are not kept for another try
+	Clock              conclave.Clock
+	Logger             *slog.Logger
 }
 
 const (
@@ -84,6 +88,12 @@ func (o *Options) setDefaults() error {
 	}
 	if err := o.Rules.Validate(); err != nil {
 		return err
+	}
+	if o.MaxQueued == 0 {
+		o.MaxQueued = 20_000
+	}
+	if o.MaxSent == 0 {
+		o.MaxSent = 50_000
 	}
 	if o.MaxAge == 0 {
 		o.MaxAge = 10 * time.Minute
@@ -119,6 +129,7 @@ type Hub struct {
 	clients map[string]*a2awire.Client
 	servers map[string]http.Handler // A2A faces by address
 	inHand  map[conclave.TaskID]int // deliveries that this hub works on now
+	queues  map[queueKey]*queue     // how many messages wait
 	life    context.Context         // Run's; nil while it does not run
 	running sync.WaitGroup          // deliveries that began with their acceptance
 	paces   map[agentKey]*pace      // how often agents speak
@@ -147,7 +158,7 @@ func New(opts Options) (*Hub, error) {
 	}
 	return &Hub{
 		opts: opts, beats: map[agentKey]*beat{}, suspect: map[agentKey]time.Time{},
-		clients: map[string]*a2awire.Client{}, servers: map[string]http.Handler{}, inHand: map[conclave.TaskID]int{}, paces: map[agentKey]*pace{},
+		clients: map[string]*a2awire.Client{}, servers: map[string]http.Handler{}, inHand: map[conclave.TaskID]int{}, queues: map[queueKey]*queue{}, paces: map[agentKey]*pace{},
 	}, nil
 }
 
@@ -181,6 +192,7 @@ func (h *Hub) Run(ctx context.Context, ready func()) error {
 		case <-silence.C:
 			h.loseSilent(ctx)
 		case <-sweep.C:
+			h.forgetQueues()
 			if _, err := h.opts.Store.Sweep(ctx, Sweep{Instance: h.opts.Instance, Held: h.held(), AgentTTL: agentTTL, ClaimTTL: claimTTL}); err != nil && ctx.Err() == nil {
 				h.opts.Logger.ErrorContext(ctx, "sweeping deliveries and agents", "err", err)
 			}

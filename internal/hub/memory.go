@@ -257,7 +257,7 @@ func (m *Memory) Accept(_ context.Context, in Accept) (Task, bool, error) {
 	}
 	now := m.clock()
 	t := &memoryTask{key: in.Key, Task: Task{
-		Task: in.Task, Tenant: in.Tenant, Call: in.Call, Scopes: in.Scopes, Budgets: in.Budgets, Exclude: in.Exclude, Request: in.Request, Epoch: 1, Interactive: in.Interactive,
+		Task: in.Task, Tenant: in.Tenant, Call: in.Call, Scopes: in.Scopes, Budgets: in.Budgets, Exclude: in.Exclude, Request: in.Request, Epoch: 1, Interactive: in.Interactive, TTL: in.TTL,
 	}}
 	t.Call.Messages, t.Call.Tokens, t.Call.CostUSD = 0, 0, 0
 	for _, b := range t.Budgets {
@@ -497,6 +497,12 @@ func (m *Memory) Tasks(_ context.Context, f TaskFilter) ([]Task, int, error) {
 		out = out[:f.Limit]
 	}
 	return out, total, nil
+}
+
+// Queued implements [Store].
+func (m *Memory) Queued(ctx context.Context, f TaskFilter, max int) (int, error) {
+	_, n, err := m.Tasks(ctx, f)
+	return min(n, max), err
 }
 
 // Messages implements [Store].

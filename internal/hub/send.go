@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"conclave"
 	"conclave/internal/killpoint"
@@ -17,6 +18,12 @@ import (
 const (
 	maxText = 1 << 20
 	maxData = 15 << 20
+)
+
+// minTTL and maxTTL bound how long a message may try to reach somebody, in milliseconds.
+const (
+	minTTL = 1000
+	maxTTL = 7 * 24 * 60 * 60 * 1000
 )
 
 // actsFor starts the only element of an agent's call path: "tasks/ID", the task
@@ -40,6 +47,9 @@ func (h *Hub) send(ctx context.Context, in conclave.SendMessage, sentAs conclave
 	}
 	if err := checkContent(in.Text, in.Data); err != nil {
 		return Task{}, err
+	}
+	if in.TTL != 0 && (in.TTL < minTTL || in.TTL > maxTTL) {
+		return Task{}, conclave.Errorf(conclave.ErrInvalid, "ttl_ms %d: want %d to %d", in.TTL, minTTL, maxTTL)
 	}
 	o, err := h.open(ctx, caller, in)
 	if err != nil {
@@ -107,6 +117,9 @@ func (h *Hub) post(ctx context.Context, o opening, in conclave.SendMessage, sent
 	if err != nil {
 		return Task{}, h.refuse(ctx, o.Caller, in, err)
 	}
+	if err := h.admit(ctx, o.Caller.Tenant, o.From, in.To); err != nil {
+		return Task{}, err
+	}
 	in.Exclude = append(slices.Clone(in.Exclude), barred...)
 	in.Conversation = cmp.Or(in.Conversation, o.Conversation)
 	if in.Conversation == "" {
@@ -119,7 +132,7 @@ func (h *Hub) post(ctx context.Context, o opening, in conclave.SendMessage, sent
 	defer done()
 	killpoint.At("send.before")
 	t, created, err := h.opts.Store.Accept(ctx, Accept{
-		Tenant: o.Caller.Tenant, Key: in.Key, Call: o.Call, Scopes: o.Scopes, Budgets: begunBy(o.Budgets, id), Exclude: in.Exclude, Interactive: sentAs != "", Agent: free.Name, Instance: h.opts.Instance,
+		Tenant: o.Caller.Tenant, Key: in.Key, Call: o.Call, Scopes: o.Scopes, Budgets: begunBy(o.Budgets, id), Exclude: in.Exclude, Interactive: sentAs != "", TTL: time.Duration(in.TTL) * time.Millisecond, Agent: free.Name, Instance: h.opts.Instance,
 		Task: conclave.Task{ID: id, Conversation: in.Conversation, Run: in.Run, From: o.From, To: in.To, Kind: in.Kind},
 		Request: conclave.Message{
 			ID: conclave.MessageID(conclave.NewID("msg")), Task: id, Conversation: in.Conversation, Run: in.Run,

@@ -101,6 +101,10 @@ type Store interface {
 	// how many there are without Limit and Before.
 	Tasks(ctx context.Context, f TaskFilter) (tasks []Task, total int, err error)
 
+	// Queued counts tasks that a filter of Tenant, State, and To or From chooses, up
+	// to max.
+	Queued(ctx context.Context, f TaskFilter, max int) (int, error)
+
 	// Messages lists the tenant's messages in the order in which they were kept.
 	// With a Task in the filter, only that task's.
 	Messages(ctx context.Context, f MessageFilter) ([]conclave.Message, error)
@@ -131,6 +135,8 @@ type Task struct {
 	Attempt int           // how often it was claimed
 	Age     time.Duration // since the last message was accepted, on the database's clock
 
+	TTL         time.Duration       // how long it tries to reach somebody; 0: as long as the hub says
+	FirstID     conclave.MessageID  // of the message, when it is sent again after it was a dead letter
 	Interactive bool                // its asker can be asked back
 	Keys        []string            // of its asker's further messages
 	Remote      string              // the agent's own task, when that has asked back
@@ -149,6 +155,7 @@ type Accept struct {
 	Scopes  []conclave.Permission
 	Budgets []Budget
 	Exclude []conclave.AgentName
+	TTL     time.Duration
 	// Interactive says that the asker can be asked back.
 	Interactive bool
 	// Agent takes the task at once, if it can: see [Store].Accept. Empty: nobody does.
@@ -204,6 +211,7 @@ type Settle struct {
 	Remote    string
 	After     time.Duration // put back: when it is due
 	Parked    bool          // put back: nobody can take it now; wake it when somebody can
+	Dead      bool          // it reached nobody in its time: its message is kept as a dead letter, where letters are kept
 }
 
 // Sweep says what is stale.

@@ -113,7 +113,7 @@ const (
 )
 
 func (s hubStore) Accept(ctx context.Context, in hub.Accept) (hub.Task, bool, error) {
-	t := hub.Task{Task: in.Task, Tenant: in.Tenant, Call: in.Call, Scopes: in.Scopes, Budgets: in.Budgets, Exclude: in.Exclude, Request: in.Request, Epoch: 1, Interactive: in.Interactive}
+	t := hub.Task{Task: in.Task, Tenant: in.Tenant, Call: in.Call, Scopes: in.Scopes, Budgets: in.Budgets, Exclude: in.Exclude, Request: in.Request, Epoch: 1, TTL: in.TTL, Interactive: in.Interactive}
 	created := false
 	err := s.db.Update(ctx, func(tx *Tx) error {
 		created = false
@@ -455,6 +455,11 @@ func (s hubStore) Settle(ctx context.Context, in hub.Settle) (hub.Task, error) {
 		}
 		if err := s.changed(tx, t, in.Actor, "the task is "+string(in.State)); err != nil {
 			return err
+		}
+		if in.Dead {
+			if err := tx.die(t); err != nil {
+				return err
+			}
 		}
 		if in.Message != nil {
 			if _, err := s.keep(tx, t.Tenant, *in.Message); err != nil {

@@ -448,6 +448,7 @@ func (s talkStore) remove(tx *Tx, tenant conclave.TenantID, id conclave.Conversa
 	const mine = ` WHERE tenant = $1 AND conversation = $2`
 	for _, statement := range []string{
 		`DELETE FROM receipts WHERE message IN (SELECT id FROM messages` + mine + `)`,
+		`DELETE FROM dead_letters WHERE tenant = $1 AND task IN (SELECT id FROM tasks` + mine + `)`,
 		`DELETE FROM push_configs WHERE tenant = $1 AND task IN (SELECT id FROM tasks` + mine + `)`,
 		`DELETE FROM budget_tasks WHERE task IN (SELECT id FROM tasks` + mine + `)`,
 		`DELETE FROM recipients WHERE publication IN (SELECT id FROM publications` + mine + `)`,
