@@ -23,6 +23,7 @@ type AgentState string
 const (
 	AgentLive AgentState = "live"
 	AgentLost AgentState = "lost" // its host has stopped answering
+	AgentGone AgentState = "gone" // its host no longer has it: it is nobody's addressee; its name stays bound to its key
 )
 
 // Agent is one registered agent: who it is, where it answers, with which key it

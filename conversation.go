@@ -130,7 +130,7 @@ type Conversations interface {
 
 // AllHubOperations is the whole table of the a2a-hub service.
 func AllHubOperations() []Operation {
-	return slices.Concat(HubOperations(), DirectoryOperations(), WorkOperations(), TopicOperations(), ConversationOperations())
+	return slices.Concat(HubOperations(), DirectoryOperations(), WorkOperations(), TopicOperations(), ConversationOperations(), DeadLetterOperations())
 }
 
 // ConversationOperations are those of the a2a-hub service that belong to

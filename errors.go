@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // The kinds of error. Ask with errors.Is. An error without a kind is internal,
@@ -79,6 +80,27 @@ func Text(err error) string {
 	}
 	return err.Error()
 }
+
+// Later makes an ErrLimited that passes by itself: the same request may succeed
+// after a while.
+func Later(after time.Duration, format string, args ...any) error {
+	return &laterError{error: Errorf(ErrLimited, format, args...), after: after}
+}
+
+// RetryAfter returns when to try again what failed with err, if it says so.
+func RetryAfter(err error) (time.Duration, bool) {
+	if later, ok := errors.AsType[*laterError](err); ok {
+		return later.after, true
+	}
+	return 0, false
+}
+
+type laterError struct {
+	error
+	after time.Duration
+}
+
+func (e *laterError) Unwrap() error { return e.error }
 
 type kindError struct {
 	kind error

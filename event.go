@@ -23,6 +23,10 @@ const (
 	EventPlanCommented    EventKind = "plan.commented"
 	EventMessageSent      EventKind = "message.sent"
 	EventTaskChanged      EventKind = "task.changed"
+	EventPushFailed       EventKind = "push.failed"
+	EventLetterDead       EventKind = "letter.dead"
+	EventLetterRetried    EventKind = "letter.retried"
+	EventLetterDropped    EventKind = "letter.dropped"
 	EventMotionOpened     EventKind = "motion.opened"
 	EventBallotCast       EventKind = "ballot.cast"
 	EventBallotRefused    EventKind = "ballot.refused"
@@ -56,6 +60,7 @@ func EventKinds() []EventKind {
 	return []EventKind{
 		EventRunStarted, EventRunEnded, EventRunWarned, EventStepAdded, EventStepStarted, EventStepEnded,
 		EventStepRequeued, EventPlanProposed, EventPlanCommented, EventMessageSent, EventTaskChanged, EventMotionOpened,
+		EventPushFailed, EventLetterDead, EventLetterRetried, EventLetterDropped,
 		EventBallotCast, EventBallotRefused, EventMotionEscalated, EventMotionDecided, EventWorktreeLeased, EventWorktreeCommited,
 		EventWorktreeReleased, EventMergeIntended, EventMergeDone, EventMergeRefused, EventApprovalAsked, EventApprovalGiven,
 		EventAgentRegistered, EventAgentLost, EventModelCalled, EventAccountClosed, EventOutcomeKnown, EventCallRefused,

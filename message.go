@@ -104,6 +104,7 @@ type SendMessage struct {
 	Kind         AssignmentKind  `json:"kind,omitempty"`
 	Text         string          `json:"text" doc:"What to say, for a person"`
 	Data         json.RawMessage `json:"data,omitempty" doc:"The assignment"`
+	TTL          int             `json:"ttl_ms,omitempty" doc:"How long the message tries to reach somebody, in milliseconds, 1000 to 604800000; 10 minutes when absent"`
 	Call         CallPath        `json:"call,omitzero" doc:"Who asks on whose behalf; the hub fills it in for people"`
 }
 

@@ -31,6 +31,80 @@ func (c *cli) messagesCommand() *cobra.Command {
 			})
 		}}
 	cmd.Flags().IntVar(&limit, "limit", 50, "how many, 1 to 1000")
+	cmd.AddCommand(c.deadCommand(), c.retryCommand(), c.dropCommand())
+	return c.jsonFlag(cmd)
+}
+
+func (c *cli) deadCommand() *cobra.Command {
+	var limit int
+	var to string
+	cmd := &cobra.Command{Use: "dead", Short: "List the messages that could not be delivered, and why", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.with(cmd.Context(), func(s *session) error {
+				list, err := s.DeadLetters().Dead(cmd.Context(), conclave.ListDeadLetters{Limit: limit, To: to})
+				if err != nil {
+					return err
+				}
+				if c.asJSON {
+					return c.printJSON(list)
+				}
+				rows := [][]string{{"TASK", "DIED", "FROM", "TO", "WHY"}}
+				for _, l := range list {
+					rows = append(rows, []string{string(l.Task), l.Died.Local().Format(time.DateTime), l.Message.From, l.Message.To, l.Reason})
+				}
+				return table(c.stdout, rows, "every message was delivered, or is still tried")
+			})
+		}}
+	cmd.Flags().IntVar(&limit, "limit", 200, "how many, 1 to 1000")
+	cmd.Flags().StringVar(&to, "to", "", "only those to this address, as agents/NAME")
+	return c.jsonFlag(cmd)
+}
+
+func (c *cli) retryCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "retry TASK...", Short: "Send messages again that could not be delivered", Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.with(cmd.Context(), func(s *session) error {
+				var tasks []conclave.Task
+				for _, id := range args {
+					t, err := s.DeadLetters().Retry(cmd.Context(), conclave.NameTask{ID: conclave.TaskID(id)})
+					if err != nil {
+						return err
+					}
+					tasks = append(tasks, t)
+				}
+				if c.asJSON {
+					return c.printJSON(tasks)
+				}
+				for i, t := range tasks {
+					fmt.Fprintf(c.stdout, "%s is sent again as %s\n", args[i], t.ID)
+				}
+				return nil
+			})
+		}}
+	return c.jsonFlag(cmd)
+}
+
+func (c *cli) dropCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "drop TASK...", Short: "Remove messages that could not be delivered", Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.with(cmd.Context(), func(s *session) error {
+				var letters []conclave.DeadLetter
+				for _, id := range args {
+					l, err := s.DeadLetters().Drop(cmd.Context(), conclave.NameTask{ID: conclave.TaskID(id)})
+					if err != nil {
+						return err
+					}
+					letters = append(letters, l)
+				}
+				if c.asJSON {
+					return c.printJSON(letters)
+				}
+				for _, l := range letters {
+					fmt.Fprintf(c.stdout, "%s to %s is dropped\n", l.Task, l.Message.To)
+				}
+				return nil
+			})
+		}}
 	return c.jsonFlag(cmd)
 }
 

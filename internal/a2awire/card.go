@@ -34,6 +34,8 @@ type Card struct {
 	// EncryptionKey is the X25519 key, in base64, for messages that only the agent
 	// may read; the extension [EncryptionExtension] tells it. Empty: there is none.
 	EncryptionKey string
+	// Push says that clients are told of their tasks by push notifications.
+	Push bool
 	// Trust is what the agent's outcomes come to, which [TrustExtension] shows. Nil:
 	// the card does not speak of it.
 	Trust *conclave.TrustScore
@@ -95,7 +97,7 @@ func (c Card) agentCard(base string) *a2a.AgentCard {
 	}
 	card := &a2a.AgentCard{
 		Name: c.Name, Description: c.Description, Version: version,
-		Capabilities:       a2a.AgentCapabilities{Streaming: true, ExtendedAgentCard: c.Extended},
+		Capabilities:       a2a.AgentCapabilities{Streaming: true, PushNotifications: c.Push, ExtendedAgentCard: c.Extended},
 		DefaultInputModes:  []string{"text/plain", "application/json"},
 		DefaultOutputModes: []string{"text/plain", "application/json"},
 		SupportedInterfaces: []*a2a.AgentInterface{

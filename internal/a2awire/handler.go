@@ -29,8 +29,10 @@ func (h *handler) accept(ctx context.Context, req *a2a.SendMessageRequest) (Task
 		return Task{}, a2a.NewError(a2a.ErrInvalidParams, "message.parts is required: one text part, and one data part if there is data")
 	case req.Message.Role != a2a.MessageRoleUser:
 		return Task{}, a2a.NewError(a2a.ErrInvalidParams, "message.role must be ROLE_USER")
-	case req.Config != nil && req.Config.PushConfig != nil:
-		return Task{}, a2a.ErrPushNotificationNotSupported
+	}
+	push, err := h.checkPush(ctx, req)
+	if err != nil {
+		return Task{}, err
 	}
 	in, err := fromMessage(req.Message, req.Metadata)
 	if err != nil {
@@ -38,7 +40,12 @@ func (h *handler) accept(ctx context.Context, req *a2a.SendMessageRequest) (Task
 	}
 	if in.TaskID == "" {
 		t, err := h.opts.Tasks.Accept(ctx, in)
-		return t, toError(err)
+		if err != nil || push == nil {
+			return t, toError(err)
+		}
+		push.TaskID = a2a.TaskID(t.ID)
+		_, err = h.savePush(ctx, push, true)
+		return t, err
 	}
 	t, err := h.opts.Tasks.Wait(ctx, in.TaskID, "")
 	if err != nil {
@@ -238,22 +245,6 @@ func (h *handler) ListTasks(ctx context.Context, req *a2a.ListTasksRequest) (*a2
 		out.Tasks = append(out.Tasks, toTask(t, req.HistoryLength, req.IncludeArtifacts))
 	}
 	return out, nil
-}
-
-func (h *handler) GetTaskPushConfig(context.Context, *a2a.GetTaskPushConfigRequest) (*a2a.PushConfig, error) {
-	return nil, a2a.ErrPushNotificationNotSupported
-}
-
-func (h *handler) ListTaskPushConfigs(context.Context, *a2a.ListTaskPushConfigRequest) (*a2a.ListTaskPushConfigResponse, error) {
-	return nil, a2a.ErrPushNotificationNotSupported
-}
-
-func (h *handler) CreateTaskPushConfig(context.Context, *a2a.PushConfig) (*a2a.PushConfig, error) {
-	return nil, a2a.ErrPushNotificationNotSupported
-}
-
-func (h *handler) DeleteTaskPushConfig(context.Context, *a2a.DeleteTaskPushConfigRequest) error {
-	return a2a.ErrPushNotificationNotSupported
 }
 
 func (h *handler) GetExtendedAgentCard(ctx context.Context, _ *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {

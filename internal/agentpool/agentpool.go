@@ -1,8 +1,10 @@
 // Package agentpool hosts agents: it starts those of its service's roles,
 // serves each over A2A below /agents/NAME, and keeps them registered with the
 // hub. An agent whose file is added, changed or removed while the pool runs
-// comes, is replaced or goes within a heartbeat. The pool owns its agents: Close ends what they do, and Run takes their
-// leave of the hub when it ends, so that no work is sent to them any more.
+// comes, is replaced or goes within a heartbeat; one that an earlier start had and
+// this one has not is gone too. The pool owns its agents: Close ends what they do,
+// and Run takes their leave of the hub when it ends, so that no work is sent to
+// them any more.
 package agentpool
 
 import (
@@ -14,6 +16,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -95,6 +98,7 @@ type Pool struct {
 	mu         sync.RWMutex
 	agents     map[conclave.AgentName]*hosted
 	complained string                      // what was wrong with the files at the last look
+	settled    bool                        // the hub knows of no agent of ours that we do not have
 	extra      map[conclave.Role]int       // agents beyond the distribution, because of the load
 	calm       map[conclave.Role]time.Time // since when a role could do with one less
 }
@@ -259,6 +263,10 @@ func (p *Pool) Run(ctx context.Context, ready func()) error {
 		p.scale(time.Now())
 		p.reload(ctx)
 		err := p.register(ctx, p.list(), conclave.AgentLive)
+		if err == nil && !p.settled {
+			err = p.retire(ctx)
+			p.settled = err == nil
+		}
 		switch {
 		case err == nil && !known:
 			known = true
@@ -311,16 +319,50 @@ func (p *Pool) reload(ctx context.Context) {
 			p.opts.Logger.WarnContext(ctx, "an agent can't be made from its file", "agent", name, "err", err)
 		}
 	}
-	gone = slices.DeleteFunc(gone, func(h *hosted) bool { _, again := wanted[h.Name()]; return again })
-	if err := p.register(ctx, gone, conclave.AgentLost); err != nil {
-		p.opts.Logger.InfoContext(ctx, "the hub did not hear that agents left", "service", p.opts.Service, "err", err)
+	p.settled = p.settled && len(gone) == 0
+}
+
+// retire tells the hub which of the agents that it has from this pool are no
+// longer here, so that nobody waits for them.
+func (p *Pool) retire(ctx context.Context) error {
+	ctx = p.asItself(ctx)
+	known, err := p.opts.Hub.Agents(ctx, conclave.ListAgents{})
+	if err != nil {
+		return fmt.Errorf("asking the hub for the agents of %s: %w", p.opts.Service, err)
 	}
+	for _, a := range known {
+		p.mu.RLock()
+		_, here := p.agents[a.Name]
+		p.mu.RUnlock()
+		if here || a.Service != p.opts.Service || p.replicaOf(a) != p.opts.Replica {
+			continue
+		}
+		a.State = conclave.AgentGone
+		if _, err := p.opts.Hub.Register(ctx, conclave.RegisterAgent{Agent: a}); err != nil {
+			return fmt.Errorf("telling the hub that %s is gone: %w", a.Name, err)
+		}
+	}
+	return nil
+}
+
+// replicaOf is the replica whose agent it is, by its number.
+func (p *Pool) replicaOf(a conclave.Agent) int {
+	number, numbered := strings.CutPrefix(string(a.Name), string(a.Role)+"-")
+	if n, err := strconv.Atoi(number); numbered && err == nil && n > 0 && p.opts.Config.Size > 0 {
+		return (n - 1) / p.opts.Config.Size
+	}
+	return 0
+}
+
+// asItself makes the pool the caller: its agents' names are its own.
+func (p *Pool) asItself(ctx context.Context) context.Context {
+	caller := conclave.ServiceCaller(p.opts.Service, p.opts.Tenant, "")
+	caller.Permissions = append(caller.Permissions, conclave.PermitAdmin)
+	return conclave.WithCaller(ctx, caller)
 }
 
 func (p *Pool) register(ctx context.Context, agents []*hosted, state conclave.AgentState) error {
-	caller := conclave.ServiceCaller(p.opts.Service, p.opts.Tenant, "")
-	caller.Permissions = append(caller.Permissions, conclave.PermitAdmin)
-	ctx = conclave.WithCaller(ctx, caller)
+	ctx = p.asItself(ctx)
 	for _, h := range agents {
 		a := h.shown
 		a.State = state

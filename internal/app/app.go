@@ -81,6 +81,7 @@ type App struct {
 	topics        conclave.Topics
 	broadcasts    conclave.Broadcasts
 	conversations conclave.Conversations
+	letters       conclave.DeadLetters
 	hubKeys       []byte // the JSON Web Key Set that cards are signed with; empty when the hub is elsewhere
 	hubHTTP       http.Handler
 	hubGRPC       http.Handler
@@ -314,7 +315,7 @@ func (a *App) bind(ctx context.Context) error {
 		return err
 	}
 	a.topics, a.broadcasts, a.conversations = a.remote.Topics(), a.remote.Broadcasts(), a.remote.Conversations() // unless makeHub makes them
-	a.directory, a.work = a.remote.Directory(), a.remote.Work()                                                  // unless makeHub makes them
+	a.directory, a.work, a.letters = a.remote.Directory(), a.remote.Work(), a.remote.DeadLetters()               // unless makeHub makes them
 	if a.hub, err = bind(a, conclave.ServiceHub, a.makeHub, a.remote.Hub()); err != nil {
 		return err
 	}
@@ -412,7 +413,7 @@ func (a *App) makeHub() (conclave.Hub, error) {
 	if a.hubKeys, err = identity.PublicKeySet(key); err != nil {
 		return nil, err
 	}
-	h, err := hub.New(hub.Options{Foreign: a.outside(a.config.Security.AgentNetworks), Inside: a.outside(everywhere()), Sign: signCards(key), Store: a.db.Hub(), Topics: a.db.Topics(), Conversations: a.db.Conversations(),
+	h, err := hub.New(hub.Options{Foreign: a.outside(a.config.Security.AgentNetworks), Inside: a.outside(everywhere()), Sign: signCards(key), Push: a.push(key), Letters: a.db.Letters(), MaxQueued: a.config.Security.QueueAddress, MaxSent: a.config.Security.QueueSender, Store: a.db.Hub(), Topics: a.db.Topics(), Conversations: a.db.Conversations(),
 		Rules: &a.config.Speech, Trust: a.trustOf, Transport: a.tracing.Transport(a.local), URL: a.urls[conclave.ServiceHub], Instance: a.owner(), Logger: a.log,
 		Token: func(ctx context.Context, _ conclave.Agent) (string, error) {
 			c := conclave.CallerFrom(ctx)
@@ -422,8 +423,8 @@ func (a *App) makeHub() (conclave.Hub, error) {
 		return nil, err
 	}
 	a.hubHTTP, a.hubGRPC, a.directory, a.work = h, h.GRPC(), h, h
-	a.topics, a.broadcasts, a.conversations = h, h, h.Conversations()
-	a.db.Handle(store.WorkDelivery, 512, func(ctx context.Context, id string, epoch int64) error {
+	a.topics, a.broadcasts, a.conversations, a.letters = h, h, h.Conversations(), h
+	a.db.HandleDeliveries(512, func(ctx context.Context, id string, epoch int64) error {
 		return h.HandleDelivery(ctx, conclave.TaskID(id), epoch)
 	})
 	a.services = append(a.services, lifecycle.Service{Name: string(conclave.ServiceHub), Run: h.Run})

@@ -57,7 +57,7 @@ func settings() []string {
 	return []string{"CONCLAVE_HOME", "CONCLAVE_CONFIG", "CONCLAVE_DATABASE_URL", "DATABASE_URL", "CONCLAVE_BUS", "CONSUL_HTTP_ADDR", "CONCLAVE_LISTEN", "CONCLAVE_ADVERTISE", "CONCLAVE_PORTS",
 		"CONCLAVE_HOSTS", "CONCLAVE_BRAIN", "CONCLAVE_SANDBOX", "CONCLAVE_MODEL", "CONCLAVE_MODEL_IDLE", "CONCLAVE_LOG", "CONCLAVE_TOKEN", "CONCLAVE_URL", "CONCLAVE_CLAUDE",
 		"CONCLAVE_TLS_CERT", "CONCLAVE_TLS_KEY", "CONCLAVE_TLS_CA", "CONCLAVE_TLS_NAME", "CONCLAVE_JWT_KEY", "CONCLAVE_JWT_PUBLIC_KEYS",
-		"CONCLAVE_RATE_CALLER", "CONCLAVE_RATE_ADDRESS", "CONCLAVE_ENCRYPT", "CONCLAVE_AGENT_NETWORKS", "GATEWAY_PORT", "AGENT_POOL_SIZE", "MAX_CONCURRENT_COLLABORATIONS", "VERIFICATION_CONSENSUS_THRESHOLD", "JWT_SECRET"}
+		"CONCLAVE_RATE_CALLER", "CONCLAVE_RATE_ADDRESS", "CONCLAVE_ENCRYPT", "CONCLAVE_AGENT_NETWORKS", "CONCLAVE_PUSH_NETWORKS", "CONCLAVE_QUEUE_ADDRESS", "CONCLAVE_QUEUE_SENDER", "GATEWAY_PORT", "AGENT_POOL_SIZE", "MAX_CONCURRENT_COLLABORATIONS", "VERIFICATION_CONSENSUS_THRESHOLD", "JWT_SECRET"}
 }
 
 // Home is the data directory that the environment names.
@@ -322,6 +322,16 @@ func (c *Config) readEnvironment(getenv func(string) string) error {
 	rate := func(into *gateway.Rate) func(string) error {
 		return func(v string) (err error) { *into, err = gateway.ParseRate(v); return err }
 	}
+	bound := func(into *int) func(string) error {
+		return func(v string) error {
+			n, err := strconv.Atoi(v)
+			if err != nil || n < 1 {
+				return errors.New("it must be a number of messages, 1 or more")
+			}
+			*into = n
+			return nil
+		}
+	}
 	return errors.Join(
 		set("CONCLAVE_TLS_CERT", "tls.cert", text(&c.Security.TLS.Cert)),
 		set("CONCLAVE_TLS_KEY", "tls.key", text(&c.Security.TLS.Key)),
@@ -332,6 +342,9 @@ func (c *Config) readEnvironment(getenv func(string) string) error {
 		set("CONCLAVE_RATE_CALLER", "rate.caller", rate(&c.Security.RateCaller)),
 		set("CONCLAVE_RATE_ADDRESS", "rate.address", rate(&c.Security.RateAddress)),
 		set("CONCLAVE_AGENT_NETWORKS", "agent_networks", func(v string) (err error) { c.Security.AgentNetworks, err = parseNetworks(v); return err }),
+		set("CONCLAVE_PUSH_NETWORKS", "push_networks", func(v string) (err error) { c.Security.PushNetworks, err = parseNetworks(v); return err }),
+		set("CONCLAVE_QUEUE_ADDRESS", "queue.address", bound(&c.Security.QueueAddress)),
+		set("CONCLAVE_QUEUE_SENDER", "queue.sender", bound(&c.Security.QueueSender)),
 		set("CONCLAVE_ENCRYPT", "encrypt", func(v string) (err error) { c.Security.Encrypt, err = agentpool.ParseEncryption(v); return err }),
 		set("DATABASE_URL", "database", database),
 		set("CONCLAVE_DATABASE_URL", "database", database),

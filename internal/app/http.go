@@ -57,7 +57,7 @@ func (a *App) tables() map[conclave.Service]conclave.Table {
 			conclave.Surveys
 		}{a.worktrees, a.surveys}},
 		{Service: conclave.ServiceWorkflow, Operations: conclave.WorkflowOperations(), Impl: a.workflows},
-		{Service: conclave.ServiceHub, Operations: conclave.AllHubOperations(), Impl: talk{a.hub, a.directory, a.work, a.topics, a.broadcasts, a.conversations}},
+		{Service: conclave.ServiceHub, Operations: conclave.AllHubOperations(), Impl: talk{a.hub, a.directory, a.work, a.topics, a.broadcasts, a.conversations, a.letters}},
 		{Service: conclave.ServiceCouncil, Operations: append(conclave.CouncilOperations(), conclave.TrustOperations()...), Impl: struct {
 			conclave.Council
 			conclave.Trust
@@ -86,7 +86,7 @@ func (a *App) tables() map[conclave.Service]conclave.Table {
 func Tables(c *restwire.Client) []conclave.Table {
 	a := &App{
 		models: c.Models(), plans: c.Plans(), worktrees: c.Worktrees(), surveys: c.Surveys(), workflows: c.Workflows(),
-		hub: c.Hub(), directory: c.Directory(), work: c.Work(), topics: c.Topics(), broadcasts: c.Broadcasts(), conversations: c.Conversations(),
+		hub: c.Hub(), directory: c.Directory(), work: c.Work(), topics: c.Topics(), broadcasts: c.Broadcasts(), conversations: c.Conversations(), letters: c.DeadLetters(),
 		council: c.Council(), trust: c.Trust(),
 		events: c.Events(), audit: c.Audit(), insights: c.Insights(),
 	}

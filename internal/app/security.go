@@ -36,6 +36,12 @@ type Security struct {
 	// AgentNetworks are networks besides the internet in which agents of somebody
 	// else's may live.
 	AgentNetworks []netip.Prefix
+	// PushNetworks are networks besides the internet in which clients may be told
+	// of their tasks.
+	PushNetworks []netip.Prefix
+	// QueueAddress and QueueSender are how many messages may wait at one address of
+	// the hub, and of one sender; 0: as many as the hub takes by itself.
+	QueueAddress, QueueSender int
 }
 
 func securityDefaults() Security {

@@ -72,6 +72,7 @@ var _ interface {
 	conclave.Topics
 	conclave.Broadcasts
 	conclave.Conversations
+	conclave.DeadLetters
 } = talk{}
 
 // talk answers the whole table of the hub.
@@ -82,4 +83,5 @@ type talk struct {
 	conclave.Topics
 	conclave.Broadcasts
 	conclave.Conversations
+	conclave.DeadLetters
 }

@@ -105,10 +105,14 @@ func (h *Hub) server(ctx context.Context, address string) (http.Handler, error) 
 
 // face is how an address answers, whichever the binding.
 func (h *Hub) face(address string) a2awire.ServerOptions {
+	var tasks a2awire.Tasks = &addressTasks{hub: h, address: address}
+	if h.opts.Push.Store == nil {
+		tasks = quietTasks{tasks}
+	}
 	return a2awire.ServerOptions{
 		Card:     func(r *http.Request) (a2awire.Card, error) { return h.shownCard(r.Context(), address) },
 		Extended: func(ctx context.Context) (a2awire.Card, error) { return h.extendedCard(ctx, address) },
-		Tasks:    &addressTasks{hub: h, address: address},
+		Tasks:    tasks,
 		Refused: func(ctx context.Context, why error) {
 			caller := conclave.CallerFrom(ctx)
 			h.record(ctx, Refusal{Tenant: caller.Tenant, Rule: "permission", From: caller.Name(), To: address, Why: why.Error()})
@@ -153,29 +157,24 @@ func (h *Hub) card(ctx context.Context, address string) (a2awire.Card, error) {
 	if err != nil {
 		return a2awire.Card{}, err
 	}
-	agents, err := h.opts.Store.Agents(ctx, tenant, conclave.ListAgents{})
+	agents, err := h.opts.Store.Callees(ctx, tenant, address)
 	if err != nil {
 		return a2awire.Card{}, fmt.Errorf("listing agents for a card: %w", err)
 	}
-	card := a2awire.Card{Name: string(to.agent), URL: h.opts.URL + A2APrefix + address, GRPC: true, Tenant: address, Extended: true}
-	count := 0
-	for _, a := range agents {
-		if !to.has(a) {
-			continue
+	card := a2awire.Card{Name: string(to.agent), URL: h.opts.URL + A2APrefix + address, GRPC: true, Tenant: address, Extended: true, Push: h.opts.Push.Store != nil}
+	if len(agents) == 0 {
+		if agents, err = h.opts.Store.Agents(ctx, tenant, conclave.ListAgents{}); err != nil {
+			return card, fmt.Errorf("listing agents for a card: %w", err)
 		}
-		if count++; count > 1 {
-			continue
-		}
-		card.Description = a.Description
-		if to.agent != "" {
-			card.EncryptionKey = a.EncryptionKey
-		}
-		for _, s := range a.Skills {
-			card.Skills = append(card.Skills, a2awire.AssignmentSkill(conclave.AssignmentKind(s)))
-		}
-	}
-	if count == 0 {
 		return card, conclave.Errorf(conclave.ErrNotFound, "nobody has the address %s; there are %s", address, known(agents))
+	}
+	first := agents[0]
+	card.Description = first.Description
+	if to.agent != "" {
+		card.EncryptionKey = first.EncryptionKey
+	}
+	for _, s := range first.Skills {
+		card.Skills = append(card.Skills, a2awire.AssignmentSkill(conclave.AssignmentKind(s)))
 	}
 	switch {
 	case to.role != "":

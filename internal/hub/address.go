@@ -1,8 +1,11 @@
 package hub
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"conclave"
 )
@@ -53,6 +56,12 @@ func (to address) has(a conclave.Agent) bool {
 	return a.Name == to.agent
 }
 
+// HasAddress reports whether an agent is at an address, as agents/NAME.
+func HasAddress(at string, a conclave.Agent) bool {
+	to, err := parseAddress(at)
+	return err == nil && to.has(a)
+}
+
 // mayTake reports whether an agent may be given a task of this address.
 func (to address) mayTake(t Task, a conclave.Agent) bool {
 	if !to.has(a) {
@@ -95,6 +104,33 @@ func MayReplace(had, a conclave.Agent) error {
 		return conclave.Errorf(conclave.ErrConflict, "another key holds the name %s", a.Name)
 	}
 	return nil
+}
+
+// AgentEvent is what an agent's registration makes known, or nothing. had is what
+// was registered under its name before.
+func AgentEvent(had conclave.Agent, found bool, a conclave.Agent) (kind conclave.EventKind, text string) {
+	name := string(a.Name)
+	switch {
+	case !found && a.State != conclave.AgentLive:
+		return "", ""
+	case a.State == conclave.AgentGone && had.State != conclave.AgentGone:
+		return conclave.EventAgentLost, name + " is gone"
+	case a.State == conclave.AgentLost && had.State == conclave.AgentLive:
+		return conclave.EventAgentLost, name + " is lost"
+	case !found, told(had) != told(a):
+		return conclave.EventAgentRegistered, name + " registered as " + string(a.Role)
+	}
+	return "", ""
+}
+
+// told is what an agent says of itself, and what is known of its card.
+func told(a conclave.Agent) string {
+	a.Seen, a.Active = time.Time{}, 0
+	text, err := json.Marshal(a)
+	if err != nil {
+		panic(fmt.Sprintf("an agent is no JSON: %v", err)) // its fields all are
+	}
+	return string(text)
 }
 
 // MayForget says why an agent can't be removed, or nothing.

@@ -20,6 +20,7 @@ import (
 
 const (
 	parkedRetry  = 15 * time.Second // a parked delivery is woken; this is for a wake that got lost
+	busyRetry    = time.Minute      // the same, of one whose agent has its hands full
 	suspectFor   = 15 * time.Second // how long an agent that did not answer is passed over
 	cleanupLimit = 10 * time.Second
 )
@@ -37,14 +38,21 @@ func (h *Hub) HandleDelivery(ctx context.Context, id conclave.TaskID, epoch int6
 	if t.State != conclave.TaskSubmitted || t.Epoch != epoch {
 		return nil
 	}
-	agents, err := h.opts.Store.Agents(ctx, t.Tenant, conclave.ListAgents{})
+	agents, err := h.opts.Store.Callees(ctx, t.Tenant, t.To)
 	if err != nil {
 		return fmt.Errorf("choosing an agent for task %s: %w", id, err)
 	}
 	ready, lost := h.candidates(t, agents)
-	for _, a := range ready {
-		claimed, err := h.opts.Store.Claim(ctx, Claim{ID: id, Epoch: epoch, Agent: a.Name, Instance: h.opts.Instance})
+	for i, a := range ready {
+		claim := Claim{ID: id, Epoch: epoch, Agent: a.Name, Instance: h.opts.Instance}
+		last := i == len(ready)-1
+		if last {
+			claim.Park = busyRetry
+		}
+		claimed, err := h.opts.Store.Claim(ctx, claim)
 		switch {
+		case errors.Is(err, conclave.ErrLimited) && last:
+			return nil // it is parked
 		case errors.Is(err, conclave.ErrLimited):
 			continue
 		case errors.Is(err, conclave.ErrConflict):
@@ -52,19 +60,64 @@ func (h *Hub) HandleDelivery(ctx context.Context, id conclave.TaskID, epoch int6
 		case err != nil:
 			return fmt.Errorf("claiming task %s for %s: %w", id, a.Name, err)
 		}
-		ctx, end := telemetry.Run(ctx, t.Run, "deliver "+string(t.Kind), attribute.String("conclave.agent", string(a.Name)), attribute.String("conclave.task", string(id)))
-		err = h.deliver(ctx, claimed, a)
-		end(err)
-		return err
+		return h.deliver(ctx, claimed, a)
 	}
-	if len(ready) == 0 && t.Age > h.opts.MaxAge {
+	maxAge := h.maxAge(t)
+	if t.Age > maxAge {
 		why := fmt.Sprintf("nobody at %s could be reached for %s", t.To, t.Age.Round(time.Second))
 		if lost > 0 {
 			why += "; what is registered there is lost"
 		}
-		return h.fail(ctx, t, conclave.Errorf(conclave.ErrUnavailable, "%s", why))
+		return h.die(ctx, t, conclave.Errorf(conclave.ErrUnavailable, "%s", why))
 	}
-	return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted, After: parkedRetry, Parked: true})
+	after := min(max(parkedRetry, t.Age/2), maxAge-t.Age+time.Millisecond)
+	return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted, After: after, Parked: true})
+}
+
+// freest returns who can take a new task at once, or nobody, and notes that it may
+// be in hand until done is called.
+func (h *Hub) freest(t Task, callees []conclave.Agent) (a conclave.Agent, done func()) {
+	ready, _ := h.candidates(t, callees)
+	h.mu.Lock()
+	living := h.life != nil
+	h.mu.Unlock()
+	if !living || len(ready) == 0 || ready[0].Active >= ready[0].Capacity {
+		return conclave.Agent{}, func() {}
+	}
+	return ready[0], h.hold(t.ID)
+}
+
+// begin delivers a task that was claimed when it was accepted. It does not
+// block. When the hub stops, the claim is put back when it starts again.
+func (h *Hub) begin(t Task, a conclave.Agent) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	life := h.life
+	if life == nil {
+		return
+	}
+	h.running.Go(func() {
+		defer h.hold(t.ID)()
+		if err := h.deliver(life, t, a); err != nil {
+			h.opts.Logger.WarnContext(life, "delivering", "task", t.ID, "err", err)
+		}
+	})
+}
+
+// live lets tasks be delivered that are claimed when they are accepted, until
+// done is called, which waits for them.
+func (h *Hub) live(ctx context.Context) (done func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	h.mu.Lock()
+	h.life = ctx
+	h.mu.Unlock()
+	return func() {
+		h.mu.Lock()
+		h.life = nil
+		h.mu.Unlock()
+		cancel()
+		h.running.Wait()
+	}
 }
 
 // hold notes that a delivery is in hand, until done is called. Only the claims of
@@ -120,7 +173,9 @@ func (h *Hub) candidates(t Task, agents []conclave.Agent) (ready []conclave.Agen
 }
 
 // deliver speaks to the agent and settles what came of it.
-func (h *Hub) deliver(ctx context.Context, t Task, a conclave.Agent) error {
+func (h *Hub) deliver(ctx context.Context, t Task, a conclave.Agent) (err error) {
+	ctx, span := telemetry.Run(ctx, t.Run, "deliver "+string(t.Kind), attribute.String("conclave.agent", string(a.Name)), attribute.String("conclave.task", string(t.ID)))
+	defer func() { span(err) }()
 	killpoint.At("deliver.before")
 	result, err := h.speak(ctx, t, a)
 	killpoint.At("deliver.after")
@@ -176,13 +231,16 @@ func (h *Hub) retry(ctx context.Context, t Task, a conclave.Agent, why error) er
 	h.suspect[agentKey{t.Tenant, a.Name}] = h.opts.Clock()
 	delete(h.clients, clientKey(t.Tenant, a))
 	h.mu.Unlock()
-	if t.Age > h.opts.MaxAge {
-		return h.fail(ctx, t, conclave.Errorf(conclave.ErrUnavailable, "%s could not be reached for %s: %w", a.Name, t.Age.Round(time.Second), why))
+	if t.Age > h.maxAge(t) {
+		return h.die(ctx, t, conclave.Errorf(conclave.ErrUnavailable, "%s could not be reached for %s: %w", a.Name, t.Age.Round(time.Second), why))
 	}
 	h.opts.Logger.InfoContext(ctx, "an agent does not answer; the message will be delivered again",
 		"agent", a.Name, "task", t.ID, "attempt", t.Attempt, "err", why)
 	return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted, After: backoff(t.Attempt), Parked: true})
 }
+
+// maxAge is how long a message tries to reach somebody.
+func (h *Hub) maxAge(t Task) time.Duration { return cmp.Or(t.TTL, h.opts.MaxAge) }
 
 // backoff doubles from a quarter of a second to half a minute.
 func backoff(attempt int) time.Duration {
@@ -192,6 +250,11 @@ func backoff(attempt int) time.Duration {
 // fail ends a delivery that came to nothing.
 func (h *Hub) fail(ctx context.Context, t Task, why error) error {
 	return h.settle(ctx, t, Settle{State: conclave.TaskFailed, Error: shownError(why)})
+}
+
+// die ends a delivery that reached nobody in its time.
+func (h *Hub) die(ctx context.Context, t Task, why error) error {
+	return h.settle(ctx, t, Settle{State: conclave.TaskFailed, Error: shownError(why), Dead: true})
 }
 
 // shownError puts the kind of an error before its text, so that a task, which
@@ -268,7 +331,7 @@ func (h *Hub) speak(ctx context.Context, t Task, a conclave.Agent) (a2awire.Resu
 		talk = "" // the agent knows the context of its own task, and may have named it otherwise
 	}
 	result, err := client.Send(sendCtx, a2awire.Outbound{
-		ID: t.Request.ID, SentAs: t.Request.SentAs, Context: talk, Task: t.Remote, Text: t.Request.Text, Data: t.Request.Data,
+		ID: t.messageID(), SentAs: t.Request.SentAs, Context: talk, Task: t.Remote, Text: t.Request.Text, Data: t.Request.Data,
 		Call: onward(t), Run: t.Run, Kind: t.Kind, References: []conclave.TaskID{t.ID}, Agent: a.Name, Role: a.Role,
 	}, func(remote string) { accepted <- remote })
 	stopWatch()

@@ -45,12 +45,17 @@ type Options struct {
 	Rules *Rules // of speech; nil: DefaultRules
 	// Trust returns what an agent's outcomes come to, for its card. Nil: cards do
 	// not speak of it.
-	Trust   func(ctx context.Context, tenant conclave.TenantID, name conclave.AgentName) (conclave.TrustScore, error)
-	MaxAge  time.Duration // how long a message tries to reach somebody; 0: 10 minutes
-	Timeout time.Duration // how long an agent may take; 0: 1 hour
-	Silence time.Duration // after which an agent that registered here is lost; 0: 20 seconds
-	Clock   conclave.Clock
-	Logger  *slog.Logger
+	Trust func(ctx context.Context, tenant conclave.TenantID, name conclave.AgentName) (conclave.TrustScore, error)
+	// MaxQueued and MaxSent are how many messages may wait at one address, and of
+	// one sender; 0: 20,000 and 50,000.
+	MaxQueued, MaxSent int
+	MaxAge             time.Duration // how long a message tries to reach somebody; 0: 10 minutes
+	Timeout            time.Duration // how long an agent may take; 0: 1 hour
+	Silence            time.Duration // after which an agent that registered here is lost; 0: 20 seconds
+	Push               PushOptions
+	Letters            LetterStore // nil: messages that reach nobody are not kept for another try
+	Clock              conclave.Clock
+	Logger             *slog.Logger
 }
 
 const (
@@ -84,6 +89,12 @@ func (o *Options) setDefaults() error {
 	if err := o.Rules.Validate(); err != nil {
 		return err
 	}
+	if o.MaxQueued == 0 {
+		o.MaxQueued = 20_000
+	}
+	if o.MaxSent == 0 {
+		o.MaxSent = 50_000
+	}
 	if o.MaxAge == 0 {
 		o.MaxAge = 10 * time.Minute
 	}
@@ -92,6 +103,12 @@ func (o *Options) setDefaults() error {
 	}
 	if o.Silence == 0 {
 		o.Silence = 20 * time.Second
+	}
+	if o.Push.MaxAge == 0 {
+		o.Push.MaxAge = time.Hour
+	}
+	if o.Push.Store != nil && o.Push.Transport == nil {
+		return conclave.Errorf(conclave.ErrInvalid, "a hub that tells clients of their tasks needs a transport that may call them")
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
@@ -112,6 +129,9 @@ type Hub struct {
 	clients map[string]*a2awire.Client
 	servers map[string]http.Handler // A2A faces by address
 	inHand  map[conclave.TaskID]int // deliveries that this hub works on now
+	queues  map[queueKey]*queue     // how many messages wait
+	life    context.Context         // Run's; nil while it does not run
+	running sync.WaitGroup          // deliveries that began with their acceptance
 	paces   map[agentKey]*pace      // how often agents speak
 }
 
@@ -138,7 +158,7 @@ func New(opts Options) (*Hub, error) {
 	}
 	return &Hub{
 		opts: opts, beats: map[agentKey]*beat{}, suspect: map[agentKey]time.Time{},
-		clients: map[string]*a2awire.Client{}, servers: map[string]http.Handler{}, inHand: map[conclave.TaskID]int{}, paces: map[agentKey]*pace{},
+		clients: map[string]*a2awire.Client{}, servers: map[string]http.Handler{}, inHand: map[conclave.TaskID]int{}, queues: map[queueKey]*queue{}, paces: map[agentKey]*pace{},
 	}, nil
 }
 
@@ -152,10 +172,14 @@ func (h *Hub) Run(ctx context.Context, ready func()) error {
 	if n > 0 {
 		h.opts.Logger.InfoContext(ctx, "took up deliveries after a restart", "count", n)
 	}
+	defer h.live(ctx)()
 	ready()
 	var probing sync.WaitGroup
 	defer probing.Wait()
 	probing.Go(func() { h.probeForeign(ctx) })
+	if h.opts.Push.Store != nil {
+		probing.Go(func() { h.notify(ctx) })
+	}
 	probing.Go(func() { h.tend(ctx) })
 	silence := time.NewTicker(h.opts.Silence / 4)
 	defer silence.Stop()
@@ -168,6 +192,7 @@ func (h *Hub) Run(ctx context.Context, ready func()) error {
 		case <-silence.C:
 			h.loseSilent(ctx)
 		case <-sweep.C:
+			h.forgetQueues()
 			if _, err := h.opts.Store.Sweep(ctx, Sweep{Instance: h.opts.Instance, Held: h.held(), AgentTTL: agentTTL, ClaimTTL: claimTTL}); err != nil && ctx.Err() == nil {
 				h.opts.Logger.ErrorContext(ctx, "sweeping deliveries and agents", "err", err)
 			}
@@ -296,7 +321,7 @@ func (h *Hub) probe(ctx context.Context, tenant conclave.TenantID, a conclave.Ag
 
 var agentName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
-// Register implements [conclave.Hub]. An agent that says it is lost takes its leave.
+// Register implements [conclave.Hub]. An agent that says it is lost or gone takes its leave.
 func (h *Hub) Register(ctx context.Context, in conclave.RegisterAgent) (conclave.Agent, error) {
 	if in.Agent.Card != nil {
 		return conclave.Agent{}, conclave.Errorf(conclave.ErrInvalid, "agent %s: a card is trusted by agent_adopt, not by saying so", in.Agent.Name)
@@ -334,7 +359,7 @@ func (h *Hub) Register(ctx context.Context, in conclave.RegisterAgent) (conclave
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.suspect, key)
-	if a.State == conclave.AgentLost {
+	if a.State != conclave.AgentLive {
 		delete(h.beats, key)
 	} else {
 		h.beats[key] = &beat{told: told, asked: a, written: now, heard: now}
@@ -362,9 +387,9 @@ func checkAgent(a conclave.Agent) (conclave.Agent, error) {
 	switch a.State {
 	case "":
 		a.State = conclave.AgentLive
-	case conclave.AgentLive, conclave.AgentLost:
+	case conclave.AgentLive, conclave.AgentLost, conclave.AgentGone:
 	default:
-		return a, conclave.Errorf(conclave.ErrInvalid, "state %q of agent %s: want live or lost", a.State, a.Name)
+		return a, conclave.Errorf(conclave.ErrInvalid, "state %q of agent %s: want live, lost or gone", a.State, a.Name)
 	}
 	if a.Capacity < 0 {
 		return a, conclave.Errorf(conclave.ErrInvalid, "capacity %d of agent %s: want 1 or more", a.Capacity, a.Name)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,7 +32,8 @@ type Memory struct {
 type memoryTask struct {
 	Task
 	key      string
-	parked   bool
+	parked   bool // nobody can take it
+	waits    bool // for its turn
 	instance string
 	renewed  time.Time
 }
@@ -172,12 +174,9 @@ func (m *Memory) keepAgent(tenant conclave.TenantID, a conclave.Agent, renew boo
 	}
 	a.Seen, a.Active = m.clock(), 0
 	m.agents[key] = a
-	woke := a.State == conclave.AgentLive && (!had || old.State == conclave.AgentLost)
-	switch {
-	case had && old.State == conclave.AgentLive && a.State == conclave.AgentLost:
-		m.event(conclave.Event{Tenant: tenant, Kind: conclave.EventAgentLost, Actor: string(a.Name), Subject: string(a.Name), Text: string(a.Name) + " is lost"})
-	case woke || had && !sameAgent(old, a):
-		m.event(conclave.Event{Tenant: tenant, Kind: conclave.EventAgentRegistered, Actor: string(a.Name), Subject: string(a.Name), Text: string(a.Name) + " registered as " + string(a.Role)})
+	woke := a.State == conclave.AgentLive && (!had || old.State != conclave.AgentLive)
+	if kind, text := AgentEvent(old, had, a); kind != "" {
+		m.event(conclave.Event{Tenant: tenant, Kind: kind, Actor: string(a.Name), Subject: string(a.Name), Text: text})
 	}
 	if woke {
 		m.wake(tenant, a, a.Capacity)
@@ -192,7 +191,7 @@ func (m *Memory) wake(tenant conclave.TenantID, a conclave.Agent, n int) {
 		if n == 0 {
 			return
 		}
-		if t.Tenant == tenant && t.parked && t.State == conclave.TaskSubmitted && MayTake(t.Task, a) {
+		if t.Tenant == tenant && t.parked && !t.waits && t.State == conclave.TaskSubmitted && MayTake(t.Task, a) {
 			t.parked = false
 			m.jobs = append(m.jobs, memoryJob{t.ID, t.Epoch, m.clock()})
 			n--
@@ -222,7 +221,21 @@ func (m *Memory) Agents(_ context.Context, tenant conclave.TenantID, in conclave
 	defer m.mu.Unlock()
 	var out []conclave.Agent
 	for key, a := range m.agents {
-		if key.tenant == tenant && (in.Role == "" || a.Role == in.Role) && (!in.Live || a.State == conclave.AgentLive) {
+		if key.tenant == tenant && a.State != conclave.AgentGone && (in.Role == "" || a.Role == in.Role) && (!in.Live || a.State == conclave.AgentLive) {
+			out = append(out, m.counted(key))
+		}
+	}
+	slices.SortFunc(out, func(a, b conclave.Agent) int { return cmp.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// Callees implements [Store].
+func (m *Memory) Callees(_ context.Context, tenant conclave.TenantID, address string) ([]conclave.Agent, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []conclave.Agent
+	for key, a := range m.agents {
+		if key.tenant == tenant && a.State != conclave.AgentGone && HasAddress(address, a) {
 			out = append(out, m.counted(key))
 		}
 	}
@@ -241,7 +254,7 @@ func (m *Memory) Accept(_ context.Context, in Accept) (Task, bool, error) {
 	}
 	now := m.clock()
 	t := &memoryTask{key: in.Key, Task: Task{
-		Task: in.Task, Tenant: in.Tenant, Call: in.Call, Scopes: in.Scopes, Budgets: in.Budgets, Exclude: in.Exclude, Request: in.Request, Epoch: 1, Interactive: in.Interactive,
+		Task: in.Task, Tenant: in.Tenant, Call: in.Call, Scopes: in.Scopes, Budgets: in.Budgets, Exclude: in.Exclude, Request: in.Request, Epoch: 1, Interactive: in.Interactive, TTL: in.TTL,
 	}}
 	t.Call.Messages, t.Call.Tokens, t.Call.CostUSD = 0, 0, 0
 	for _, b := range t.Budgets {
@@ -260,9 +273,63 @@ func (m *Memory) Accept(_ context.Context, in Accept) (Task, bool, error) {
 	m.tasks[t.ID], m.accepted = t, append(m.accepted, t)
 	m.messages = append(m.messages, memoryMessage{t.Request, in.Tenant})
 	m.messageEvent(in.Tenant, t.Request)
-	m.jobs = append(m.jobs, memoryJob{t.ID, 1, now})
+	if strings.HasPrefix(t.To, "agents/") {
+		t.Turn = int64(len(m.messages))
+		t.waits = m.blocked(t)
+	}
+	switch {
+	case t.waits:
+	case in.Agent != "" && m.takesNow(agentKey{in.Tenant, in.Agent}, t):
+		m.claim(t, in.Agent, in.Instance)
+	default:
+		m.jobs = append(m.jobs, memoryJob{t.ID, 1, now})
+	}
 	m.notify()
 	return m.view(t), true, nil
+}
+
+// takesNow reports whether an agent has a hand free, and nothing else waits for it.
+func (m *Memory) takesNow(key agentKey, new *memoryTask) bool {
+	a, ok := m.agents[key]
+	if !ok || a.State != conclave.AgentLive || m.active(key) >= a.Capacity {
+		return false
+	}
+	return !slices.ContainsFunc(m.accepted, func(t *memoryTask) bool {
+		return t != new && t.Tenant == key.tenant && t.State == conclave.TaskSubmitted && !t.waits && HasAddress(t.To, a)
+	})
+}
+
+func (m *Memory) claim(t *memoryTask, agent conclave.AgentName, instance string) {
+	t.State, t.Agent, t.Updated = conclave.TaskWorking, agent, m.clock()
+	t.Epoch++
+	t.Attempt++
+	t.parked, t.instance, t.renewed = false, instance, m.clock()
+	m.taskEvent(t, string(agent), string(agent)+" works on it")
+}
+
+// blocked reports whether a task must wait for another one of its line: of its
+// conversation's messages to one agent, one is out at a time.
+func (m *Memory) blocked(t *memoryTask) bool {
+	return slices.ContainsFunc(m.accepted, func(o *memoryTask) bool {
+		return o != t && sameLine(o, t) && (o.State == conclave.TaskWorking || o.State == conclave.TaskSubmitted && o.Turn < t.Turn)
+	})
+}
+
+func sameLine(a, b *memoryTask) bool {
+	return a.Turn != 0 && b.Turn != 0 && a.Tenant == b.Tenant && a.Conversation == b.Conversation && a.To == b.To
+}
+
+// advance lets the next of a line go, after t has ended.
+func (m *Memory) advance(t *memoryTask) {
+	for _, next := range m.accepted {
+		if next.State == conclave.TaskSubmitted && sameLine(next, t) {
+			if next.waits && !m.blocked(next) {
+				next.waits = false
+				m.jobs = append(m.jobs, memoryJob{next.ID, next.Epoch, m.clock()})
+			}
+			return
+		}
+	}
 }
 
 func (m *Memory) find(id conclave.TaskID) (*memoryTask, error) {
@@ -310,19 +377,25 @@ func (m *Memory) Claim(_ context.Context, in Claim) (Task, error) {
 	if t.State != conclave.TaskSubmitted || t.Epoch != in.Epoch {
 		return Task{}, conclave.Errorf(conclave.ErrConflict, "task %s is %s with epoch %d", in.ID, t.State, t.Epoch)
 	}
+	if m.blocked(t) {
+		t.waits = true
+		return Task{}, conclave.Errorf(conclave.ErrConflict, "task %s waits for an earlier one of its conversation", in.ID)
+	}
 	key := agentKey{t.Tenant, in.Agent}
 	a, ok := m.agents[key]
 	if !ok {
 		return Task{}, conclave.Errorf(conclave.ErrNotFound, "there is no agent %q", in.Agent)
 	}
 	if m.active(key) >= a.Capacity {
+		if in.Park > 0 {
+			t.parked = true
+			m.jobs = append(m.jobs, memoryJob{t.ID, t.Epoch, m.clock().Add(in.Park)})
+			m.notify()
+		}
 		return Task{}, conclave.Errorf(conclave.ErrLimited, "%s has its hands full", in.Agent)
 	}
-	t.State, t.Agent, t.Updated = conclave.TaskWorking, in.Agent, m.clock()
-	t.Epoch++
-	t.Attempt++
-	t.parked, t.instance, t.renewed = false, in.Instance, m.clock().Add(in.Ahead)
-	m.taskEvent(t, string(in.Agent), string(in.Agent)+" works on it")
+	m.claim(t, in.Agent, in.Instance)
+	t.renewed = m.clock().Add(in.Ahead)
 	m.notify()
 	return m.view(t), nil
 }
@@ -352,6 +425,7 @@ func (m *Memory) Settle(_ context.Context, in Settle) (Task, error) {
 		m.messages = append(m.messages, memoryMessage{msg, t.Tenant})
 		m.messageEvent(t.Tenant, msg)
 	}
+	m.advance(t)
 	if working {
 		m.wake(t.Tenant, m.agents[agentKey{t.Tenant, t.Agent}], 1)
 	}
@@ -378,6 +452,10 @@ func (m *Memory) Answer(_ context.Context, in Answer) (Task, error) {
 	m.messages = append(m.messages, memoryMessage{t.Request, t.Tenant})
 	m.messageEvent(t.Tenant, t.Request)
 	m.taskEvent(t, t.From, t.From+" answered")
+	if t.waits = m.blocked(t); t.waits {
+		m.notify()
+		return m.view(t), nil
+	}
 	m.jobs = append(m.jobs, memoryJob{t.ID, t.Epoch, m.clock()})
 	m.notify()
 	return m.view(t), nil
@@ -416,6 +494,12 @@ func (m *Memory) Tasks(_ context.Context, f TaskFilter) ([]Task, int, error) {
 		out = out[:f.Limit]
 	}
 	return out, total, nil
+}
+
+// Queued implements [Store].
+func (m *Memory) Queued(ctx context.Context, f TaskFilter, max int) (int, error) {
+	_, n, err := m.Tasks(ctx, f)
+	return min(n, max), err
 }
 
 // Messages implements [Store].

@@ -15,7 +15,7 @@ func (m *Memory) Waiting(ctx context.Context, tenant conclave.TenantID, a concla
 		m.mu.Lock()
 		var out []Task
 		for _, t := range m.accepted {
-			if len(out) < limit && t.Tenant == tenant && t.State == conclave.TaskSubmitted && MayTake(t.Task, a) {
+			if len(out) < limit && t.Tenant == tenant && t.State == conclave.TaskSubmitted && !t.waits && MayTake(t.Task, a) {
 				out = append(out, m.view(t))
 			}
 		}

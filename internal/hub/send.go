@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"conclave"
 	"conclave/internal/killpoint"
@@ -17,6 +18,12 @@ import (
 const (
 	maxText = 1 << 20
 	maxData = 15 << 20
+)
+
+// minTTL and maxTTL bound how long a message may try to reach somebody, in milliseconds.
+const (
+	minTTL = 1000
+	maxTTL = 7 * 24 * 60 * 60 * 1000
 )
 
 // actsFor starts the only element of an agent's call path: "tasks/ID", the task
@@ -40,6 +47,9 @@ func (h *Hub) send(ctx context.Context, in conclave.SendMessage, sentAs conclave
 	}
 	if err := checkContent(in.Text, in.Data); err != nil {
 		return Task{}, err
+	}
+	if in.TTL != 0 && (in.TTL < minTTL || in.TTL > maxTTL) {
+		return Task{}, conclave.Errorf(conclave.ErrInvalid, "ttl_ms %d: want %d to %d", in.TTL, minTTL, maxTTL)
 	}
 	o, err := h.open(ctx, caller, in)
 	if err != nil {
@@ -107,6 +117,9 @@ func (h *Hub) post(ctx context.Context, o opening, in conclave.SendMessage, sent
 	if err != nil {
 		return Task{}, h.refuse(ctx, o.Caller, in, err)
 	}
+	if err := h.admit(ctx, o.Caller.Tenant, o.From, in.To); err != nil {
+		return Task{}, err
+	}
 	in.Exclude = append(slices.Clone(in.Exclude), barred...)
 	in.Conversation = cmp.Or(in.Conversation, o.Conversation)
 	if in.Conversation == "" {
@@ -115,9 +128,11 @@ func (h *Hub) post(ctx context.Context, o opening, in conclave.SendMessage, sent
 	in.Run = cmp.Or(in.Run, o.Run)
 
 	id := conclave.TaskID(conclave.NewID("task"))
+	free, done := h.freest(Task{Task: conclave.Task{ID: id, To: in.To}, Tenant: o.Caller.Tenant, Call: o.Call, Exclude: in.Exclude}, candidates)
+	defer done()
 	killpoint.At("send.before")
 	t, created, err := h.opts.Store.Accept(ctx, Accept{
-		Tenant: o.Caller.Tenant, Key: in.Key, Call: o.Call, Scopes: o.Scopes, Budgets: begunBy(o.Budgets, id), Exclude: in.Exclude, Interactive: sentAs != "",
+		Tenant: o.Caller.Tenant, Key: in.Key, Call: o.Call, Scopes: o.Scopes, Budgets: begunBy(o.Budgets, id), Exclude: in.Exclude, Interactive: sentAs != "", TTL: time.Duration(in.TTL) * time.Millisecond, Agent: free.Name, Instance: h.opts.Instance,
 		Task: conclave.Task{ID: id, Conversation: in.Conversation, Run: in.Run, From: o.From, To: in.To, Kind: in.Kind},
 		Request: conclave.Message{
 			ID: conclave.MessageID(conclave.NewID("msg")), Task: id, Conversation: in.Conversation, Run: in.Run,
@@ -131,8 +146,11 @@ func (h *Hub) post(ctx context.Context, o opening, in conclave.SendMessage, sent
 		return Task{}, fmt.Errorf("keeping a message to %s: %w", in.To, err)
 	}
 	killpoint.At("send.after")
-	if !created {
+	switch {
+	case !created:
 		h.repeated(ctx, o, in, t)
+	case t.State == conclave.TaskWorking:
+		h.begin(t, free)
 	}
 	return t, nil
 }
@@ -283,17 +301,19 @@ func shownPath(path []string) string { return strings.Join(path, " → ") }
 // callees returns who may take a call to an address. It refuses one that nobody
 // has, and a call that comes back to somebody who waits for it.
 func (h *Hub) callees(ctx context.Context, tenant conclave.TenantID, to address, in conclave.SendMessage, call conclave.CallPath) ([]conclave.Agent, error) {
-	agents, err := h.opts.Store.Agents(ctx, tenant, conclave.ListAgents{})
+	agents, err := h.opts.Store.Callees(ctx, tenant, in.To)
 	if err != nil {
 		return nil, fmt.Errorf("looking for who has an address: %w", err)
 	}
-	var list []conclave.Agent
-	var has, takes, inPath bool
-	for _, a := range agents {
-		if !to.has(a) {
-			continue
+	if len(agents) == 0 {
+		if agents, err = h.opts.Store.Agents(ctx, tenant, conclave.ListAgents{}); err != nil {
+			return nil, fmt.Errorf("looking for who has an address: %w", err)
 		}
-		has = true
+		return nil, conclave.Errorf(conclave.ErrNotFound, "there is no agent %s; there are %s", to, known(agents))
+	}
+	var list []conclave.Agent
+	var takes, inPath bool
+	for _, a := range agents {
 		switch {
 		case to.agent == "" && (slices.Contains(in.Exclude, a.Name) || !takesKind(a, in.Kind)):
 			continue
@@ -309,24 +329,20 @@ func (h *Hub) callees(ctx context.Context, tenant conclave.TenantID, to address,
 		return list, nil
 	case inPath:
 		return nil, cycle(call.Path, strings.TrimPrefix(in.To, "agents/"))
-	case has && !takes && !slices.ContainsFunc(agents, func(a conclave.Agent) bool { return to.has(a) && takesKind(a, in.Kind) }):
+	case !takes && !slices.ContainsFunc(agents, func(a conclave.Agent) bool { return takesKind(a, in.Kind) }):
 		return nil, conclave.Errorf(conclave.ErrNotFound, "no agent at %s takes a %q", in.To, in.Kind)
-	case has:
-		return nil, conclave.Errorf(conclave.ErrNotFound, "every agent %s is excluded", to)
 	}
-	return nil, conclave.Errorf(conclave.ErrNotFound, "there is no agent %s; there are %s", to, known(agents))
+	return nil, conclave.Errorf(conclave.ErrNotFound, "every agent %s is excluded", to)
 }
 
 // roleOf returns the role of an agent that calls; one that is not registered has none.
 func (h *Hub) roleOf(ctx context.Context, c conclave.Caller) (conclave.Role, error) {
-	agents, err := h.opts.Store.Agents(ctx, c.Tenant, conclave.ListAgents{})
+	agents, err := h.opts.Store.Callees(ctx, c.Tenant, "agents/"+string(c.Agent))
 	if err != nil {
 		return "", fmt.Errorf("looking for the role of %s: %w", c.Agent, err)
 	}
 	for _, a := range agents {
-		if a.Name == c.Agent {
-			return a.Role, nil
-		}
+		return a.Role, nil
 	}
 	return "", nil
 }

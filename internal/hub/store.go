@@ -14,6 +14,10 @@ import (
 // also writes the events it names, and stamps times with the database's clock.
 // Ids are made by the hub. Every implementation passes [StoreSuite].
 type Store interface {
+	// Callees returns the agents that have an address, agents/NAME, roles/ROLE
+	// or skills/SKILL, by name, with Active as Agents does.
+	Callees(ctx context.Context, tenant conclave.TenantID, address string) ([]conclave.Agent, error)
+
 	// UpsertAgent keeps an agent under (tenant, name) with Seen = now. ErrConflict
 	// when [MayReplace] says so. Events: agent.registered when
 	// it is new, changed, or live again; agent.lost when State turns from live to
@@ -30,6 +34,14 @@ type Store interface {
 	// the job (task, 1) due now. When the tenant has a task with the same From and
 	// Key (and Key is not empty), it changes nothing and returns that task with
 	// created false. Event: conclave.MessageEvent.
+	//
+	// A conversation's messages to one agent (To is agents/NAME) have turns: a task
+	// gets no job and can't be claimed while an earlier one of them is submitted,
+	// or any of them is working. It gets its job when those have ended.
+	//
+	// When in.Agent is live, has a hand free, and no delivery that it may take
+	// waits, a task whose turn it is is claimed for it in the same transaction, as
+	// Claim does, and has no job.
 	//
 	// The task counts for each of in.Budgets, which lowers what its Call may still
 	// spend to what is left; ErrLimited when one of them is spent.
@@ -59,8 +71,9 @@ type Store interface {
 	// Claim gives a submitted task to an agent: it becomes working with that
 	// Agent, its epoch is raised by one, Attempt too, and the claim is kept with
 	// the instance and the time. ErrConflict when the task is not submitted or
-	// its epoch is another one; ErrLimited when the agent already has as many
-	// working tasks as its Capacity; ErrNotFound. Event: task.changed.
+	// its epoch is another one, or it is not its turn; ErrLimited when the agent
+	// already has as many working tasks as its Capacity: then the delivery is
+	// parked, with the same epoch, if in.Park says so; ErrNotFound. Event: task.changed.
 	Claim(ctx context.Context, in Claim) (Task, error)
 
 	// Settle ends a delivery, or a task that was not delivered. ErrConflict when
@@ -88,6 +101,10 @@ type Store interface {
 	// how many there are without Limit and Before.
 	Tasks(ctx context.Context, f TaskFilter) (tasks []Task, total int, err error)
 
+	// Queued counts tasks that a filter of Tenant, State, and To or From chooses, up
+	// to max.
+	Queued(ctx context.Context, f TaskFilter, max int) (int, error)
+
 	// Messages lists the tenant's messages in the order in which they were kept.
 	// With a Task in the filter, only that task's.
 	Messages(ctx context.Context, f MessageFilter) ([]conclave.Message, error)
@@ -114,9 +131,12 @@ type Task struct {
 	Exclude []conclave.AgentName  // agents that a role address must not choose
 	Request conclave.Message
 	Epoch   int64
+	Turn    int64         // its place among the messages of its conversation to one agent; 0: it has none
 	Attempt int           // how often it was claimed
 	Age     time.Duration // since the last message was accepted, on the database's clock
 
+	TTL         time.Duration       // how long it tries to reach somebody; 0: as long as the hub says
+	FirstID     conclave.MessageID  // of the message, when it is sent again after it was a dead letter
 	Interactive bool                // its asker can be asked back
 	Keys        []string            // of its asker's further messages
 	Remote      string              // the agent's own task, when that has asked back
@@ -135,8 +155,12 @@ type Accept struct {
 	Scopes  []conclave.Permission
 	Budgets []Budget
 	Exclude []conclave.AgentName
+	TTL     time.Duration
 	// Interactive says that the asker can be asked back.
 	Interactive bool
+	// Agent takes the task at once, if it can: see [Store].Accept. Empty: nobody does.
+	Agent    conclave.AgentName
+	Instance string // the hub that would hold that claim
 }
 
 // Refusal is a call that was refused: who wanted what of whom, and why not.
@@ -165,6 +189,9 @@ type Claim struct {
 	Agent    conclave.AgentName
 	Instance string        // the hub that holds it
 	Ahead    time.Duration // counts as renewed that much later: of a lease that lasts longer than ClaimTTL
+	// Park is how long the delivery waits for a wake, at most, when the agent has
+	// its hands full. 0: it stays as it is.
+	Park time.Duration
 }
 
 // Settle says how a delivery ended.
@@ -184,6 +211,7 @@ type Settle struct {
 	Remote    string
 	After     time.Duration // put back: when it is due
 	Parked    bool          // put back: nobody can take it now; wake it when somebody can
+	Dead      bool          // it reached nobody in its time: its message is kept as a dead letter, where letters are kept
 }
 
 // Sweep says what is stale.

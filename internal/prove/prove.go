@@ -235,7 +235,7 @@ type proof struct {
 }
 
 func proofs() []proof {
-	return slices.Concat(hubProofs(), directoryProofs(), talkProofs(), councilProofs(), planProofs(), worktreeProofs(), surveyProofs(),
+	return slices.Concat(hubProofs(), directoryProofs(), letterProofs(), talkProofs(), councilProofs(), planProofs(), worktreeProofs(), surveyProofs(),
 		workflowProofs(), modelProofs(), eventProofs(), insightProofs())
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -298,6 +299,9 @@ func (c *Client) send(req *http.Request, op bound, repeatable bool) (*http.Respo
 	err = errorOf(resp.StatusCode, resp.Header.Get("Content-Type"), body)
 	if resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "" { // it stops
 		return nil, &absentError{err, repeatable}
+	}
+	if seconds, bad := strconv.Atoi(resp.Header.Get("Retry-After")); bad == nil && errors.Is(err, conclave.ErrLimited) {
+		err = conclave.Later(time.Duration(seconds)*time.Second, "%w", err)
 	}
 	return nil, err
 }

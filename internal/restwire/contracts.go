@@ -18,6 +18,9 @@ func (c *Client) Directory() conclave.Directory { return directory{c} }
 // Work returns the work that the a2a-hub service has for agents that pull.
 func (c *Client) Work() conclave.Work { return work{c} }
 
+// DeadLetters returns what the a2a-hub service could not deliver.
+func (c *Client) DeadLetters() conclave.DeadLetters { return letters{c} }
+
 // Council returns the collaboration-orchestrator service.
 func (c *Client) Council() conclave.Council { return council{c} }
 
@@ -336,4 +339,18 @@ func (w work) Extend(ctx context.Context, in conclave.ExtendLease) (conclave.Lea
 
 func (w work) Answer(ctx context.Context, in conclave.AnswerWork) (conclave.Task, error) {
 	return call[conclave.Task](ctx, w.c, "work_answer", in)
+}
+
+type letters struct{ c *Client }
+
+func (l letters) Dead(ctx context.Context, in conclave.ListDeadLetters) ([]conclave.DeadLetter, error) {
+	return call[[]conclave.DeadLetter](ctx, l.c, "dead_letter_list", in)
+}
+
+func (l letters) Retry(ctx context.Context, in conclave.NameTask) (conclave.Task, error) {
+	return call[conclave.Task](ctx, l.c, "dead_letter_retry", in)
+}
+
+func (l letters) Drop(ctx context.Context, in conclave.NameTask) (conclave.DeadLetter, error) {
+	return call[conclave.DeadLetter](ctx, l.c, "dead_letter_drop", in)
 }

@@ -12,7 +12,7 @@ import (
 // services and kinds of event.
 func enums() map[reflect.Type][]any {
 	return map[reflect.Type][]any{
-		reflect.TypeFor[conclave.AgentState]():       {conclave.AgentLive, conclave.AgentLost},
+		reflect.TypeFor[conclave.AgentState]():       {conclave.AgentLive, conclave.AgentLost, conclave.AgentGone},
 		reflect.TypeFor[conclave.ApprovalState]():    {conclave.ApprovalOpen, conclave.ApprovalDecided, conclave.ApprovalAll},
 		reflect.TypeFor[conclave.CardState]():        {conclave.CardVerified, conclave.CardUnsigned, conclave.CardInvalid},
 		reflect.TypeFor[conclave.ComplianceStatus](): {conclave.ComplianceMet, conclave.ComplianceNotMet, conclave.ComplianceNotChecked},

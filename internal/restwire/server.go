@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"reflect"
 	"runtime/debug"
+	"strconv"
 	"strings"
 
 	"conclave"
@@ -189,6 +191,9 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if conclave.KindOf(err) == conclave.ErrInternal {
 		s.Logger.ErrorContext(r.Context(), "operation failed", "method", r.Method, "path", r.URL.Path,
 			"caller", conclave.CallerFrom(r.Context()).Name(), "error", err)
+	}
+	if after, ok := conclave.RetryAfter(err); ok {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(after.Seconds()))))
 	}
 	writeProblem(w, problemOf(err))
 }

@@ -84,7 +84,7 @@ func TestConversations(t *testing.T) {
 		asked := now.Messages[2].Sent
 		working, err := db.Conversations().Replay(ada, conclave.DefaultTenant, "talk-1", asked, "", 100)
 		n.must(err)
-		if c := working.Conversation; len(working.Messages) != 3 || c.Open != 1 || working.Tasks[1].State != conclave.TaskSubmitted || working.Tasks[1].Text != "" {
+		if c := working.Conversation; len(working.Messages) != 3 || c.Open != 1 || working.Tasks[1].State != conclave.TaskWorking || working.Tasks[1].Text != "" {
 			t.Errorf("while it was under way it was %+v, with tasks %+v", c, working.Tasks)
 		}
 		if _, err := talks.Replay(ada, conclave.ReplayConversation{ID: "talk-1", AsOf: 1}); !errors.Is(err, conclave.ErrNotFound) {

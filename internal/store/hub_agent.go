@@ -2,8 +2,8 @@ package store
 
 import (
 	"context"
-	"encoding/json"
-	"time"
+	"slices"
+	"strings"
 
 	"conclave"
 	"conclave/internal/hub"
@@ -46,19 +46,12 @@ func (s hubStore) keepAgent(ctx context.Context, tenant conclave.TenantID, a con
 			string(tenant), string(a.Name), string(a.Role), string(a.State), a.PublicKey, now.UnixMicro(), doc); err != nil {
 			return err
 		}
-		woke := a.State == conclave.AgentLive && (!found || had.State == conclave.AgentLost)
-		e := conclave.Event{Tenant: tenant, Actor: string(a.Name), Subject: string(a.Name)}
-		switch {
-		case found && had.State == conclave.AgentLive && a.State == conclave.AgentLost:
-			e.Kind, e.Text = conclave.EventAgentLost, string(a.Name)+" is lost"
-		case woke, found && !sameAgent(had, a):
-			e.Kind, e.Text = conclave.EventAgentRegistered, string(a.Name)+" registered as "+string(a.Role)
-		}
-		if e.Kind != "" {
-			if err := tx.Append(e); err != nil {
+		if kind, text := hub.AgentEvent(had, found, a); kind != "" {
+			if err := tx.Append(conclave.Event{Tenant: tenant, Kind: kind, Actor: string(a.Name), Subject: string(a.Name), Text: text}); err != nil {
 				return err
 			}
 		}
+		woke := a.State == conclave.AgentLive && (!found || had.State != conclave.AgentLive)
 		if woke {
 			if err := s.unpark(tx, tenant, a, a.Capacity); err != nil {
 				return err
@@ -70,18 +63,35 @@ func (s hubStore) keepAgent(ctx context.Context, tenant conclave.TenantID, a con
 	return a, err
 }
 
-// sameAgent compares what an agent says of itself.
-func sameAgent(a, b conclave.Agent) bool {
-	a.Seen, b.Seen, a.Active, b.Active = time.Time{}, time.Time{}, 0, 0
-	x, errX := json.Marshal(a)
-	y, errY := json.Marshal(b)
-	return errX == nil && errY == nil && string(x) == string(y)
-}
-
 func (s hubStore) active(tx *Tx, tenant conclave.TenantID, name conclave.AgentName) (int, error) {
 	var n int
 	_, err := tx.scan([]any{&n}, `SELECT count(*) FROM tasks WHERE tenant = $1 AND agent = $2 AND state = 'working'`, string(tenant), string(name))
 	return n, err
+}
+
+func (s hubStore) Callees(ctx context.Context, tenant conclave.TenantID, address string) ([]conclave.Agent, error) {
+	var list []conclave.Agent
+	err := s.db.View(ctx, func(tx *Tx) (err error) {
+		query, name := `SELECT doc FROM agents WHERE tenant = $1 AND state <> 'gone'`, ""
+		if n, one := strings.CutPrefix(address, "agents/"); one {
+			query, name = query+` AND name = $2`, n
+		} else if n, one := strings.CutPrefix(address, "roles/"); one {
+			query, name = query+` AND role = $2`, n
+		} else {
+			query += ` AND $2 = ''` // skills are in the documents
+		}
+		if list, err = listDocs[conclave.Agent](tx, query+` ORDER BY name`, string(tenant), name); err != nil {
+			return err
+		}
+		list = slices.DeleteFunc(list, func(a conclave.Agent) bool { return !hub.HasAddress(address, a) })
+		for i := range list {
+			if list[i].Active, err = s.active(tx, tenant, list[i].Name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return list, err
 }
 
 func (s hubStore) Agents(ctx context.Context, tenant conclave.TenantID, in conclave.ListAgents) ([]conclave.Agent, error) {
@@ -95,7 +105,7 @@ func (s hubStore) agents(tx *Tx, tenant conclave.TenantID, in conclave.ListAgent
 	if in.Live {
 		live = 1
 	}
-	list, err := listDocs[conclave.Agent](tx, `SELECT doc FROM agents WHERE tenant = $1 AND ($2 = '' OR role = $2) AND ($3 = 0 OR state = 'live') ORDER BY name`,
+	list, err := listDocs[conclave.Agent](tx, `SELECT doc FROM agents WHERE tenant = $1 AND state <> 'gone' AND ($2 = '' OR role = $2) AND ($3 = 0 OR state = 'live') ORDER BY name`,
 		string(tenant), string(in.Role), live)
 	if err != nil {
 		return nil, err

@@ -282,7 +282,7 @@ func (s talkStore) Escalate(ctx context.Context, tenant conclave.TenantID, key s
 		}
 		if e.To == conclave.ToHuman { // an agent is told by its task
 			m := conclave.Message{ID: conclave.MessageID(conclave.NewID("msg")), Conversation: e.Conversation, Run: e.Run, From: e.From, To: e.To, Text: e.Reason}
-			if err := hubStore(s).keep(tx, tenant, m); err != nil {
+			if _, err := hubStore(s).keep(tx, tenant, m); err != nil {
 				return err
 			}
 		}
@@ -376,7 +376,7 @@ func (s talkStore) Answer(ctx context.Context, tenant conclave.TenantID, id, by,
 			return err
 		}
 		m := conclave.Message{ID: conclave.MessageID(conclave.NewID("msg")), Conversation: e.Conversation, Run: e.Run, From: by, To: e.From, Text: text}
-		if err := hubStore(s).keep(tx, tenant, m); err != nil {
+		if _, err := hubStore(s).keep(tx, tenant, m); err != nil {
 			return err
 		}
 		return tx.Append(conclave.Event{Tenant: tenant, Kind: conclave.EventEscalationEnded, Actor: by, Run: e.Run, Conversation: e.Conversation, Subject: e.ID,
@@ -448,6 +448,8 @@ func (s talkStore) remove(tx *Tx, tenant conclave.TenantID, id conclave.Conversa
 	const mine = ` WHERE tenant = $1 AND conversation = $2`
 	for _, statement := range []string{
 		`DELETE FROM receipts WHERE message IN (SELECT id FROM messages` + mine + `)`,
+		`DELETE FROM dead_letters WHERE tenant = $1 AND task IN (SELECT id FROM tasks` + mine + `)`,
+		`DELETE FROM push_configs WHERE tenant = $1 AND task IN (SELECT id FROM tasks` + mine + `)`,
 		`DELETE FROM budget_tasks WHERE task IN (SELECT id FROM tasks` + mine + `)`,
 		`DELETE FROM recipients WHERE publication IN (SELECT id FROM publications` + mine + `)`,
 		`DELETE FROM publications` + mine,

@@ -94,3 +94,16 @@ func (s hubStore) Messages(ctx context.Context, f hub.MessageFilter) ([]conclave
 	})
 	return list, err
 }
+
+func (s hubStore) Queued(ctx context.Context, f hub.TaskFilter, max int) (n int, err error) {
+	column, value := "address", f.To
+	if f.From != "" {
+		column, value = "asker", f.From
+	}
+	err = s.db.View(ctx, func(tx *Tx) error {
+		_, err := tx.scan([]any{&n}, `SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant = $1 AND `+column+` = $2 AND state = 'submitted' LIMIT $3) waiting`,
+			string(f.Tenant), value, max)
+		return err
+	})
+	return n, err
+}

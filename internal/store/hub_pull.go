@@ -13,7 +13,7 @@ func (s hubStore) Waiting(ctx context.Context, tenant conclave.TenantID, a concl
 	err := s.db.wait(ctx, queueSubject(WorkDelivery), d, func() (bool, error) {
 		out = nil
 		err := s.db.View(ctx, func(tx *Tx) error {
-			waiting, err := listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE tenant = $1 AND state = 'submitted' AND (address IN ($2, $3) OR address LIKE 'skills/%') ORDER BY created, id LIMIT 1000`,
+			waiting, err := listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE tenant = $1 AND state = 'submitted' AND parked < 2 AND (address IN ($2, $3) OR address LIKE 'skills/%') ORDER BY created, id LIMIT 1000`,
 				string(tenant), "agents/"+string(a.Name), "roles/"+string(a.Role))
 			for _, t := range waiting {
 				if len(out) < limit && hub.MayTake(t, a) {

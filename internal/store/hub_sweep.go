@@ -18,30 +18,21 @@ func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
 		tenant conclave.TenantID
 		agent  conclave.Agent
 	}
-	stale := func(tx *Tx) (back, hints []hub.Task, lost []silent, mine int, err error) {
+	stale := func(tx *Tx) (back []hub.Task, lost []silent, err error) {
 		now, err := tx.Now()
 		if err != nil {
-			return nil, nil, nil, 0, err
+			return nil, nil, err
 		}
 		renewed := now.Add(-in.ClaimTTL).UnixMicro()
-		start, all := 0, 0
+		start := 0
 		if in.Start {
 			start = 1
-			if s.db.alone {
-				all = 1
-			}
 		}
 		if back, err = listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE state = 'working' AND ((instance = $1 AND $2 = 1) OR renewed < $3) ORDER BY created`,
 			in.Instance, start, renewed); err != nil {
 			return
 		}
 		back = slices.DeleteFunc(back, func(t hub.Task) bool { return slices.Contains(in.Held, t.ID) })
-		// A delivery that is long overdue has lost its job: the worker that had
-		// taken the job died before it claimed.
-		if hints, err = listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE state = 'submitted' AND ($1 = 1 OR (parked = 0 AND due < $2)) ORDER BY created`,
-			all, now.Add(-staleAfter).UnixMicro()); err != nil {
-			return
-		}
 		rows, err := tx.query(`SELECT tenant, doc FROM agents WHERE state = 'live' AND seen < $1`, now.Add(-in.AgentTTL).UnixMicro())
 		if err != nil {
 			return
@@ -58,16 +49,13 @@ func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
 			}
 			lost = append(lost, gone)
 		}
-		if err = rows.Err(); err != nil {
-			return
-		}
-		mine = len(in.Held)
+		err = rows.Err()
 		return
 	}
 	var nothing bool
 	err := s.db.View(ctx, func(tx *Tx) error {
-		back, hints, lost, mine, err := stale(tx)
-		nothing = len(back)+len(hints)+len(lost)+mine == 0
+		back, lost, err := stale(tx)
+		nothing = len(back)+len(lost)+len(in.Held) == 0 && !in.Start
 		return err
 	})
 	if err != nil || nothing {
@@ -75,7 +63,7 @@ func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
 	}
 	err = s.db.Update(ctx, func(tx *Tx) error {
 		requeued = 0
-		back, hints, lost, _, err := stale(tx)
+		back, lost, err := stale(tx)
 		if err != nil {
 			return err
 		}
@@ -89,9 +77,16 @@ func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
 			}
 			requeued++
 		}
-		for _, t := range hints {
-			if err := s.deliver(tx, t, 0); err != nil {
+		if in.Start {
+			// Whoever has hands free may have said so to a hub that is gone.
+			if _, err := tx.exec(`UPDATE tasks SET due = $1, parked = 0 WHERE state = 'submitted' AND parked = 1`, now.UnixMicro()); err != nil {
 				return err
+			}
+			tx.wakes(WorkDelivery)
+			if s.db.alone { // nobody tells clients now but who starts
+				if _, err := tx.exec(`UPDATE push_configs SET due = $1, epoch = epoch + 1 WHERE due > $1`, now.UnixMicro()); err != nil {
+					return err
+				}
 			}
 		}
 		for _, gone := range lost {

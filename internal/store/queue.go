@@ -135,6 +135,9 @@ func (db *DB) Run(ctx context.Context, ready func()) error {
 		wg.Go(func() { db.tell(telling) })
 		wg.Go(func() { db.listen(ctx) })
 	}
+	if db.dispatcher != nil {
+		wg.Go(func() { db.dispatcher.run(ctx) })
+	}
 	if len(q.handlers) == 0 {
 		ready()
 		<-ctx.Done()

@@ -41,16 +41,17 @@ type Options struct {
 
 // DB is the open database.
 type DB struct {
-	postgres bool
-	write    *sql.DB // on SQLite one connection, shared with the queue
-	read     *sql.DB
-	dsn      string
-	owner    string
-	alone    bool
-	log      *slog.Logger
-	bus      *bus.Bus
-	untold   untold // Postgres only: while no bus carries
-	queue    *queue
+	postgres   bool
+	write      *sql.DB // on SQLite one connection, shared with the queue
+	read       *sql.DB
+	dsn        string
+	owner      string
+	alone      bool
+	log        *slog.Logger
+	bus        *bus.Bus
+	untold     untold // Postgres only: while no bus carries
+	queue      *queue
+	dispatcher *dispatcher // nil where nobody delivers
 
 	writes chan *write   // SQLite only: to the goroutine that groups commits
 	done   chan struct{} // closed when that goroutine has ended

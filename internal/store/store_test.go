@@ -72,7 +72,7 @@ func TestHubStore(t *testing.T) {
 		t.Run(e.name, func(t *testing.T) {
 			hub.StoreSuite(t, func(t *testing.T, deliver hub.Deliver) (hub.Store, func() []conclave.Event) {
 				db := open(t, e.url(t), "test")
-				db.Handle(store.WorkDelivery, 16, func(ctx context.Context, id string, epoch int64) error {
+				db.HandleDeliveries(16, func(ctx context.Context, id string, epoch int64) error {
 					return deliver(ctx, conclave.TaskID(id), epoch)
 				})
 				run(t, db)

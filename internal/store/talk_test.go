@@ -28,7 +28,7 @@ type network struct {
 func connect(t *testing.T, db *store.DB, runs bool, change ...func(*hub.Options)) *network {
 	t.Helper()
 	n := &network{t: t, db: db, local: &a2awire.Local{}}
-	opts := hub.Options{Store: db.Hub(), Topics: db.Topics(), Conversations: db.Conversations(), Transport: n.local}
+	opts := hub.Options{Store: db.Hub(), Topics: db.Topics(), Conversations: db.Conversations(), Letters: db.Letters(), Transport: n.local}
 	for _, f := range change {
 		f(&opts)
 	}
@@ -39,7 +39,7 @@ func connect(t *testing.T, db *store.DB, runs bool, change ...func(*hub.Options)
 	if !runs {
 		return n
 	}
-	db.Handle(store.WorkDelivery, 16, func(ctx context.Context, id string, epoch int64) error {
+	db.HandleDeliveries(16, func(ctx context.Context, id string, epoch int64) error {
 		return n.hub.HandleDelivery(ctx, conclave.TaskID(id), epoch)
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -64,16 +64,21 @@ func person(ctx context.Context, name string, more ...conclave.Permission) conte
 // agent registers an agent that answers with its name and what it heard.
 func (n *network) agent(name, role string, topics ...string) {
 	n.t.Helper()
-	handler, runner := a2awire.NewAgentHandler(a2awire.AgentOptions{Card: a2awire.Card{Name: name}, Permission: conclave.PermitService,
-		Handle: func(_ context.Context, in a2awire.Incoming) (a2awire.Outgoing, error) {
-			if strings.HasPrefix(in.Text, "refuse") {
-				return a2awire.Outgoing{}, conclave.Errorf(conclave.ErrUnsupported, "%s can't", name)
-			}
-			return a2awire.Outgoing{Text: name + " heard " + in.Text}, nil
-		}})
+	n.answer(name, func(_ context.Context, in a2awire.Incoming) (a2awire.Outgoing, error) {
+		if strings.HasPrefix(in.Text, "refuse") {
+			return a2awire.Outgoing{}, conclave.Errorf(conclave.ErrUnsupported, "%s can't", name)
+		}
+		return a2awire.Outgoing{Text: name + " heard " + in.Text}, nil
+	})
+	n.register(name, role, topics...)
+}
+
+// answer lets an agent be there, whether it is registered or not.
+func (n *network) answer(name string, handle a2awire.Handler) {
+	n.t.Helper()
+	handler, runner := a2awire.NewAgentHandler(a2awire.AgentOptions{Card: a2awire.Card{Name: name}, Permission: conclave.PermitService, Handle: handle})
 	n.local.Serve(name, handler)
 	n.t.Cleanup(runner.Close)
-	n.register(name, role, topics...)
 }
 
 func (n *network) register(name, role string, topics ...string) {

@@ -70,11 +70,16 @@ func (tx *Tx) enqueue(kind, id string, epoch int64, due time.Time) error {
 	if err := tx.db.queue.insert(tx, kind, id, epoch, due); err != nil {
 		return fmt.Errorf("enqueue %s %s: %w", kind, id, err)
 	}
+	tx.wakes(kind)
+	return nil
+}
+
+// wakes tells those who wait for a kind of work, once it is committed.
+func (tx *Tx) wakes(kind string) {
 	if tx.queues == nil {
 		tx.queues = map[string]bool{}
 	}
 	tx.queues[kind] = true
-	return nil
 }
 
 // claim takes the row for this process. It returns the new epoch and attempt, or
