@@ -28,6 +28,24 @@ func mutants() []mutant {
 	}
 }
 
+// hubMutant is the source without one of the things that keep messages.
+type hubMutant struct {
+	mutant
+	kill hubKill
+}
+
+func hubMutants() []hubMutant {
+	return []hubMutant{
+		// What is accepted, and not in hand at once, is not written down as something to deliver.
+		{mutant{name: "no outbox", file: "internal/store/delivery.go", old: `WHERE state = 'submitted' AND parked < 2 ORDER BY due`, new: `WHERE state = 'outbox' AND parked < 2 ORDER BY due`},
+			hubKill{who: "hub", point: "deliver.before:30"}},
+		{mutant{name: "no idempotency key", file: "internal/store/hub.go", old: `if in.Key != "" {`, new: `if in.Key == "\x00" {`},
+			hubKill{who: "hub", point: "commit.after:45"}},
+		{mutant{name: "no order key", file: "internal/store/hub.go", old: "if t.Turn == 0 {\n\t\treturn false, nil", new: "if t.Turn >= 0 {\n\t\treturn false, nil"},
+			hubKill{who: "hub", point: "deliver.after:30"}},
+	}
+}
+
 // noEpochCheck lets a worker write that another has replaced.
 func noEpochCheck() mutant {
 	return mutant{name: "no epoch check", file: "internal/store/work.go",
@@ -89,6 +107,9 @@ func (m mutant) program(t *testing.T) string {
 func TestMutantsFit(t *testing.T) {
 	root := runGit(t, ".", "rev-parse", "--show-toplevel")
 	for _, m := range append(mutants(), noEpochCheck()) {
+		m.change(t, root)
+	}
+	for _, m := range hubMutants() {
 		m.change(t, root)
 	}
 }
