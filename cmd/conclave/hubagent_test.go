@@ -328,6 +328,12 @@ func (c *cutter) pass(client, server net.Conn) {
 	})
 }
 
+func (c *cutter) hasCut() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cuts > 0
+}
+
 // cut breaks every connection.
 func (c *cutter) cut() {
 	c.mu.Lock()

@@ -42,7 +42,8 @@ const (
 	talksOfPlay   = 4
 	messagesEach  = 8
 	trafficLimit  = 100 * time.Second
-	awayLifetime  = 1000 // of messages to an agent that is away, in milliseconds
+	mutantLimit   = 20 * time.Second // of one that never comes to its end
+	awayLifetime  = 1000             // of messages to an agent that is away, in milliseconds
 	droppedLetter = "away-dropped"
 )
 
@@ -91,6 +92,7 @@ type traffic struct {
 	accepted map[string]a2a.TaskID // what was acknowledged, by text
 	pushed   map[string][]string   // what the receiver was told of it, in order
 	points   string                // where the hub logs the points that it passes
+	failed   []string              // calls that never succeeded
 }
 
 // serve starts the hub, and again each time that it dies, until stop is called.
@@ -133,7 +135,7 @@ func (p *traffic) hub() (base, token string, err error) {
 }
 
 // repeat calls f until it succeeds.
-func (p *traffic) repeat(ctx context.Context, what string, f func(ctx context.Context) error) bool {
+func (p *traffic) repeat(ctx context.Context, what string, f func(ctx context.Context) error) {
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
 	for {
@@ -141,20 +143,22 @@ func (p *traffic) repeat(ctx context.Context, what string, f func(ctx context.Co
 		err := f(once)
 		cancel()
 		if err == nil {
-			return true
+			return
 		}
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			p.t.Errorf("%s: no success; the last error: %v", what, err)
-			return false
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.failed = append(p.failed, fmt.Sprintf("%s: no success; the last error: %v", what, err))
+			return
 		}
 	}
 }
 
 // rest calls the hub over REST until it succeeds.
-func (p *traffic) rest(ctx context.Context, what string, f func(ctx context.Context, c *restwire.Client) error) bool {
-	return p.repeat(ctx, what, func(ctx context.Context) error {
+func (p *traffic) rest(ctx context.Context, what string, f func(ctx context.Context, c *restwire.Client) error) {
+	p.repeat(ctx, what, func(ctx context.Context) error {
 		base, token, err := p.hub()
 		if err != nil {
 			return err
@@ -367,6 +371,7 @@ func (p *traffic) odd() (list []string) {
 	effects, _ := p.agent.effects()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	list = slices.Clone(p.failed)
 	times, place := map[string]int{}, map[string]int{}
 	for i, text := range effects {
 		times[text]++
@@ -462,9 +467,16 @@ func (p *traffic) finished(ctx context.Context) {
 	})
 }
 
-// playTraffic plays once, and returns what is odd, whether somebody died, and how
-// long it took.
-func playTraffic(t *testing.T, program string, k hubKill, limit time.Duration) (odd []string, died bool, took time.Duration, counts map[string]int) {
+// played is what came of a play.
+type played struct {
+	odd    []string
+	died   bool // somebody was killed
+	took   time.Duration
+	passed map[string]int // how often the hub passed each point
+}
+
+// playTraffic plays once.
+func playTraffic(t *testing.T, program string, k hubKill, limit time.Duration) played {
 	t.Helper()
 	p := &traffic{installation: newInstallation(t), program: program, accepted: map[string]a2a.TaskID{}, pushed: map[string][]string{}}
 	p.points = filepath.Join(p.home, "points")
@@ -472,26 +484,17 @@ func playTraffic(t *testing.T, program string, k hubKill, limit time.Duration) (
 	defer p.receiver.Close()
 	p.env["CONCLAVE_PUSH_NETWORKS"], p.env["AGENT_POOL_SIZE"] = "127.0.0.0/8", "8"
 	env := map[string]string{"CONCLAVE_TEST_KILL_LOG": p.points}
-	agentKill, at := "", ""
+	agentPoint := ""
+	var proxy *cutter
 	switch k.who {
 	case "hub":
 		env["CONCLAVE_TEST_KILL"] = k.point
 	case "agent":
-		agentKill = k.point
+		agentPoint = k.point
 	case "database":
-		at = k.point
+		proxy = p.throughProxy(k.point)
 	}
-	var proxy *cutter
-	if k.who == "database" {
-		u, err := url.Parse(pgtest.URL(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		proxy = startCutter(t, u.Host, at)
-		u.Host = proxy.listener.Addr().String()
-		p.env["CONCLAVE_DATABASE_URL"], p.services = u.String(), []string{string(conclave.ServiceHub)}
-	}
-	p.agent = startRecorder(t, agentKill)
+	p.agent = startRecorder(t, agentPoint)
 	defer p.serveAlways(env)()
 	p.server.awaitReady(t)
 
@@ -504,8 +507,8 @@ func playTraffic(t *testing.T, program string, k hubKill, limit time.Duration) (
 			switch k.who {
 			case "hub":
 				p.mu.Lock()
+				defer p.mu.Unlock()
 				_ = p.server.cmd.Process.Kill() // fails when it has ended, which is as good
-				p.mu.Unlock()
 			case "agent":
 				p.agent.kill()
 			case "database":
@@ -522,21 +525,34 @@ func playTraffic(t *testing.T, program string, k hubKill, limit time.Duration) (
 	load.Wait()
 	p.repeat(ctx, "what was acknowledged", func(context.Context) error { return p.settled() })
 	p.finished(ctx)
-	took = time.Since(begun)
 
-	counts = map[string]int{}
+	out := played{odd: p.odd(), died: p.agent.died() > 0, took: time.Since(begun), passed: map[string]int{}}
 	if text, err := os.ReadFile(p.points); err == nil {
 		for _, name := range strings.Fields(string(text)) {
-			counts[name]++
+			out.passed[name]++
 		}
 	}
-	died = p.deaths > 0 || p.agent.died() > 0
+	p.mu.Lock()
+	out.died = out.died || p.deaths > 0
+	p.mu.Unlock()
 	if proxy != nil {
-		proxy.mu.Lock()
-		died, counts["database"] = proxy.cuts > 0, proxy.commits
-		proxy.mu.Unlock()
+		out.died = out.died || proxy.hasCut()
 	}
-	return p.odd(), died, took, counts
+	return out
+}
+
+// throughProxy lets the hub run by itself on Postgres, behind a proxy that breaks
+// its connections.
+func (p *traffic) throughProxy(at string) *cutter {
+	p.t.Helper()
+	u, err := url.Parse(pgtest.URL(p.t))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	proxy := startCutter(p.t, u.Host, at)
+	u.Host = proxy.listener.Addr().String()
+	p.env["CONCLAVE_DATABASE_URL"], p.services = u.String(), []string{string(conclave.ServiceHub)}
+	return proxy
 }
 
 // hubPoints are those at which the hub dies, and agentPoints the agent's.
@@ -545,8 +561,11 @@ var (
 	agentPoints = []string{"receive.before", "reply.before", "reply.after"}
 )
 
-func hubKills(counts map[string]int, took time.Duration) (kills []hubKill) {
-	at := func(who, point string, n int) { kills = append(kills, hubKill{who: who, point: fmt.Sprint(point, ":", n)}) }
+func hubKills(calm played) (kills []hubKill) {
+	counts, took := calm.passed, calm.took
+	at := func(who, point string, n int) {
+		kills = append(kills, hubKill{who: who, point: fmt.Sprint(point, ":", n)})
+	}
 	if only := os.Getenv("CONCLAVE_TEST_CRASH_POINT"); only != "" {
 		who, point, _ := strings.Cut(only, "=")
 		return []hubKill{{who: who, point: point}}
@@ -592,26 +611,26 @@ func TestHubCrash(t *testing.T) {
 		t.Skip("kills real processes")
 	}
 	program := killable(t)
-	odd, _, took, counts := playTraffic(t, program, hubKill{}, trafficLimit)
-	if len(odd) > 0 || t.Failed() {
-		t.Fatalf("an undisturbed play is odd already:\n%s", strings.Join(odd, "\n"))
+	calm := playTraffic(t, program, hubKill{}, trafficLimit)
+	if len(calm.odd) > 0 {
+		t.Fatalf("an undisturbed play is odd already:\n%s", strings.Join(calm.odd, "\n"))
 	}
-	t.Logf("undisturbed it takes %v and passes %v", took.Round(time.Millisecond), counts)
+	t.Logf("undisturbed it takes %v and passes %v", calm.took.Round(time.Millisecond), calm.passed)
 	for _, name := range hubPoints {
-		if counts[name+".before"] == 0 || counts[name+".after"] == 0 {
-			t.Errorf("no message passes %s.before and %s.after: %v", name, name, counts)
+		if calm.passed[name+".before"] == 0 || calm.passed[name+".after"] == 0 {
+			t.Errorf("no message passes %s.before and %s.after: %v", name, name, calm.passed)
 		}
 	}
-	for _, k := range hubKills(counts, took) {
+	for _, k := range hubKills(calm) {
 		t.Run(k.String(), func(t *testing.T) {
 			t.Parallel() // a play waits most of its time
 			for {
-				odd, died, took, _ := playTraffic(t, program, k, trafficLimit)
-				if len(odd) > 0 {
-					t.Errorf("killed %s:\n%s", k, strings.Join(odd, "\n"))
+				p := playTraffic(t, program, k, trafficLimit)
+				t.Logf("it took %v", p.took.Round(time.Millisecond))
+				if len(p.odd) > 0 {
+					t.Fatalf("killed %s:\n%s", k, strings.Join(p.odd, "\n"))
 				}
-				t.Logf("it took %v", took.Round(time.Millisecond))
-				if died || t.Failed() {
+				if p.died {
 					return
 				}
 				if k.after == 0 {
