@@ -203,10 +203,9 @@ func (p *traffic) dial(ctx context.Context, binding a2a.TransportProtocol) (*a2a
 func (p *traffic) send(ctx context.Context, n int) {
 	s := senders[n]
 	for i := range messagesEach {
-		talk := (n + i) % talksOfPlay
-		text := fmt.Sprintf("%s-%d-%d", s.name, talk, i)
+		text := fmt.Sprint(s.name, "-", i)
 		msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text))
-		msg.ContextID = fmt.Sprint("talk-", talk)
+		msg.ContextID = fmt.Sprint("talk-", n%talksOfPlay)
 		req := &a2a.SendMessageRequest{Message: msg, Config: &a2a.SendMessageConfig{ReturnImmediately: true}}
 		if i%3 == 0 {
 			req.Config.PushConfig = &a2a.PushConfig{URL: p.receiver.URL + "/" + text}
@@ -389,15 +388,14 @@ func (p *traffic) odd() (list []string) {
 			list = append(list, fmt.Sprintf("%s was acknowledged, and had its effect %d times, want %d", text, times[text], want))
 		}
 	}
-	for n, s := range senders {
-		last := map[int]string{}
+	for _, s := range senders {
+		before := ""
 		for i := range messagesEach {
-			talk := (n + i) % talksOfPlay
-			text := fmt.Sprintf("%s-%d-%d", s.name, talk, i)
-			if before := last[talk]; before != "" && place[text] < place[before] {
+			text := fmt.Sprint(s.name, "-", i)
+			if before != "" && place[text] < place[before] {
 				list = append(list, fmt.Sprintf("%s came after %s, and had its effect before it", text, before))
 			}
-			last[talk] = text
+			before = text
 			if i%3 == 0 {
 				list = append(list, oddPushes(text, p.pushed[text])...)
 			}

@@ -174,7 +174,7 @@ func (m *Memory) keepAgent(tenant conclave.TenantID, a conclave.Agent, renew boo
 	}
 	a.Seen, a.Active = m.clock(), 0
 	m.agents[key] = a
-	woke := a.State == conclave.AgentLive && (!had || old.State != conclave.AgentLive)
+	woke := Wakes(old, had, a)
 	if kind, text := AgentEvent(old, had, a); kind != "" {
 		m.event(conclave.Event{Tenant: tenant, Kind: kind, Actor: string(a.Name), Subject: string(a.Name), Text: text})
 	}

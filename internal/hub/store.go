@@ -21,8 +21,8 @@ type Store interface {
 	// UpsertAgent keeps an agent under (tenant, name) with Seen = now. ErrConflict
 	// when [MayReplace] says so. Events: agent.registered when
 	// it is new, changed, or live again; agent.lost when State turns from live to
-	// lost; none when nothing but Seen changes. When it is new or live again, up
-	// to Capacity parked deliveries (see Settle) that it may take are enqueued
+	// lost; none when nothing but Seen changes. When [Wakes] says so, up to
+	// Capacity parked deliveries (see Settle) that it may take are enqueued
 	// again at once, oldest first. Active is not stored but counted.
 	UpsertAgent(ctx context.Context, tenant conclave.TenantID, a conclave.Agent) (conclave.Agent, error)
 

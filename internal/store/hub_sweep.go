@@ -71,7 +71,14 @@ func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
 		if err != nil {
 			return err
 		}
-		for _, t := range back {
+		for _, was := range back {
+			t, err := s.get(tx, was.ID) // it may have ended since it was read
+			if err != nil {
+				return err
+			}
+			if t.State != conclave.TaskWorking || t.Epoch != was.Epoch {
+				continue
+			}
 			if err := s.putBack(tx, &t, 0, false); err != nil {
 				return err
 			}
@@ -96,8 +103,13 @@ func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
 			if err != nil {
 				return err
 			}
-			if _, err := tx.exec(`UPDATE agents SET state = 'lost', doc = $3 WHERE tenant = $1 AND name = $2`, string(gone.tenant), string(a.Name), doc); err != nil {
+			n, err := tx.exec(`UPDATE agents SET state = 'lost', doc = $3 WHERE tenant = $1 AND name = $2 AND state = 'live' AND seen < $4`,
+				string(gone.tenant), string(a.Name), doc, now.Add(-in.AgentTTL).UnixMicro())
+			if err != nil {
 				return err
+			}
+			if n == 0 { // it is back
+				continue
 			}
 			if err := tx.Append(conclave.Event{Tenant: gone.tenant, Kind: conclave.EventAgentLost, Actor: string(a.Name), Subject: string(a.Name), Text: string(a.Name) + " is lost"}); err != nil {
 				return err
