@@ -556,7 +556,7 @@ func (m *Memory) Sweep(_ context.Context, in Sweep) (int, error) {
 		switch {
 		case mine && slices.Contains(in.Held, t.ID):
 			t.renewed = now
-		case mine && in.Start, now.Sub(t.renewed) > in.ClaimTTL:
+		case mine && in.Start, mine && now.Sub(t.renewed) > cmp.Or(in.LooseTTL, in.ClaimTTL), now.Sub(t.renewed) > in.ClaimTTL:
 			m.putBack(t, 0, false)
 			requeued++
 		}

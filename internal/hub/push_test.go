@@ -320,6 +320,24 @@ func TestPushIsRepeatedInOrderAndOverARestart(t *testing.T) {
 	}
 }
 
+// A message that comes again, because its acknowledgement got lost, has its
+// client told once of each thing.
+func TestPushOfAMessageThatComesAgain(t *testing.T) {
+	tl := startTeller(t, filepath.Join(t.TempDir(), "hub.db"), &a2awire.Local{})
+	tl.agent("dev-1", "developer", echo)
+	c := newTold(t)
+	var sent sentTask
+	for range 3 {
+		if err := tl.rpc("ada", "agents/dev-1", "SendMessage", say("m1", "hello", map[string]any{"url": c.URL}), &sent); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var list a2a.ListTaskPushConfigResponse
+	if err := tl.rpc("ada", "agents/dev-1", "ListTaskPushNotificationConfigs", map[string]any{"taskId": sent.Task.ID}, &list); err != nil || len(list.Configs) != 1 {
+		t.Errorf("%d configurations are kept, %v; want one", len(list.Configs), err)
+	}
+}
+
 func TestPushFollowsNoRedirectAndGivesUp(t *testing.T) {
 	tl := startTeller(t, filepath.Join(t.TempDir(), "hub.db"), &a2awire.Local{}, func(o *hub.Options) { o.Push.MaxAge = time.Millisecond })
 	tl.agent("dev-1", "developer", echo)

@@ -112,8 +112,9 @@ type Store interface {
 	// Refuse writes the event of a refusal.
 	Refuse(ctx context.Context, r Refusal) error
 
-	// Sweep renews the claims of in.Instance that are among in.Held, or with Start
-	// puts all of them back; puts back every other claim that nobody renewed for
+	// Sweep renews the claims of in.Instance that are among in.Held, puts back
+	// those that are not and that nobody renewed for LooseTTL, or with Start all of
+	// them; puts back every other claim that nobody renewed for
 	// ClaimTTL, whosever it is; and turns live agents
 	// that were not seen for AgentTTL lost. Putting back is as in Settle, due
 	// now, not parked. It returns how many claims it put back. When there is
@@ -221,6 +222,7 @@ type Sweep struct {
 	Held     []conclave.TaskID // what the instance delivers at this moment
 	AgentTTL time.Duration
 	ClaimTTL time.Duration
+	LooseTTL time.Duration // 0: ClaimTTL
 }
 
 // TaskFilter chooses tasks. Zero fields choose all.

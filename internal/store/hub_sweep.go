@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -28,8 +29,8 @@ func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
 		if in.Start {
 			start = 1
 		}
-		if back, err = listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE state = 'working' AND ((instance = $1 AND $2 = 1) OR renewed < $3) ORDER BY created`,
-			in.Instance, start, renewed); err != nil {
+		if back, err = listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE state = 'working' AND ((instance = $1 AND ($2 = 1 OR renewed < $4)) OR renewed < $3) ORDER BY created`,
+			in.Instance, start, renewed, now.Add(-cmp.Or(in.LooseTTL, in.ClaimTTL)).UnixMicro()); err != nil {
 			return
 		}
 		back = slices.DeleteFunc(back, func(t hub.Task) bool { return slices.Contains(in.Held, t.ID) })
