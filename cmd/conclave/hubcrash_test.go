@@ -569,13 +569,13 @@ func hubKills(calm played) (kills []hubKill) {
 		return []hubKill{{who: who, point: point}}
 	}
 	if !crashAll() {
+		at("database", "commit.before", 100) // these take longest, because claims have to grow stale
+		at("database", "commit.after", 120)
 		at("hub", "send.after", counts["send.after"]/2)
 		at("hub", "commit.after", counts["commit.after"]/3)
 		at("hub", "deliver.after", counts["deliver.after"]/2)
 		at("hub", "told.before", counts["told.before"]/2)
 		at("agent", "reply.before", 20)
-		at("database", "commit.before", 100)
-		at("database", "commit.after", 120)
 		return append(kills, hubKill{who: "hub", after: took/5 + rand.N(took/2)})
 	}
 	for _, name := range hubPoints {
