@@ -63,7 +63,7 @@ func scenarios() []scenario {
 		// The TCK of 0.3 goes on with these, or cancels them. Its other messages get an
 		// answer.
 		{"cancel-test-", ask}, {"continuation-", ask}, {"get-test-", ask}, {"mapping-test-", ask}, {"text-message-id-", ask},
-		{"test-contextid-", ask}, {"test-followup-", ask}, {"test-history-", ask}, {"test-push-", ask}, {"test-update-", ask},
+		{"test-contextid-", ask}, {"test-followup-", ask}, {"test-history-", ask}, {"test-message-id-", ask}, {"test-push-", ask}, {"test-update-", ask},
 	}
 }
 

@@ -238,6 +238,7 @@ func (p *progress) result() Result {
 	var parts a2a.ContentParts
 	for _, a := range p.made {
 		parts = append(parts, a.Parts...)
+		p.said = p.said || a.Metadata[MetaSaid] == true
 	}
 	if len(parts) == 0 && p.status != nil {
 		parts = p.status.Parts // agents that answer in the status, not in an artifact

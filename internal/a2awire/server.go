@@ -51,6 +51,7 @@ func (o *ServerOptions) setDefaults() {
 // one spelling of a field's name. Those of 0.3 are the SDK's.
 type server struct {
 	opts         ServerOptions
+	handler      *handler
 	rpc          *rpcServer
 	rest         http.Handler
 	rpc03, rest3 http.Handler
@@ -71,7 +72,7 @@ func NewServer(opts ServerOptions) http.Handler {
 	h := &handler{opts: opts}
 	alive := a2asrv.WithTransportKeepAlive(keepAlive)
 	return &server{
-		opts: opts, rpc: newRPC(h), rest: newREST(h),
+		opts: opts, handler: h, rpc: newRPC(h), rest: newREST(h),
 		rpc03: a2av0.NewJSONRPCHandler(h, alive), rest3: a2av0.NewRESTHandler(h, alive),
 		shown: map[string]shown{},
 	}
@@ -187,6 +188,7 @@ func (s *server) serveRPC(w http.ResponseWriter, r *http.Request) {
 	case req.Method[0] >= 'A' && req.Method[0] <= 'Z':
 		writeRPCError(w, r, req.ID, a2a.NewError(a2a.ErrVersionNotSupported,
 			req.Method+" is a method of A2A 1.0, and a request without the header A2A-Version is taken as 0.3; send A2A-Version: 1.0"))
+	case s.pushRPC03(w, r, req):
 	default:
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		s.rpc03.ServeHTTP(w, r)

@@ -4,9 +4,10 @@ token and lives behind a hub. It changes what the TCK sends, never what it check
 - A2A_TCK_VERSION: the header A2A-Version, also where the card is fetched. A2A 1.0
   (section 3.6.1) asks it of every request; the TCK leaves it out there.
 - A2A_TCK_TOKEN: the token, on every request but those of tests for its absence.
-- A2A_TCK_TENANT: the agent's name at the hub, as agents/NAME, on gRPC calls. It also
-  makes each message's id unique: the TCK uses one id for many messages, and the hub
-  takes a message that comes twice as the same one.
+- A2A_TCK_TENANT: the agent's name at the hub, as agents/NAME, on gRPC calls, and in
+  the card's path, which the TCK of 0.3 looks for at the host alone. It also makes each
+  message's id unique: the TCK uses one id for many messages, and the hub takes a
+  message that comes twice as the same one.
 """
 
 import collections
@@ -68,6 +69,10 @@ def patch_requests():
     prepare = requests.Session.prepare_request
 
     def prepare_request(self, request):
+        scheme, rest = request.url.split("://", 1)
+        host, _, path = rest.partition("/")
+        if TENANT and path == ".well-known/agent-card.json":
+            request.url = f"{scheme}://{host}/a2a/{TENANT}/{path}"
         prepared = prepare(self, request)
         if wants_token():
             prepared.headers.setdefault("Authorization", f"Bearer {TOKEN}")
