@@ -9,6 +9,7 @@ require (
 	github.com/compose-spec/compose-go/v2 v2.16.2
 	github.com/docker/cli v29.8.2+incompatible
 	github.com/moby/buildkit v0.34.2
+	github.com/moby/patternmatcher v0.6.1
 	google.golang.org/api v0.293.0
 	helm.sh/helm/v3 v3.22.0
 	k8s.io/api v0.37.0
