@@ -64,6 +64,7 @@ type App struct {
 	unlock   func() error
 
 	transport *http.Transport // to other services
+	http2     *http.Transport // to other services by HTTP/2, also in clear
 	refusals  *rate.Limiter   // of refused tokens that are recorded
 
 	listeners map[conclave.Service]net.Listener
@@ -427,7 +428,7 @@ func (a *App) makeHub() (conclave.Hub, error) {
 		return nil, err
 	}
 	h, err := hub.New(hub.Options{Foreign: a.outside(a.config.Security.AgentNetworks), Inside: a.outside(everywhere()), Sign: signCards(key), Push: a.push(key), Letters: a.db.Letters(), MaxQueued: a.config.Security.QueueAddress, MaxSent: a.config.Security.QueueSender, Store: a.db.Hub(), Topics: a.db.Topics(), Conversations: a.db.Conversations(),
-		Rules: &a.config.Speech, Trust: a.trustOf, Transport: a.tracing.Transport(a.local), URL: a.urls[conclave.ServiceHub], Instance: a.owner(), Logger: a.log,
+		Rules: &a.config.Speech, Trust: a.trustOf, Transport: a.tracing.Transport(a.local), Instance: a.owner(), Logger: a.log,
 		Token: func(ctx context.Context, _ conclave.Agent) (string, error) {
 			c := conclave.CallerFrom(ctx)
 			return a.tokens.Mint(conclave.ServiceCaller(conclave.ServiceHub, conclave.DefaultTenant, c.Human), 5*time.Minute)
