@@ -134,7 +134,7 @@ func (f *grpcFace) pick(ctx context.Context) (context.Context, *handler, error) 
 	}
 	opts.setDefaults()
 	scheme := "http://"
-	if p, ok := peer.FromContext(ctx); ok && p.AuthInfo != nil {
+	if p, ok := peer.FromContext(ctx); ok && p.AuthInfo != nil || first(meta, "x-forwarded-proto") == "https" {
 		scheme = "https://"
 	}
 	ctx = withBase(ctx, scheme+first(meta, ":authority"))

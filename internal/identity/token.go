@@ -2,12 +2,10 @@ package identity
 
 import (
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/lestrrat-go/jwx/v3/jwa"
@@ -37,19 +35,8 @@ type Tokens struct {
 	sign   jwk.Key // nil under a secret
 	verify jwk.Set // public keys by id, each bound to its algorithm
 
-	mu       sync.Mutex
-	verified map[[sha256.Size]byte]verified
+	verified verified
 }
-
-// verified is whose a token is, which stays so until it expires: whoever speaks
-// often sends the same one each time.
-type verified struct {
-	caller  conclave.Caller
-	expires time.Time
-}
-
-// maxVerified bounds how many tokens are remembered.
-const maxVerified = 4096
 
 // NewTokens returns tokens under a secret of at least 32 bytes. ErrInvalid for
 // a shorter one.
@@ -118,17 +105,19 @@ func (t *Tokens) Mint(c conclave.Caller, ttl time.Duration) (string, error) {
 // Verify returns the caller that a token was minted for. ErrDenied, with the
 // reason, when the token is forged, expired, or not one of ours.
 func (t *Tokens) Verify(token string) (conclave.Caller, error) {
+	if c, ok := t.verified.get(token, time.Now()); ok {
+		return c, nil
+	}
+	c, err := t.check(token)
+	if err == nil {
+		t.verified.put(token, c, time.Now())
+	}
+	return c, err
+}
+
+func (t *Tokens) check(token string) (conclave.Caller, error) {
 	if len(token) > maxTokenBytes {
 		return conclave.Caller{}, conclave.Errorf(conclave.ErrDenied, "the token has %d bytes; the most is %d", len(token), maxTokenBytes)
-	}
-	sum := sha256.Sum256([]byte(token))
-	t.mu.Lock()
-	known, ok := t.verified[sum]
-	t.mu.Unlock()
-	if ok && time.Now().Before(known.expires) {
-		c := known.caller
-		c.Permissions = slices.Clone(c.Permissions)
-		return c, nil
 	}
 	var key jwt.ParseOption = jwt.WithKey(jwa.HS256(), t.secret) // no other algorithm verifies, "none" included
 	if t.sign != nil {
@@ -157,23 +146,7 @@ func (t *Tokens) Verify(token string) (conclave.Caller, error) {
 			return conclave.Caller{}, conclave.Errorf(conclave.ErrDenied, "the token's permissions are not a list of names")
 		}
 	}
-	t.remember(sum, parsed, c)
 	return c, nil
-}
-
-// remember keeps whose a token is until it expires.
-func (t *Tokens) remember(sum [sha256.Size]byte, token jwt.Token, c conclave.Caller) {
-	expires, ok := token.Expiration()
-	if !ok {
-		return
-	}
-	c.Permissions = slices.Clone(c.Permissions)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.verified == nil || len(t.verified) >= maxVerified {
-		t.verified = map[[sha256.Size]byte]verified{}
-	}
-	t.verified[sum] = verified{c, expires}
 }
 
 func stringClaim(t jwt.Token, name string) string {

@@ -3,11 +3,8 @@
 CREATE INDEX tasks_working ON tasks (tenant, agent) WHERE state = 'working';
 -- A caller's own tasks, page by page.
 CREATE INDEX tasks_asked ON tasks (tenant, asker, address, updated, id);
--- What can be taken of what waits at an address, without reading what can't.
-CREATE INDEX tasks_parked ON tasks (tenant, address, parked, created, id) WHERE state = 'submitted';
--- These were taken for those above, for tasks_due and tasks_conversation, and each
--- task's change had to keep them up.
-DROP INDEX tasks_waiting;
+-- These were taken for the two above, and for tasks_due, tasks_waiting and
+-- tasks_conversation, and each task's change had to keep them up.
 DROP INDEX tasks_updated;
 DROP INDEX tasks_state;
 DROP INDEX tasks_talk;
