@@ -385,7 +385,7 @@ func serialisation(err error) bool {
 
 // texts reads one column of text.
 func (tx *Tx) texts(query string, args ...any) ([]string, error) {
-	rows, err := tx.query(query, args...)
+	rows, err := tx.docs(query, args...)
 	if err != nil {
 		return nil, err
 	}
