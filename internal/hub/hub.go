@@ -126,6 +126,7 @@ type Hub struct {
 	suspect map[agentKey]time.Time // when a delivery found nobody there
 	clients map[string]*a2awire.Client
 	servers map[string]http.Handler // A2A faces by address
+	seen    map[queueKey]time.Time  // when somebody was found at an address
 	inHand  map[conclave.TaskID]int // deliveries that this hub works on now
 	queues  map[queueKey]*queue     // how many messages wait
 	life    context.Context         // Run's; nil while it does not run
@@ -156,7 +157,7 @@ func New(opts Options) (*Hub, error) {
 	}
 	return &Hub{
 		opts: opts, beats: map[agentKey]*beat{}, suspect: map[agentKey]time.Time{},
-		clients: map[string]*a2awire.Client{}, servers: map[string]http.Handler{}, inHand: map[conclave.TaskID]int{}, queues: map[queueKey]*queue{}, paces: map[agentKey]*pace{},
+		clients: map[string]*a2awire.Client{}, servers: map[string]http.Handler{}, seen: map[queueKey]time.Time{}, inHand: map[conclave.TaskID]int{}, queues: map[queueKey]*queue{}, paces: map[agentKey]*pace{},
 	}, nil
 }
 
@@ -359,6 +360,7 @@ func (h *Hub) Register(ctx context.Context, in conclave.RegisterAgent) (conclave
 	delete(h.suspect, key)
 	if a.State != conclave.AgentLive {
 		delete(h.beats, key)
+		clear(h.seen)
 	} else {
 		h.beats[key] = &beat{told: told, asked: a, written: now, heard: now}
 	}
