@@ -342,7 +342,7 @@ func certificates(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "conclave"}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"}}
+		NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost", "conclave.internal"}}
 	return map[string]string{"CONCLAVE_TLS_CA": ca,
 		"CONCLAVE_TLS_CERT": write("tls.crt", "CERTIFICATE", must(x509.CreateCertificate(rand.Reader, leaf, root, key.Public(), rootKey))),
 		"CONCLAVE_TLS_KEY":  write("tls.key", "PRIVATE KEY", must(x509.MarshalPKCS8PrivateKey(key)))}

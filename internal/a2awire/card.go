@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -111,8 +112,11 @@ func (c Card) agentCard(base string) *a2a.AgentCard {
 		Skills:               []a2a.AgentSkill{},
 	}
 	if c.GRPC {
-		_, host, _ := strings.Cut(url, "://")
+		scheme, host, _ := strings.Cut(url, "://")
 		host, _, _ = strings.Cut(host, "/")
+		if _, _, err := net.SplitHostPort(host); err != nil { // gRPC has a default of its own
+			host = net.JoinHostPort(strings.Trim(host, "[]"), map[string]string{"http": "80", "https": "443"}[scheme])
+		}
 		card.SupportedInterfaces = append(card.SupportedInterfaces,
 			&a2a.AgentInterface{URL: host, ProtocolBinding: a2a.TransportProtocolGRPC, ProtocolVersion: a2a.Version, Tenant: c.Tenant})
 		if c.Tenant == "" { // 0.3 has no tenants

@@ -154,7 +154,7 @@ func (f *grpcFace) open(ctx context.Context, call *grpcCall, req any) error {
 	}
 	opts.setDefaults()
 	scheme := "http://"
-	if p, ok := peer.FromContext(ctx); ok && p.AuthInfo != nil {
+	if p, ok := peer.FromContext(ctx); ok && p.AuthInfo != nil || first(meta, "x-forwarded-proto") == "https" {
 		scheme = "https://"
 	}
 	call.base, call.handler = scheme+first(meta, ":authority"), &handler{opts: opts}

@@ -83,7 +83,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveCard(w, r)
 		return
 	}
-	r = r.WithContext(a2alog.AttachLogger(withBase(r.Context(), base(r)), s.opts.Logger))
+	r = r.WithContext(a2alog.AttachLogger(withBase(r.Context(), Origin(r)), s.opts.Logger))
 	r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
 	if r.URL.Path == "" || r.URL.Path == "/" {
 		s.serveRPC(w, r)
@@ -92,9 +92,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.serveREST(w, r)
 }
 
-// base is the address that a client asked, without a path.
-func base(r *http.Request) string {
-	if r.TLS != nil {
+// Origin is the address that a client asked, without a path: through a proxy
+// that ends TLS, too.
+func Origin(r *http.Request) string {
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
 		return "https://" + r.Host
 	}
 	return "http://" + r.Host
@@ -135,10 +136,21 @@ func versionError(asked string) error {
 	return a2a.NewError(a2a.ErrVersionNotSupported, "A2A-Version "+asked+" is not served; ask for 1.0 or 0.3")
 }
 
+type refusalKey struct{}
+
+// WithRefusal says why the token of a request was refused, to a face that tells
+// the client in its own way.
+func WithRefusal(ctx context.Context, why error) context.Context {
+	return context.WithValue(ctx, refusalKey{}, why)
+}
+
 // permitted says why the caller may not speak here, or nothing.
 func (o ServerOptions) permitted(ctx context.Context) error {
 	c := conclave.CallerFrom(ctx)
 	if c.Name() == "" {
+		if why, ok := ctx.Value(refusalKey{}).(error); ok {
+			return a2a.NewError(a2a.ErrUnauthenticated, conclave.Text(why))
+		}
 		return a2a.NewError(a2a.ErrUnauthenticated, "send Authorization: Bearer TOKEN")
 	}
 	if !c.May(o.Permission) {
@@ -250,7 +262,7 @@ func (s *server) serveCard(w http.ResponseWriter, r *http.Request) {
 	card, err := s.opts.Card(r)
 	var body []byte
 	if err == nil {
-		body, err = card.json(r.Context(), base(r), served)
+		body, err = card.json(r.Context(), Origin(r), served)
 	}
 	if err == nil && s.opts.Sign != nil {
 		body, err = sign(body, func(payload []byte) (CardSignature, error) { return s.opts.Sign(r, payload) })

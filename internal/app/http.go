@@ -136,7 +136,7 @@ func (a *App) serve() error {
 		server.Protocols.SetHTTP1(true)
 		server.Protocols.SetHTTP2(true)
 		// gRPC in clear is HTTP/2 without TLS.
-		server.Protocols.SetUnencryptedHTTP2(s == conclave.ServiceHub && !a.tls.Serves())
+		server.Protocols.SetUnencryptedHTTP2((s == conclave.ServiceHub || s == conclave.ServiceGateway) && !a.tls.Serves())
 		a.servers = append(a.servers, server)
 	}
 	return nil
@@ -226,9 +226,6 @@ func (a *App) faces(mux *http.ServeMux, s conclave.Service, metrics *telemetry.S
 		for _, path := range append(hubPaths(), hubSearch) {
 			mux.Handle(path, hub)
 		}
-		for _, path := range a2awire.GRPCPaths() {
-			mux.Handle(path, a.authenticated(a.hubGRPC))
-		}
 	case conclave.ServiceModels:
 		wire := a.router.Handler()
 		mux.Handle("/v1/", wire)
@@ -302,7 +299,7 @@ func (a *App) gateway(mux *http.ServeMux, metrics *telemetry.Service) error {
 			return err
 		}
 	}
-	g, err := gateway.New(gateway.Options{API: api, MCP: tools, A2A: agents, A2APaths: append(hubPaths(), hubSearch), Authenticate: identity.Authenticate(a.tokens), Resolve: a.resolve, Transport: a.transport,
+	g, err := gateway.New(gateway.Options{API: api, MCP: tools, A2A: agents, A2APaths: append(hubPaths(), hubSearch), Authenticate: identity.Authenticate(a.tokens), Resolve: a.resolve, Transport: a.transport, HTTP2: a.http2,
 		MCPPaths: []string{mcpwire.MetadataPath, mcpwire.MetadataPath + "/", mcpwire.RegistrationPath},
 		Caller:   a.config.Security.RateCaller, Address: a.config.Security.RateAddress, Logger: a.log})
 	if err != nil {
@@ -322,6 +319,10 @@ func (a *App) authenticated(next http.Handler) http.Handler {
 			return
 		}
 		c, err := a.authenticate(r)
+		if err != nil && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+			next.ServeHTTP(w, r.WithContext(a2awire.WithRefusal(r.Context(), err)))
+			return
+		}
 		if err != nil {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="conclave"`)
 			http.Error(w, conclave.Text(err), http.StatusUnauthorized)

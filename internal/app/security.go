@@ -109,8 +109,11 @@ func (a *App) identify() error {
 	if a.tls, err = identity.LoadTLS(a.config.Security.TLS, a.log); err != nil {
 		return err
 	}
-	a.transport = a.tls.Transport()
-	a.closers = append(a.closers, a.transport.CloseIdleConnections)
+	a.transport, a.http2 = a.tls.Transport(), a.tls.Transport()
+	a.http2.Protocols = new(http.Protocols)
+	a.http2.Protocols.SetHTTP2(true)
+	a.http2.Protocols.SetUnencryptedHTTP2(true)
+	a.closers = append(a.closers, a.transport.CloseIdleConnections, a.http2.CloseIdleConnections)
 	a.refusals = rate.NewLimiter(1, 20)
 	a.caller = LocalCaller(a.getenv)
 	return writeToken(a.config.Home, a.tokens, a.caller)

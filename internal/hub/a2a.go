@@ -161,7 +161,8 @@ func (h *Hub) card(ctx context.Context, address string) (a2awire.Card, error) {
 	if err != nil {
 		return a2awire.Card{}, fmt.Errorf("listing agents for a card: %w", err)
 	}
-	card := a2awire.Card{Name: string(to.agent), URL: h.opts.URL + A2APrefix + address, GRPC: true, Tenant: address, Extended: true, Push: h.opts.Push.Store != nil}
+	// Its address is below the one that was asked: that of the gateway, or of the hub.
+	card := a2awire.Card{Name: string(to.agent), URL: A2APrefix + address, GRPC: true, Tenant: address, Extended: true, Push: h.opts.Push.Store != nil}
 	if len(agents) == 0 {
 		if agents, err = h.opts.Store.Agents(ctx, tenant, conclave.ListAgents{}); err != nil {
 			return card, fmt.Errorf("listing agents for a card: %w", err)
@@ -227,11 +228,20 @@ func (a *addressTasks) Accept(ctx context.Context, in a2awire.Incoming) (a2awire
 
 // Wait implements [a2awire.Tasks].
 func (a *addressTasks) Wait(ctx context.Context, id conclave.TaskID, seen conclave.TaskState) (a2awire.Task, error) {
-	t, err := a.mine(ctx, id)
+	var t Task
+	var err error
+	if seen == "" {
+		t, err = a.mine(ctx, id)
+	} else { // whoever has seen a state knows the task
+		t.State = seen
+	}
 	for err == nil && t.State == seen {
 		if err = ctx.Err(); err == nil {
 			t, err = a.hub.opts.Store.Wait(ctx, id, seen, maxWait)
 		}
+	}
+	if err == nil {
+		err = a.owns(ctx, t)
 	}
 	if err != nil {
 		return a2awire.Task{}, err
@@ -290,10 +300,16 @@ func (a *addressTasks) mine(ctx context.Context, id conclave.TaskID) (Task, erro
 	if err != nil {
 		return Task{}, err
 	}
-	if t.To != a.address || t.From != conclave.CallerFrom(ctx).Name() {
-		return Task{}, conclave.Errorf(conclave.ErrNotFound, "there is no task %q of yours at %s", id, a.address)
+	return t, a.owns(ctx, t)
+}
+
+// owns returns ErrNotFound for a task that the caller did not ask of this address.
+func (a *addressTasks) owns(ctx context.Context, t Task) error {
+	c := conclave.CallerFrom(ctx)
+	if t.Tenant != c.Tenant || t.To != a.address || t.From != c.Name() {
+		return conclave.Errorf(conclave.ErrNotFound, "there is no task %q of yours at %s", t.ID, a.address)
 	}
-	return t, nil
+	return nil
 }
 
 // show adds what was said to a task.

@@ -30,9 +30,6 @@ type Options struct {
 	// Token returns the bearer token for a request to an agent's host; ctx says
 	// on whose behalf. Nil: none is sent.
 	Token func(ctx context.Context, a conclave.Agent) (string, error)
-	// URL is where the hub's A2A face is reached; cards name it. Empty: where
-	// the client asked.
-	URL string
 	// Instance names this hub among its replicas, and stays the same when it
 	// restarts. Empty: "hub".
 	Instance string

@@ -34,6 +34,8 @@ type Tokens struct {
 	secret []byte
 	sign   jwk.Key // nil under a secret
 	verify jwk.Set // public keys by id, each bound to its algorithm
+
+	verified verified
 }
 
 // NewTokens returns tokens under a secret of at least 32 bytes. ErrInvalid for
@@ -103,6 +105,17 @@ func (t *Tokens) Mint(c conclave.Caller, ttl time.Duration) (string, error) {
 // Verify returns the caller that a token was minted for. ErrDenied, with the
 // reason, when the token is forged, expired, or not one of ours.
 func (t *Tokens) Verify(token string) (conclave.Caller, error) {
+	if c, ok := t.verified.get(token, time.Now()); ok {
+		return c, nil
+	}
+	c, err := t.check(token)
+	if err == nil {
+		t.verified.put(token, c, time.Now())
+	}
+	return c, err
+}
+
+func (t *Tokens) check(token string) (conclave.Caller, error) {
 	if len(token) > maxTokenBytes {
 		return conclave.Caller{}, conclave.Errorf(conclave.ErrDenied, "the token has %d bytes; the most is %d", len(token), maxTokenBytes)
 	}
