@@ -59,7 +59,7 @@ v10() {
   [ -f "$A2A_TCK/run_tck.py" ] || return 0
   echo "the TCK of 1.0, $1: some minutes"
   (cd "$A2A_TCK" && A2A_TCK_VERSION=1.0 python -m pytest tests/compatibility -q -p no:cacheprovider --sut-host="$2" --webhook-host=127.0.0.1 \
-    --compatibility-report="$work/1.0-$1" --junitxml="$work/1.0-$1.xml") >"$work/1.0-$1.log" 2>&1 || true
+    --compatibility-report="$work/1.0-$1.json" --junitxml="$work/1.0-$1.xml") >"$work/1.0-$1.log" 2>&1 || true
   tail -n 1 "$work/1.0-$1.log"
 }
 v03() {
