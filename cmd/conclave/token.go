@@ -142,7 +142,7 @@ func (c *cli) tokenListCommand() *cobra.Command {
 
 func (c *cli) tokenRevokeCommand() *cobra.Command {
 	var tenant string
-	cmd := &cobra.Command{Use: "revoke TOKEN...", Short: "Take tokens back, by their ids in the list; services refuse them within a second", Args: cobra.MinimumNArgs(1),
+	cmd := &cobra.Command{Use: "revoke TOKEN...", Short: "Take tokens back, by their ids in the list; services refuse them within two seconds", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.record(cmd.Context(), func(db *store.DB) error {
 				for _, id := range args {

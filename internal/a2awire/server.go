@@ -51,13 +51,19 @@ func (o *ServerOptions) setDefaults() {
 // one spelling of a field's name. Those of 0.3 are the SDK's.
 type server struct {
 	opts         ServerOptions
+	handler      *handler
 	rpc          *rpcServer
 	rest         http.Handler
 	rpc03, rest3 http.Handler
 
 	mu    sync.Mutex
-	shown [sha256.Size]byte // the card that was served last
-	since time.Time         // since when
+	shown map[string]shown // by version
+}
+
+// shown is the card that was served last, and since when it is.
+type shown struct {
+	sum   [sha256.Size]byte
+	since time.Time
 }
 
 // NewServer makes the A2A server of one agent. Mount it with http.StripPrefix.
@@ -66,8 +72,9 @@ func NewServer(opts ServerOptions) http.Handler {
 	h := &handler{opts: opts}
 	alive := a2asrv.WithTransportKeepAlive(keepAlive)
 	return &server{
-		opts: opts, rpc: newRPC(h), rest: newREST(h),
+		opts: opts, handler: h, rpc: newRPC(h), rest: newREST(h),
 		rpc03: a2av0.NewJSONRPCHandler(h, alive), rest3: a2av0.NewRESTHandler(h, alive),
+		shown: map[string]shown{},
 	}
 }
 
@@ -174,6 +181,10 @@ func (s *server) serveRPC(w http.ResponseWriter, r *http.Request) {
 	// Who may not speak learns no more than that.
 	req, invalid := readRPC(body)
 	if err := s.opts.permitted(r.Context()); err != nil {
+		if _, served := version(r); served == "0.3" {
+			refuseRPC03(w, r, req.ID, err)
+			return
+		}
 		writeRPCError(w, r, req.ID, err)
 		return
 	}
@@ -189,6 +200,7 @@ func (s *server) serveRPC(w http.ResponseWriter, r *http.Request) {
 	case req.Method[0] >= 'A' && req.Method[0] <= 'Z':
 		writeRPCError(w, r, req.ID, a2a.NewError(a2a.ErrVersionNotSupported,
 			req.Method+" is a method of A2A 1.0, and a request without the header A2A-Version is taken as 0.3; send A2A-Version: 1.0"))
+	case s.pushRPC03(w, r, req):
 	default:
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		s.rpc03.ServeHTTP(w, r)
@@ -242,10 +254,14 @@ func (s *server) serveCard(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
+	asked, served := version(r)
+	if asked == "" {
+		served = "" // a client that looks whom it has found may speak either
+	}
 	card, err := s.opts.Card(r)
 	var body []byte
 	if err == nil {
-		body, err = card.json(r.Context(), Origin(r))
+		body, err = card.json(r.Context(), Origin(r), served)
 	}
 	if err == nil && s.opts.Sign != nil {
 		body, err = sign(body, func(payload []byte) (CardSignature, error) { return s.opts.Sign(r, payload) })
@@ -263,18 +279,19 @@ func (s *server) serveCard(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("Content-Type", plainJSON)
+	h.Set("Vary", a2a.SvcParamVersion)
 	h.Set("Cache-Control", "public, max-age=60")
 	h.Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
 	// ServeContent answers If-None-Match from the ETag, and HEAD.
-	http.ServeContent(w, r, "", s.changed(sum), bytes.NewReader(body))
+	http.ServeContent(w, r, "", s.changed(served, sum), bytes.NewReader(body))
 }
 
 // changed is since when the card is as it is, as far as this server has seen.
-func (s *server) changed(sum [sha256.Size]byte) time.Time {
+func (s *server) changed(version string, sum [sha256.Size]byte) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.shown != sum {
-		s.shown, s.since = sum, time.Now()
+	if s.shown[version].sum != sum {
+		s.shown[version] = shown{sum, time.Now()}
 	}
-	return s.since
+	return s.shown[version].since
 }

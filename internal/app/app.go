@@ -409,7 +409,20 @@ func (a *App) makeRouter() (conclave.Models, error) {
 			}
 			return c, err
 		}})
-	return a.router, err
+	if err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, a.settleCalls)
+	return a.router, nil
+}
+
+// settleCalls lets what was called be in the accounts before the database closes.
+func (a *App) settleCalls() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := a.router.Settle(ctx); err != nil {
+		a.log.Error("closing the accounts of model calls", "error", err)
+	}
 }
 
 func (a *App) makeHub() (conclave.Hub, error) {

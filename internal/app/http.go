@@ -263,7 +263,9 @@ func (a *App) faces(mux *http.ServeMux, s conclave.Service, metrics *telemetry.S
 	}
 	agent, runner := a2awire.NewServiceHandler(metrics.Observe("a2a", table), a.urls[s]+"/a2a/service", a.log)
 	a.closers = append(a.closers, runner.Close)
-	mux.Handle("/a2a/service/", http.StripPrefix("/a2a/service", a.authenticated(agent)))
+	for _, path := range []string{"/a2a/service", "/a2a/service/"} { // the card says the first
+		mux.Handle(path, http.StripPrefix("/a2a/service", a.authenticated(agent)))
+	}
 	mux.Handle("/.well-known/agent-card.json", a.authenticated(agent))
 	if s != conclave.ServiceMonitor {
 		mux.Handle("/", rest)

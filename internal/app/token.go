@@ -10,7 +10,8 @@ import (
 	"conclave/internal/store"
 )
 
-// revokedFor is how long a token that was taken back may still be good for.
+// revokedFor is how long a token that was taken back may still be good for, beside what
+// identity remembers.
 const revokedFor = time.Second
 
 // revocations remembers which tokens were taken back.

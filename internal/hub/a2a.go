@@ -228,11 +228,20 @@ func (a *addressTasks) Accept(ctx context.Context, in a2awire.Incoming) (a2awire
 
 // Wait implements [a2awire.Tasks].
 func (a *addressTasks) Wait(ctx context.Context, id conclave.TaskID, seen conclave.TaskState) (a2awire.Task, error) {
-	t, err := a.mine(ctx, id)
+	var t Task
+	var err error
+	if seen == "" {
+		t, err = a.mine(ctx, id)
+	} else { // whoever has seen a state knows the task
+		t.State = seen
+	}
 	for err == nil && t.State == seen {
 		if err = ctx.Err(); err == nil {
 			t, err = a.hub.opts.Store.Wait(ctx, id, seen, maxWait)
 		}
+	}
+	if err == nil {
+		err = a.owns(ctx, t)
 	}
 	if err != nil {
 		return a2awire.Task{}, err
@@ -291,10 +300,16 @@ func (a *addressTasks) mine(ctx context.Context, id conclave.TaskID) (Task, erro
 	if err != nil {
 		return Task{}, err
 	}
-	if t.To != a.address || t.From != conclave.CallerFrom(ctx).Name() {
-		return Task{}, conclave.Errorf(conclave.ErrNotFound, "there is no task %q of yours at %s", id, a.address)
+	return t, a.owns(ctx, t)
+}
+
+// owns returns ErrNotFound for a task that the caller did not ask of this address.
+func (a *addressTasks) owns(ctx context.Context, t Task) error {
+	c := conclave.CallerFrom(ctx)
+	if t.Tenant != c.Tenant || t.To != a.address || t.From != c.Name() {
+		return conclave.Errorf(conclave.ErrNotFound, "there is no task %q of yours at %s", t.ID, a.address)
 	}
-	return t, nil
+	return nil
 }
 
 // show adds what was said to a task.

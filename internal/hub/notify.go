@@ -96,7 +96,7 @@ func (h *Hub) push(ctx context.Context, p Push) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
 	defer cancel()
 	killpoint.At("told.before")
-	err := h.opts.Push.Store.EndPush(ctx, end)
+	err := insist(ctx, func() error { return h.opts.Push.Store.EndPush(ctx, end) })
 	killpoint.At("told.after")
 	if err != nil && !errors.Is(err, conclave.ErrConflict) {
 		h.opts.Logger.ErrorContext(ctx, "noting what a client was told", "task", p.Task.ID, "config", p.ID, "err", err)

@@ -35,7 +35,8 @@ type Tokens struct {
 	sign   jwk.Key // nil under a secret
 	verify jwk.Set // public keys by id, each bound to its algorithm
 
-	revoked func(id string) bool // nil: none is
+	revoked  func(id string) bool // nil: none is
+	verified verified
 }
 
 // RefuseRevoked has Verify refuse the tokens whose id was taken back. It is set
@@ -121,6 +122,17 @@ func (t *Tokens) mint(c conclave.Caller, ttl time.Duration, kept conclave.Token)
 // Verify returns the caller that a token was minted for. ErrDenied, with the
 // reason, when the token is forged, expired, or not one of ours.
 func (t *Tokens) Verify(token string) (conclave.Caller, error) {
+	if c, ok := t.verified.get(token, time.Now()); ok {
+		return c, nil
+	}
+	c, err := t.check(token)
+	if err == nil {
+		t.verified.put(token, c, time.Now())
+	}
+	return c, err
+}
+
+func (t *Tokens) check(token string) (conclave.Caller, error) {
 	if len(token) > maxTokenBytes {
 		return conclave.Caller{}, conclave.Errorf(conclave.ErrDenied, "the token has %d bytes; the most is %d", len(token), maxTokenBytes)
 	}

@@ -65,7 +65,7 @@ func (s hubStore) parked(tx *Tx, tenant conclave.TenantID, address string, a con
 	if s.db.postgres {
 		query += ` FOR UPDATE SKIP LOCKED` // whoever claims one now asks for the agent's hands after this
 	}
-	rows, err := tx.query(query, string(tenant), address)
+	rows, err := tx.docs(query, string(tenant), address)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func (s hubStore) Accept(ctx context.Context, in hub.Accept) (hub.Task, bool, er
 	err := s.db.Update(ctx, func(tx *Tx) error {
 		created = false
 		if in.Key != "" {
-			had, found, err := s.find(tx, `tenant = $1 AND asker = $2 AND key = $3`, string(in.Tenant), in.Task.From, in.Key)
+			had, found, err := s.find(tx, `tenant = $1 AND asker = $2 AND key = $3 AND key <> ''`, string(in.Tenant), in.Task.From, in.Key)
 			if err != nil || found {
 				t = had
 				return err

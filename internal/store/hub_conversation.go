@@ -258,7 +258,7 @@ func (s talkStore) Escalate(ctx context.Context, tenant conclave.TenantID, key s
 	err := s.db.Update(ctx, func(tx *Tx) error {
 		got = e
 		if key != "" {
-			had, found, err := getDoc[conclave.Escalation](tx, `SELECT doc FROM escalations WHERE tenant = $1 AND asker = $2 AND key = $3`, string(tenant), e.From, key)
+			had, found, err := getDoc[conclave.Escalation](tx, `SELECT doc FROM escalations WHERE tenant = $1 AND asker = $2 AND key = $3 AND key <> ''`, string(tenant), e.From, key)
 			if err != nil || found {
 				got = had
 				return err

@@ -33,7 +33,7 @@ func main() {
 	program := flag.String("program", "bin/conclave", "the program to measure, stripped")
 	only := flag.String("only", "", "measure nothing else than this part, as bus")
 	part := flag.String("role", "", "serve as this part of a measurement, and measure nothing")
-	upstream := flag.String("upstream", "", "of the part that is a proxy")
+	upstream := flag.String("upstream", "", "of the part that is a proxy; where the part that is an agent listens")
 	flag.Parse()
 	if *part != "" {
 		if err := play(*part, *upstream); err != nil {
@@ -73,7 +73,7 @@ func (b *bench) run(ctx context.Context, program string) (err error) {
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context) error
-	}{{"binary size", b.size}, {"start", b.starts}, {"quick start", b.quickStart}, {"prove", b.proofs}, {"idle", b.idle}, {"rows", b.durableRows}, {"bus", b.buses}, {"told rows", b.toldRows}, {"router", b.router}, {"overhead", b.overhead}, {"hundred runs", b.hundred}} {
+	}{{"binary size", b.size}, {"start", b.starts}, {"quick start", b.quickStart}, {"prove", b.proofs}, {"idle", b.idle}, {"rows", b.durableRows}, {"bus", b.buses}, {"told rows", b.toldRows}, {"router", b.router}, {"hub", b.hubRows}, {"overhead", b.overhead}, {"hundred runs", b.hundred}} {
 		if b.only != "" && b.only != part.name {
 			continue
 		}
