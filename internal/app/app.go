@@ -154,6 +154,9 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err := a.openEngines(ctx); err != nil {
 		return nil, err
 	}
+	if err := a.keepToken(ctx); err != nil {
+		return nil, err
+	}
 	if err := a.bind(ctx); err != nil {
 		return nil, err
 	}
@@ -198,15 +201,18 @@ const tokenLife = 365 * 24 * time.Hour
 
 // writeToken keeps the local token in a file that only its owner can read. A
 // token that is still good is left as it is.
-func writeToken(home string, tokens *identity.Tokens, caller conclave.Caller) error {
+func writeToken(home string, tokens *identity.Tokens, caller conclave.Caller, keep func(conclave.Token) error) error {
 	path := filepath.Join(home, "token")
 	if old, err := os.ReadFile(path); err == nil {
 		if _, err := tokens.Verify(strings.TrimSpace(string(old))); err == nil {
 			return nil
 		}
 	}
-	token, err := tokens.Mint(caller, tokenLife)
+	token, kept, err := tokens.MintKept(caller, tokenLife)
 	if err != nil {
+		return err
+	}
+	if err := keep(kept); err != nil {
 		return err
 	}
 	return replaceFile(path, []byte(token+"\n"))
