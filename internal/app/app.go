@@ -499,7 +499,8 @@ func (a *App) makeCouncil() (conclave.Council, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := council.New(council.Options{Store: a.db.Motions(), Outcomes: a.db.Outcomes(), Hub: a.hub, Key: key, Logger: a.log})
+	c := council.New(council.Options{Store: a.db.Motions(), Outcomes: a.db.Outcomes(), Hub: a.hub, Key: key, Logger: a.log,
+		Rules: council.Rules{Threshold: a.config.Rules.Threshold, MaxTime: a.config.Rules.MaxTime, Escalate: a.config.Rules.Escalate, Settle: !a.config.Rules.Contest}})
 	a.trust = c
 	a.db.Handle(store.WorkMotion, 256, c.HandleMotion)
 	return c, nil
