@@ -377,6 +377,9 @@ func probe(ctx context.Context, client *http.Client, s conclave.Service, url str
 
 func (c *cli) showConfig() error {
 	config, err := c.config()
+	if err == nil {
+		err = config.Check()
+	}
 	if err != nil {
 		return err
 	}
