@@ -144,6 +144,8 @@ type Task struct {
 	AskedBy     conclave.AgentName  // who asked back, and gets the answer
 	Artifacts   []*a2awire.Artifact // what the agent made, when that is more than Text and Reply
 	Said        bool                // the agent answered with a message
+	// History is what was said in it, when the store has it at hand. Nil: ask Messages.
+	History []conclave.Message `json:"-"`
 }
 
 // Accept is a message to keep.

@@ -99,6 +99,8 @@ func (s hubStore) Agents(ctx context.Context, tenant conclave.TenantID, in concl
 	return list, err
 }
 
+const busyAgents = `SELECT agent, count(*) FROM tasks WHERE tenant = $1 AND state = 'working' GROUP BY agent`
+
 func (s hubStore) agents(tx *Tx, tenant conclave.TenantID, in conclave.ListAgents) ([]conclave.Agent, error) {
 	live := 0
 	if in.Live {
@@ -109,7 +111,7 @@ func (s hubStore) agents(tx *Tx, tenant conclave.TenantID, in conclave.ListAgent
 	if err != nil {
 		return nil, err
 	}
-	rows, err := tx.query(`SELECT agent, count(*) FROM tasks WHERE tenant = $1 AND state = 'working' GROUP BY agent`, string(tenant))
+	rows, err := tx.docs(busyAgents, string(tenant))
 	if err != nil {
 		return nil, err
 	}

@@ -66,7 +66,7 @@ func (s letterStore) RetryLetter(ctx context.Context, tenant conclave.TenantID, 
 		if !found {
 			return noLetter(id)
 		}
-		if t, found, err = h.find(tx, `tenant = $1 AND asker = $2 AND key = $3`, string(tenant), old.From, key); err != nil || found {
+		if t, found, err = h.find(tx, `tenant = $1 AND asker = $2 AND key = $3 AND key <> ''`, string(tenant), old.From, key); err != nil || found {
 			return err // it was retried before
 		}
 		n, err := tx.exec(`DELETE FROM dead_letters WHERE task = $1 AND tenant = $2`, string(id), string(tenant))
