@@ -281,6 +281,26 @@ func TestCallersSeeTheirOwnTasksOnly(t *testing.T) {
 	}
 }
 
+// The hub looks an address up once a second; who was removed is gone at once.
+func TestFaceOfAForgottenAgentIsGone(t *testing.T) {
+	n := connect(t, hub.NewMemory(nil))
+	n.agent("dev-1", "developer", echo)
+	url, token := listen(t, n)
+	ask := func() int {
+		status, _, _ := call(t, "GET", url+"/a2a/agents/dev-1/tasks", token, "1.0", "", "")
+		return status
+	}
+	if status := ask(); status != http.StatusOK {
+		t.Fatalf("an agent that is there: %d", status)
+	}
+	if _, err := n.hub.Forget(as(t.Context(), "ada"), conclave.NameAgent{Name: "dev-1"}); err != nil {
+		t.Fatal(err)
+	}
+	if status := ask(); status != http.StatusNotFound {
+		t.Errorf("an agent that was removed: %d", status)
+	}
+}
+
 func TestTasksComeInPages(t *testing.T) {
 	n := connect(t, hub.NewMemory(nil))
 	n.agent("dev-1", "developer", echo)
