@@ -21,20 +21,19 @@ const heldAnswer = 256 << 10
 // its tasks in memory.
 type agent struct {
 	answered atomic.Int64
-	held     atomic.Int64 // messages that wait to be released
 
 	mu      sync.Mutex
 	release chan struct{}
 }
 
-// newAgent serves the agent at /a2a. GET /figures tells how much it has answered
-// and holds; POST /release lets go what it holds.
+// newAgent serves the agent at /a2a. GET /answered tells how much it has answered;
+// POST /release lets go what it holds.
 func newAgent() http.Handler {
 	a := &agent{release: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.Handle("/a2a", a2asrv.NewJSONRPCHandler(a2asrv.NewHandler(a)))
-	mux.HandleFunc("GET /figures", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, "%d %d", a.answered.Load(), a.held.Load())
+	mux.HandleFunc("GET /answered", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, a.answered.Load())
 	})
 	mux.HandleFunc("POST /release", func(http.ResponseWriter, *http.Request) {
 		a.mu.Lock()
@@ -61,12 +60,10 @@ func (a *agent) Execute(ctx context.Context, in *a2asrv.ExecutorContext) iter.Se
 			a.mu.Lock()
 			release := a.release
 			a.mu.Unlock()
-			a.held.Add(1)
 			select {
 			case <-release:
 			case <-ctx.Done():
 			}
-			a.held.Add(-1)
 			answer = strings.Repeat("word ", heldAnswer/5)
 		}
 		if yield(a2a.NewArtifactEvent(in, a2a.NewTextPart(answer)), nil) {
