@@ -59,6 +59,7 @@ const (
 	refreshSeen = 30 * time.Second // how often an unchanged agent's Seen is written
 	agentTTL    = 90 * time.Second // for agents that registered with a hub that is gone
 	claimTTL    = 20 * time.Second // of a claim that no delivery in hand renews
+	looseTTL    = 4 * time.Second  // of a claim of this hub's own that it does not have in hand: it was not told that it has it
 	sweepEvery  = 5 * time.Second
 	probeEvery  = 30 * time.Second // of agents that no pool of ours hosts
 	probeLimit  = 5 * time.Second
@@ -191,7 +192,7 @@ func (h *Hub) Run(ctx context.Context, ready func()) error {
 			h.loseSilent(ctx)
 		case <-sweep.C:
 			h.forgetQueues()
-			if _, err := h.opts.Store.Sweep(ctx, Sweep{Instance: h.opts.Instance, Held: h.held(), AgentTTL: agentTTL, ClaimTTL: claimTTL}); err != nil && ctx.Err() == nil {
+			if _, err := h.opts.Store.Sweep(ctx, Sweep{Instance: h.opts.Instance, Held: h.held(), AgentTTL: agentTTL, ClaimTTL: claimTTL, LooseTTL: looseTTL}); err != nil && ctx.Err() == nil {
 				h.opts.Logger.ErrorContext(ctx, "sweeping deliveries and agents", "err", err)
 			}
 		}
