@@ -13,9 +13,8 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 )
 
-// heldAnswer is how much an agent says that was held: more than a connection's
-// buffers take.
-const heldAnswer = 256 << 10
+// heldAnswer is how much an agent says that was held.
+const heldAnswer = 64 << 10
 
 // agent is what is asked directly and through the hub, on the official SDK with
 // its tasks in memory.
