@@ -69,10 +69,6 @@ func sizeList(sizes []int64) string {
 
 // oneRound opens the streams, has all of them answered, and then reads them.
 func (h *hubBench) oneRound(ctx context.Context, client *http.Client) error {
-	began, err := h.agent.answered(ctx)
-	if err != nil {
-		return err
-	}
 	open := make([]io.ReadCloser, hubStreams)
 	defer func() {
 		for _, body := range open {
@@ -81,7 +77,7 @@ func (h *hubBench) oneRound(ctx context.Context, client *http.Client) error {
 			}
 		}
 	}()
-	err = all(hubStreams, func(i int) error {
+	err := all(hubStreams, func(i int) error {
 		resp, err := h.hub.post(ctx, client, h.hub.ask(streamed, "hold it", 1_000_000+i, false))
 		if err == nil {
 			open[i] = resp.Body
@@ -91,19 +87,12 @@ func (h *hubBench) oneRound(ctx context.Context, client *http.Client) error {
 	if err != nil {
 		return err
 	}
-	// The hub delivers a part of them at once; the others follow.
-	for answered := began; answered-began < hubStreams; {
+	// The hub delivers a part of them at once, and again what did not get through;
+	// in the end each answer is kept, and waits for its reader.
+	for {
 		if err := h.agent.release(ctx); err != nil {
 			return err
 		}
-		if err := wait(ctx, 20*time.Millisecond); err != nil {
-			return fmt.Errorf("%d of %d streams were answered: %w", answered-began, hubStreams, err)
-		}
-		if answered, err = h.agent.answered(ctx); err != nil {
-			return err
-		}
-	}
-	for { // until each answer is kept, and waits for its reader
 		n, err := h.waiting(ctx)
 		if err != nil {
 			return err
@@ -112,7 +101,7 @@ func (h *hubBench) oneRound(ctx context.Context, client *http.Client) error {
 			break
 		}
 		if err := wait(ctx, 20*time.Millisecond); err != nil {
-			return fmt.Errorf("%d answers were not kept: %w", n, err)
+			return fmt.Errorf("%d of %d answers were not kept: %w", n, hubStreams, err)
 		}
 	}
 	return all(hubStreams, func(i int) error {
