@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -21,7 +20,6 @@ import (
 
 	"conclave"
 	"conclave/internal/a2awire"
-	"conclave/internal/agent"
 	"conclave/internal/agentpool"
 	"conclave/internal/bus"
 	"conclave/internal/council"
@@ -154,6 +152,9 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err := a.openEngines(ctx); err != nil {
 		return nil, err
 	}
+	if err := a.keepToken(ctx); err != nil {
+		return nil, err
+	}
 	if err := a.bind(ctx); err != nil {
 		return nil, err
 	}
@@ -198,15 +199,18 @@ const tokenLife = 365 * 24 * time.Hour
 
 // writeToken keeps the local token in a file that only its owner can read. A
 // token that is still good is left as it is.
-func writeToken(home string, tokens *identity.Tokens, caller conclave.Caller) error {
+func writeToken(home string, tokens *identity.Tokens, caller conclave.Caller, keep func(conclave.Token) error) error {
 	path := filepath.Join(home, "token")
 	if old, err := os.ReadFile(path); err == nil {
 		if _, err := tokens.Verify(strings.TrimSpace(string(old))); err == nil {
 			return nil
 		}
 	}
-	token, err := tokens.Mint(caller, tokenLife)
+	token, kept, err := tokens.MintKept(caller, tokenLife)
 	if err != nil {
+		return err
+	}
+	if err := keep(kept); err != nil {
 		return err
 	}
 	return replaceFile(path, []byte(token+"\n"))
@@ -446,25 +450,12 @@ func (a *App) makeHub() (conclave.Hub, error) {
 }
 
 func (a *App) makePools(ctx context.Context) error {
-	sources := agent.RepositorySources(".") // of the folder that it was started in
-	if a.config.Files != "" {
-		sources = append(sources, agent.Source{Dir: filepath.Join(a.config.Files, "agents"), Replace: true})
-	}
-	sources = append(sources, agent.Source{Dir: filepath.Join(a.config.Home, "agents"), Replace: true})
-	specs, warnings, err := agent.Load(sources...)
+	sources, specs, warnings, err := a.config.agents()
 	if err != nil {
 		return err
 	}
 	for _, w := range warnings {
 		a.log.Warn(w)
-	}
-	if err := knownRoles("CONCLAVE_ENCRYPT", a.config.Security.Encrypt.Roles, specs); err != nil {
-		return err
-	}
-	if r := a.config.Routing; r != nil {
-		if err := knownRoles("roles in "+a.config.Sources["routing"], slices.Sorted(maps.Keys(r.Roles)), specs); err != nil {
-			return err
-		}
 	}
 	files := &roleFiles{sources: sources, specs: specs}
 	keys := filepath.Join(a.config.Home, "keys")
@@ -513,7 +504,8 @@ func (a *App) makeCouncil() (conclave.Council, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := council.New(council.Options{Store: a.db.Motions(), Outcomes: a.db.Outcomes(), Hub: a.hub, Key: key, Logger: a.log})
+	c := council.New(council.Options{Store: a.db.Motions(), Outcomes: a.db.Outcomes(), Hub: a.hub, Key: key, Logger: a.log,
+		Rules: council.Rules{Threshold: a.config.Rules.Threshold, MaxTime: a.config.Rules.MaxTime, Escalate: a.config.Rules.Escalate, Settle: !a.config.Rules.Contest}})
 	a.trust = c
 	a.db.Handle(store.WorkMotion, 256, c.HandleMotion)
 	return c, nil

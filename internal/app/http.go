@@ -194,7 +194,22 @@ func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
 	if len(lost) > 0 {
 		status = "degraded"
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"status": status, "reason": strings.Join(lost, "; "), "process": a.owner(), "version": Version, "engines": engines})
+	answer := map[string]any{"status": status, "reason": strings.Join(lost, "; "), "process": a.owner(), "version": Version, "engines": engines}
+	if r.URL.Query().Has("missing") {
+		answer["missing"] = a.missing()
+	}
+	writeJSON(w, http.StatusOK, answer)
+}
+
+// missing are the services that nobody runs, here or elsewhere.
+func (a *App) missing() []conclave.Service {
+	list := []conclave.Service{}
+	for _, s := range conclave.AllServices() {
+		if _, err := a.resolve(s); errors.Is(err, conclave.ErrUnavailable) {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 // faces mounts what a service shows: REST, MCP and A2A from its table, and what
@@ -252,9 +267,15 @@ func (a *App) faces(mux *http.ServeMux, s conclave.Service, metrics *telemetry.S
 		mux.Handle(path, http.StripPrefix("/a2a/service", a.authenticated(agent)))
 	}
 	mux.Handle("/.well-known/agent-card.json", a.authenticated(agent))
-	if s != conclave.ServiceMonitor {
-		mux.Handle("/", rest)
+	if s == conclave.ServiceMonitor {
+		return nil
 	}
+	front, err := a.front(s, table.Operations)
+	if err != nil {
+		return err
+	}
+	mux.Handle("GET /{$}", front)
+	mux.Handle("/", rest)
 	return nil
 }
 

@@ -49,6 +49,11 @@ func (f fault) write(w http.ResponseWriter, r *http.Request) {
 			break
 		}
 		body = map[string]any{"error": map[string]any{"code": f.status, "status": f.reason(), "message": text, "details": info}}
+	case "page":
+		h.Set("Content-Type", "text/plain; charset=utf-8")
+		w.WriteHeader(f.status)
+		_, _ = w.Write([]byte(text + "\n")) // the client is gone when this fails
+		return
 	default:
 		h.Set("Content-Type", "application/problem+json")
 		body = map[string]any{"title": http.StatusText(f.status), "status": f.status, "detail": text, "kind": kind, "request_id": h.Get(requestHeader)}
@@ -97,6 +102,8 @@ func face(r *http.Request) string {
 		return "mcp"
 	case strings.HasPrefix(path, "/a2a/"):
 		return "a2a"
+	case r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html"):
+		return "page"
 	}
 	return "http"
 }

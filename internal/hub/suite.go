@@ -38,6 +38,7 @@ func StoreSuite(t *testing.T, open OpenStore) {
 		{"full hands", (*suite).fullHands},
 		{"turns", (*suite).turns},
 		{"order", (*suite).order},
+		{"answer", (*suite).answer},
 		{"wait", (*suite).wait},
 		{"tasks", (*suite).tasks},
 		{"messages", (*suite).messages},
