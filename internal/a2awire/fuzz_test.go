@@ -93,7 +93,7 @@ func answerTo(t *testing.T, h http.Handler, method, path, version string, body [
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
-	if w.Code/100 == 3 && w.Body.Len() == 0 { // a path with dots in it
+	if w.Code/100 == 3 { // a path with dots in it
 		return
 	}
 	texts := []string{w.Body.String()}
