@@ -61,7 +61,7 @@ func allowed() map[string][]string {
 		"scripts/summary":             {},
 		"scripts/bench":               {"", "bus", "llm", "llmtest", "modelrouter", "restwire", "store"},
 		"scripts/apidoc":              {},
-		"scripts/seed":                {},
+		"scripts/seed":                {"", "a2awire", "identity"},
 		"examples/agents/go":          {},
 		"examples/agents/pull":        {"examples/rest"},
 		"examples/basic_workflow":     {"examples/rest"},

@@ -25,7 +25,7 @@ type Subject struct {
 // Rule says how votes become an outcome.
 type Rule struct {
 	Name      string  `json:"name"`               // "threshold" (share of yes among yes and no) or "condorcet" (Schulze, 2011)
-	Threshold float64 `json:"threshold"`          // for "threshold": the least share, above 0 and at most 1
+	Threshold float64 `json:"threshold"`          // for "threshold": the least share, above 0 and at most 1; a motion that is convened with 0 gets the installation's
 	Quorum    int     `json:"quorum"`             // the least number of ballots that are not abstentions
 	Weighted  bool    `json:"weighted,omitempty"` // ballots count by their voter's trust, as it was when the vote opened
 }
@@ -43,9 +43,9 @@ type Motion struct {
 	Voters       []string        `json:"voters"`            // "roles/ROLE" or "agents/NAME"
 	Senior       string          `json:"senior,omitempty"`  // who is asked when rounds do not decide
 	Rule         Rule            `json:"rule"`
-	Rounds       int             `json:"rounds"`           // how many before it is escalated
-	Settle       bool            `json:"settle,omitempty"` // a refusal stands even when at least half were for it; else that is looked at again
-	Deadline     time.Time       `json:"deadline"`
+	Rounds       int             `json:"rounds"`             // how many before it is escalated
+	Settle       bool            `json:"settle,omitempty"`   // a refusal stands even when at least half were for it; else that is looked at again
+	Deadline     time.Time       `json:"deadline"`           // convened without one, it gets that of the installation, and its time of escalation
 	Escalate     time.Time       `json:"escalate,omitzero"`  // when it goes to a senior if no round has decided; the deadline when absent
 	Material     json.RawMessage `json:"material,omitempty"` // an Assignment that voters read
 	Brain        string          `json:"brain,omitempty"`    // what thinks in the voters, when the run fixed it; their trust is that with this brain

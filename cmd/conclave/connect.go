@@ -22,6 +22,7 @@ type session struct {
 	*restwire.Client
 	http  *http.Client
 	urls  map[conclave.Service]string
+	token string
 	close func() error
 }
 
@@ -87,7 +88,7 @@ func distrust(err error) string {
 func dial(client *http.Client, urls map[conclave.Service]string, token string) *session {
 	c := restwire.Dial(restwire.DialOptions{Base: urls[conclave.ServiceGateway], Prefix: "/api", HTTP: client,
 		Token: func(context.Context) (string, error) { return token, nil }})
-	return &session{Client: c, http: client, urls: urls, close: func() error { c.Close(); return nil }}
+	return &session{Client: c, http: client, urls: urls, token: token, close: func() error { c.Close(); return nil }}
 }
 
 func answers(ctx context.Context, client *http.Client, base string) error {

@@ -30,6 +30,12 @@ func (c *cli) decideCommand() *cobra.Command {
 		Example: `  conclave decide "Which store should the service use?" --option postgres --option sqlite
   conclave decide "Which store should the service use?" --option postgres --option sqlite --repo .`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case cmd.Flags().Changed("threshold") && threshold == 0:
+				return conclave.Errorf(conclave.ErrInvalid, "--threshold is 0; it must be above 0 and at most 1")
+			case cmd.Flags().Changed("deadline") && wait <= 0:
+				return conclave.Errorf(conclave.ErrInvalid, "--deadline is %v; it must be above 0, such as 30s or 10m", wait)
+			}
 			var facts []conclave.OptionFacts
 			if repo != "" {
 				if len(options) == 0 {
@@ -49,8 +55,8 @@ func (c *cli) decideCommand() *cobra.Command {
 		}}
 	cmd.Flags().StringArrayVar(&options, "option", nil, "an answer to rank, KEY or KEY=DESCRIPTION; without options the vote is yes or no")
 	cmd.Flags().StringArrayVar(&voters, "voter", nil, "who votes: roles/ROLE or agents/NAME (default: architect, security, qa, developer)")
-	cmd.Flags().Float64Var(&threshold, "threshold", 0.75, "the share of yes that approves")
-	cmd.Flags().DurationVar(&wait, "deadline", 10*time.Minute, "how long voters have")
+	cmd.Flags().Float64Var(&threshold, "threshold", 0, "the share of yes that approves (default: consensus_threshold)")
+	cmd.Flags().DurationVar(&wait, "deadline", 0, "how long voters have (default: max_collaboration_time)")
 	cmd.Flags().StringVar(&repo, "repo", "", "a git repository in which to measure where each option is in use, for the voters to cite")
 	cmd.Flags().StringVar(&conversation, "conversation", "", "the conversation to vote in (default: a new one)")
 	c.jsonFlag(cmd)
@@ -128,6 +134,8 @@ func (c *cli) councilKey() (string, error) {
 	return key.Public(), nil
 }
 
+// motion is the question as it is put to the vote; what is 0 is left to the
+// installation's rules.
 func motion(question string, options []string, facts []conclave.OptionFacts, voters []string, threshold float64, wait time.Duration) (conclave.Motion, error) {
 	if strings.TrimSpace(question) == "" {
 		return conclave.Motion{}, conclave.Errorf(conclave.ErrInvalid, "the question is empty")
@@ -135,15 +143,15 @@ func motion(question string, options []string, facts []conclave.OptionFacts, vot
 	if len(options) == 1 {
 		return conclave.Motion{}, conclave.Errorf(conclave.ErrInvalid, "--option is given once; a choice has two or more, and a question of yes or no has none")
 	}
-	if wait <= 0 {
-		return conclave.Motion{}, conclave.Errorf(conclave.ErrInvalid, "--deadline is %v; it must be above 0, such as 30s or 10m", wait)
-	}
 	if len(voters) == 0 {
 		voters = []string{"roles/architect", "roles/security", "roles/qa", "roles/developer"}
 	}
 	q := conclave.Question{Key: "question", Text: question}
-	m := conclave.Motion{Kind: conclave.MotionApprove, Title: question, Voters: voters, Deadline: time.Now().Add(wait).UTC(), Rounds: 2,
+	m := conclave.Motion{Kind: conclave.MotionApprove, Title: question, Voters: voters, Rounds: 2,
 		Rule: conclave.Rule{Name: "threshold", Threshold: threshold, Quorum: min(2, len(voters))}}
+	if wait > 0 {
+		m.Deadline = time.Now().Add(wait).UTC()
+	}
 	for i, o := range options {
 		key, description, _ := strings.Cut(o, "=")
 		option := conclave.Option{Key: key, Title: key, Description: description}

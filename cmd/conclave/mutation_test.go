@@ -40,7 +40,7 @@ func hubMutants() []hubMutant {
 		{mutant{name: "no outbox", file: "internal/store/delivery.go", old: "WHERE state = 'submitted' AND parked < 2 ORDER BY due", new: "WHERE state = 'forgotten' AND parked < 2 ORDER BY due"},
 			hubKill{who: "agent", point: "receive.before:20"}},
 		// What a hub had in hand when it died is not put back.
-		{mutant{name: "no put back", file: "internal/store/hub_sweep.go", old: "((instance = $1 AND $2 = 1) OR renewed < $3)", new: "((instance = $1 AND $2 = 7) OR renewed < $3 - 3600000000)"},
+		{mutant{name: "no put back", file: "internal/store/hub_sweep.go", old: "((instance = $1 AND ($2 = 1 OR renewed < $4)) OR renewed < $3)", new: "((instance = $1 AND ($2 = 7 AND renewed < $4)) AND renewed < $3)"},
 			hubKill{who: "hub", point: "deliver.before:30"}},
 		{mutant{name: "no idempotency key", file: "internal/store/hub.go", old: "t.From, in.Key, t.To", new: `t.From, "", t.To`},
 			hubKill{who: "hub", point: "send.after:30"}},
@@ -145,7 +145,7 @@ func TestHubCrashNoticesMutants(t *testing.T) {
 			if len(odd) == 0 {
 				t.Errorf("%s: with %s killed, every message fares as if nothing had been taken out", m.name, m.kill)
 			}
-			t.Log(strings.Join(odd, "\n"))
+			t.Logf("%d complaints, among them:\n%s", len(odd), strings.Join(odd[:min(len(odd), 5)], "\n"))
 		})
 	}
 }

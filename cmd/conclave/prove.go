@@ -19,7 +19,7 @@ func (c *cli) proveCommand() *cobra.Command {
 	var own, markdown, all bool
 	cmd := &cobra.Command{Use: "prove [WHAT...]", Short: "Call everything through each of its faces, and check what it did by another path",
 		Long: "Call every operation through REST, MCP and A2A, and check its effect by another path than its reply: SQL, git, files, what a peer received.\n" +
-			"The services that run are proved, which adds agents, votes and runs called prove-… to them; without any, or with --own, services of its own, which are gone afterwards. " +
+			"The services that run are proved, which adds votes and runs called prove-… to them; without any, or with --own, services of its own, which are gone afterwards. " +
 			"Beside a Makefile of Conclave's its targets are proved too. WHAT names operations and targets; all without it. It ends with 1 when something failed.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			stage, err := c.proving(cmd.Context(), own)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"os/exec"
 	"runtime"
 	"slices"
@@ -18,8 +17,6 @@ import (
 	"conclave"
 	"conclave/internal/app"
 	"conclave/internal/git"
-	"conclave/internal/identity"
-	"conclave/internal/mcpwire"
 	"conclave/internal/sandbox"
 	"conclave/web"
 
@@ -380,6 +377,9 @@ func probe(ctx context.Context, client *http.Client, s conclave.Service, url str
 
 func (c *cli) showConfig() error {
 	config, err := c.config()
+	if err == nil {
+		err = config.Check()
+	}
 	if err != nil {
 		return err
 	}
@@ -453,22 +453,4 @@ func (c *cli) doctorCommand() *cobra.Command {
 			}
 			return table(c.stdout, rows, "")
 		}})
-}
-
-func (c *cli) mcpCommand() *cobra.Command {
-	return &cobra.Command{Use: "mcp", Short: "Serve the tools over MCP on standard input and output", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			s, err := c.connectOrStart(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, s.close()) }()
-			server, err := mcpwire.NewServer(mcpwire.Options{Version: app.Version, Tables: app.Tables(s.Client), Logger: app.Logger(c.stderr, "warn")})
-			if err != nil {
-				return err
-			}
-			caller := app.LocalCaller(os.Getenv)
-			caller.Permissions = identity.HumanPermissions("admin")
-			return mcpwire.ServeStdio(cmd.Context(), server, caller)
-		}}
 }

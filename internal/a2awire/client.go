@@ -324,6 +324,7 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, conclave.Errorf(conclave.ErrUnavailable, "%s does not answer: %w", req.URL.Host, err)
 	}
+	resp.Body = &bounded{ReadCloser: resp.Body, left: maxStream}
 	isJSON := isJSON(resp.Header)
 	if isJSON {
 		resp.Header.Set("Content-Type", plainJSON) // the SDK knows A2A's own type in no errors
@@ -337,6 +338,24 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 	defer resp.Body.Close()
 	said, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
 	return nil, conclave.Errorf(statusKind(resp.StatusCode), "%s answered %s: %s", req.URL.Host, resp.Status, strings.TrimSpace(string(said)))
+}
+
+// maxStream is how much of an answer or a stream is read: an agent that sends
+// without an end must not fill our memory.
+const maxStream = 4 * MaxBody
+
+// bounded is a body that ends with an error where it is too long.
+type bounded struct {
+	io.ReadCloser
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= n; b.left < 0 {
+		return 0, conclave.Errorf(conclave.ErrInvalid, "the answer is larger than %d MiB", maxStream>>20)
+	}
+	return n, err
 }
 
 // asAnswer gives a JSON-RPC answer the shape in which the SDK reads it: the status

@@ -202,6 +202,7 @@ func (s *server) serveRPC(w http.ResponseWriter, r *http.Request) {
 			req.Method+" is a method of A2A 1.0, and a request without the header A2A-Version is taken as 0.3; send A2A-Version: 1.0"))
 	case s.pushRPC03(w, r, req):
 	default:
+		w.Header().Set("Content-Type", plainJSON) // which the SDK leaves out of errors
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		s.rpc03.ServeHTTP(w, r)
 	}

@@ -2,7 +2,6 @@ package agentpool
 
 import (
 	"slices"
-	"strings"
 
 	"conclave"
 )
@@ -43,7 +42,7 @@ func (c Config) Validate(specs []conclave.AgentSpec) error {
 			return conclave.Errorf(conclave.ErrInvalid, "agent_pool.distribution.%s is %d: want 0 or more", role, n)
 		}
 		if !slices.Contains(known, string(role)) {
-			return conclave.Errorf(conclave.ErrInvalid, "agent_pool.distribution.%s: there is no such role; there are %s", role, strings.Join(known, ", "))
+			return conclave.Errorf(conclave.ErrInvalid, "agent_pool.distribution.%s: there is no such role; %s", role, conclave.DidYouMean(string(role), known))
 		}
 		total += n
 	}

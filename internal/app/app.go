@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -21,7 +20,6 @@ import (
 
 	"conclave"
 	"conclave/internal/a2awire"
-	"conclave/internal/agent"
 	"conclave/internal/agentpool"
 	"conclave/internal/bus"
 	"conclave/internal/council"
@@ -452,25 +450,12 @@ func (a *App) makeHub() (conclave.Hub, error) {
 }
 
 func (a *App) makePools(ctx context.Context) error {
-	sources := agent.RepositorySources(".") // of the folder that it was started in
-	if a.config.Files != "" {
-		sources = append(sources, agent.Source{Dir: filepath.Join(a.config.Files, "agents"), Replace: true})
-	}
-	sources = append(sources, agent.Source{Dir: filepath.Join(a.config.Home, "agents"), Replace: true})
-	specs, warnings, err := agent.Load(sources...)
+	sources, specs, warnings, err := a.config.agents()
 	if err != nil {
 		return err
 	}
 	for _, w := range warnings {
 		a.log.Warn(w)
-	}
-	if err := knownRoles("CONCLAVE_ENCRYPT", a.config.Security.Encrypt.Roles, specs); err != nil {
-		return err
-	}
-	if r := a.config.Routing; r != nil {
-		if err := knownRoles("roles in "+a.config.Sources["routing"], slices.Sorted(maps.Keys(r.Roles)), specs); err != nil {
-			return err
-		}
 	}
 	files := &roleFiles{sources: sources, specs: specs}
 	keys := filepath.Join(a.config.Home, "keys")
@@ -519,7 +504,8 @@ func (a *App) makeCouncil() (conclave.Council, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := council.New(council.Options{Store: a.db.Motions(), Outcomes: a.db.Outcomes(), Hub: a.hub, Key: key, Logger: a.log})
+	c := council.New(council.Options{Store: a.db.Motions(), Outcomes: a.db.Outcomes(), Hub: a.hub, Key: key, Logger: a.log,
+		Rules: council.Rules{Threshold: a.config.Rules.Threshold, MaxTime: a.config.Rules.MaxTime, Escalate: a.config.Rules.Escalate, Settle: !a.config.Rules.Contest}})
 	a.trust = c
 	a.db.Handle(store.WorkMotion, 256, c.HandleMotion)
 	return c, nil

@@ -267,9 +267,15 @@ func (a *App) faces(mux *http.ServeMux, s conclave.Service, metrics *telemetry.S
 		mux.Handle(path, http.StripPrefix("/a2a/service", a.authenticated(agent)))
 	}
 	mux.Handle("/.well-known/agent-card.json", a.authenticated(agent))
-	if s != conclave.ServiceMonitor {
-		mux.Handle("/", rest)
+	if s == conclave.ServiceMonitor {
+		return nil
 	}
+	front, err := a.front(s, table.Operations)
+	if err != nil {
+		return err
+	}
+	mux.Handle("GET /{$}", front)
+	mux.Handle("/", rest)
 	return nil
 }
 

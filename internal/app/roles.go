@@ -4,13 +4,49 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
 	"conclave"
 	"conclave/internal/agent"
 )
+
+// agents reads the descriptions of agents, and checks the settings that name
+// their roles.
+func (c Config) agents() (sources []agent.Source, specs []conclave.AgentSpec, warnings []string, err error) {
+	sources = agent.RepositorySources(".") // of the folder that it was started in
+	if c.Files != "" {
+		sources = append(sources, agent.Source{Dir: filepath.Join(c.Files, "agents"), Replace: true})
+	}
+	sources = append(sources, agent.Source{Dir: filepath.Join(c.Home, "agents"), Replace: true})
+	if specs, warnings, err = agent.Load(sources...); err != nil {
+		return nil, nil, nil, err
+	}
+	if err = c.Pool.Validate(specs); err != nil {
+		if path := c.Sources["agent_pool.distribution"]; path != "" {
+			err = fmt.Errorf("%s: %w", path, err)
+		}
+		return nil, nil, nil, err
+	}
+	if err = knownRoles("CONCLAVE_ENCRYPT", c.Security.Encrypt.Roles, specs); err != nil {
+		return nil, nil, nil, err
+	}
+	if r := c.Routing; r != nil {
+		err = knownRoles("roles in "+c.Sources["routing"], slices.Sorted(maps.Keys(r.Roles)), specs)
+	}
+	return sources, specs, warnings, err
+}
+
+// Check returns ErrInvalid for settings with which no service could start,
+// though each can be read.
+func (c Config) Check() error {
+	_, _, _, err := c.agents()
+	return err
+}
 
 // roleFiles are the folders with agents' files. They are looked at often and
 // read only when something in them has changed.

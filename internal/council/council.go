@@ -48,7 +48,42 @@ type Options struct {
 	Outcomes OutcomeStore
 	Hub      conclave.Hub
 	Key      *identity.Key // signs decisions
+	Rules    Rules         // for motions that leave them out
 	Logger   *slog.Logger  // nil discards
+}
+
+// Rules are what holds for a motion that does not say otherwise itself.
+type Rules struct {
+	Threshold float64       // share of yes that approves; 0 means 0.75
+	MaxTime   time.Duration // from the opening to the deadline; 0 means an hour
+	Escalate  time.Duration // after this long without consensus it goes to the senior; 0 means at the deadline
+	Settle    bool          // a refusal stands even when at least half were for it
+}
+
+func (r Rules) filled() Rules {
+	if r.Threshold == 0 {
+		r.Threshold = 0.75
+	}
+	if r.MaxTime == 0 {
+		r.MaxTime = time.Hour
+	}
+	return r
+}
+
+// apply fills in what a motion leaves out. Who sets a deadline has said how long
+// rounds may take, so the rules' time of escalation is not for that motion.
+func (r Rules) apply(m *conclave.Motion, now time.Time) {
+	if m.Rule.Name == consensus.RuleThreshold && m.Rule.Threshold == 0 {
+		m.Rule.Threshold = r.Threshold
+	}
+	m.Settle = m.Settle || r.Settle
+	if !m.Deadline.IsZero() {
+		return
+	}
+	m.Deadline = now.Add(r.MaxTime).UTC()
+	if m.Escalate.IsZero() && r.Escalate > 0 {
+		m.Escalate = now.Add(r.Escalate).UTC()
+	}
 }
 
 // Service implements conclave.Council and conclave.Trust.
@@ -62,20 +97,21 @@ func New(o Options) *Service {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	o.Rules = o.Rules.filled()
 	return &Service{o: o, log: o.Logger}
 }
 
 const (
-	maxVoters  = 64
-	lastWords  = 300 * time.Millisecond
-	maxRounds  = 5
-	longest    = 7 * 24 * time.Hour
-	defaultEnd = time.Hour
+	maxVoters = 64
+	lastWords = 300 * time.Millisecond
+	maxRounds = 5
+	longest   = 7 * 24 * time.Hour
 )
 
 // Convene implements conclave.Council.
 func (s *Service) Convene(ctx context.Context, in conclave.ConveneMotion) (conclave.Motion, error) {
 	m := in.Motion
+	s.o.Rules.apply(&m, time.Now())
 	if err := validate(m); err != nil {
 		return m, err
 	}
@@ -86,9 +122,6 @@ func (s *Service) Convene(ctx context.Context, in conclave.ConveneMotion) (concl
 	}
 	if m.Human == "" {
 		m.Human = conclave.CallerFrom(ctx).Human
-	}
-	if m.Deadline.IsZero() {
-		m.Deadline = time.Now().Add(defaultEnd).UTC()
 	}
 	if m.Authors == nil {
 		m.Authors = []conclave.AgentName{}

@@ -90,17 +90,31 @@ func (h *Hub) GRPC() http.Handler {
 
 // server returns the face of an address, which somebody must have.
 func (h *Hub) server(ctx context.Context, address string) (http.Handler, error) {
+	key := queueKey{conclave.CallerFrom(ctx).Tenant, address}
+	h.mu.Lock()
+	s, seen := h.servers[address], h.seen[key]
+	h.mu.Unlock()
+	if s != nil && h.opts.Clock().Sub(seen) < recount {
+		return s, nil // whoever is gone since is missed by what is asked of the face
+	}
 	if _, err := h.card(ctx, address); err != nil {
 		return nil, err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if s := h.servers[address]; s != nil {
-		return s, nil
+	h.seen[key] = h.opts.Clock()
+	if s = h.servers[address]; s == nil {
+		s = a2awire.NewServer(h.face(address))
+		h.servers[address] = s
 	}
-	s := a2awire.NewServer(h.face(address))
-	h.servers[address] = s
 	return s, nil
+}
+
+// unsee has the faces' addresses looked up again, after somebody left.
+func (h *Hub) unsee() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	clear(h.seen)
 }
 
 // face is how an address answers, whichever the binding.
@@ -317,7 +331,10 @@ func (a *addressTasks) show(ctx context.Context, t Task) (a2awire.Task, error) {
 	out := a2awire.Task{Task: t.Task, History: []conclave.Message{t.Request}}
 	out.Error, out.ErrorKind = splitError(t.Error)
 	out.Artifacts, out.Message = t.Artifacts, t.Said
-	if t.State.Ended() || t.Remote != "" {
+	switch {
+	case t.History != nil:
+		out.History = t.History
+	case t.State.Ended() || t.Remote != "":
 		msgs, err := a.hub.opts.Store.Messages(ctx, MessageFilter{Tenant: t.Tenant, Task: t.ID})
 		if err != nil {
 			return a2awire.Task{}, fmt.Errorf("reading what was said in task %s: %w", t.ID, err)

@@ -23,6 +23,7 @@ const (
 	busyRetry    = time.Minute      // the same, of one whose agent has its hands full
 	suspectFor   = 15 * time.Second // how long an agent that did not answer is passed over
 	cleanupLimit = 10 * time.Second
+	firstLook    = 50 * time.Millisecond // how late a cancellation is noticed at most, of a delivery that has just begun
 )
 
 // HandleDelivery runs the job (task, epoch): it gives the task to an agent,
@@ -355,6 +356,10 @@ func (h *Hub) speak(ctx context.Context, t Task, a conclave.Agent) (a2awire.Resu
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
+		select { // most agents that are there answer before it is worth a look
+		case <-time.After(firstLook):
+		case <-watchCtx.Done():
+		}
 		for watchCtx.Err() == nil {
 			now, err := h.opts.Store.Wait(watchCtx, t.ID, conclave.TaskWorking, maxWait)
 			if err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -206,5 +208,57 @@ func TestASenderThatHangsUpChangesNothing(t *testing.T) {
 	}
 	if done := n.wait(list[0].Task); done.State != conclave.TaskCompleted || done.Text != "heard hello" {
 		t.Errorf("the task is %s: %q %s", done.State, done.Text, done.Error)
+	}
+}
+
+// An agent asks back, the hub is replaced while it waits, and the answer reaches
+// the agent's own task, once.
+func TestAnAnswerOutlivesTheHub(t *testing.T) {
+	path, local := filepath.Join(t.TempDir(), "hub.db"), &a2awire.Local{}
+	tl := startTeller(t, path, local)
+	var heard []string
+	tl.agent("dev-1", "developer", func(_ context.Context, in a2awire.Incoming) (a2awire.Outgoing, error) {
+		heard = append(heard, in.Text) // one at a time: each waits for the one before
+		return a2awire.Outgoing{Ask: in.Text == "build it", Text: "heard " + in.Text}, nil
+	})
+	var sent sentTask
+	if err := tl.rpc("ada", "agents/dev-1", "SendMessage", say("m1", "build it", nil), &sent); err != nil {
+		t.Fatal(err)
+	}
+	await := func(tl *teller, state string) {
+		t.Helper()
+		again := time.NewTicker(10 * time.Millisecond)
+		defer again.Stop()
+		limit := time.After(20 * time.Second)
+		for {
+			var task struct {
+				Status struct{ State string }
+			}
+			if err := tl.rpc("ada", "agents/dev-1", "GetTask", map[string]any{"id": sent.Task.ID}, &task); err != nil {
+				t.Fatal(err)
+			}
+			if task.Status.State == state {
+				return
+			}
+			select {
+			case <-again.C:
+			case <-limit:
+				t.Fatalf("the task is %s, want %s", task.Status.State, state)
+			}
+		}
+	}
+	await(tl, "TASK_STATE_INPUT_REQUIRED")
+	tl.stop()
+	tl = startTeller(t, path, local)
+	answer := say("m2", "in Go", nil)
+	answer["message"].(map[string]any)["taskId"] = sent.Task.ID
+	for range 2 { // the second time because the acknowledgement got lost
+		if err := tl.rpc("ada", "agents/dev-1", "SendMessage", answer, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(tl, "TASK_STATE_COMPLETED")
+	if !slices.Equal(heard, []string{"build it", "in Go"}) {
+		t.Errorf("the agent heard %q", heard)
 	}
 }

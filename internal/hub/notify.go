@@ -71,8 +71,10 @@ func (h *Hub) notify(ctx context.Context) {
 func (h *Hub) push(ctx context.Context, p Push) {
 	end := EndPush{Tenant: p.Tenant, Task: p.Task.ID, ID: p.ID, Epoch: p.Epoch}
 	var failed error
+	work, done := context.WithTimeout(ctx, pushWork)
+	defer done()
 	for _, c := range p.Changes {
-		if failed = h.tell(ctx, p, c); failed != nil {
+		if failed = h.tell(work, p, c); failed != nil {
 			break
 		}
 		end.Told = c.Seq

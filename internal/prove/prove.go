@@ -254,7 +254,21 @@ func (p *prover) scene(ctx context.Context, x proof, face string) error {
 		return err
 	}
 	defer peer.Close()
-	return x.run(ctx, &scene{prover: p, op: x.op, face: face, name: name, peer: peer})
+	err = x.run(ctx, &scene{prover: p, op: x.op, face: face, name: name, peer: peer})
+	return errors.Join(err, p.tidy(ctx, name))
+}
+
+// tidy has the hub forget the agents of a scene, who would be listed as lost for
+// ever. What they said and how they voted stays in the record.
+func (p *prover) tidy(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	agents, err := p.records.texts(ctx, `SELECT name FROM agents WHERE role = $1 AND name LIKE $2`, string(peerRole), name+"%")
+	for _, agent := range agents {
+		var gone conclave.Agent
+		err = errors.Join(err, p.faces.call(ctx, faceREST, "agent_forget", conclave.NameAgent{Name: conclave.AgentName(agent)}, &gone))
+	}
+	return err
 }
 
 // do calls an operation: the one under proof through the scene's face, any other

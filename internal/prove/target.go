@@ -79,7 +79,8 @@ func (p *prover) stage(ctx context.Context, x target) error {
 		return err
 	}
 	defer peer.Close()
-	return x.run(ctx, &stage{scene: scene{prover: p, name: name, peer: peer}, home: p.Targets.Home})
+	err = x.run(ctx, &stage{scene: scene{prover: p, name: name, peer: peer}, home: p.Targets.Home})
+	return errors.Join(err, p.tidy(ctx, name))
 }
 
 // printed is what a target printed and how it ended.

@@ -51,8 +51,7 @@ func (s hubStore) keepAgent(ctx context.Context, tenant conclave.TenantID, a con
 				return err
 			}
 		}
-		woke := a.State == conclave.AgentLive && (!found || had.State != conclave.AgentLive)
-		if woke {
+		if hub.Wakes(had, found, a) {
 			if err := s.unpark(tx, tenant, a, a.Capacity); err != nil {
 				return err
 			}

@@ -54,12 +54,13 @@ func (s talkStore) readConversations(tx *Tx, query string, args ...any) ([]concl
 
 // complete adds who took part, and how much is under way.
 func (s talkStore) complete(tx *Tx, tenant conclave.TenantID, c *conclave.Conversation) error {
-	parties, err := tx.texts(`SELECT asker FROM tasks WHERE tenant = $1 AND conversation = $2 UNION SELECT agent FROM tasks WHERE tenant = $1 AND conversation = $2`,
+	// With UNION, SQLite reads all of a tenant's askers in order rather than sort these.
+	parties, err := tx.texts(`SELECT asker FROM tasks WHERE tenant = $1 AND conversation = $2 UNION ALL SELECT agent FROM tasks WHERE tenant = $1 AND conversation = $2`,
 		string(tenant), string(c.ID))
 	if err != nil {
 		return err
 	}
-	c.Parties = slices.DeleteFunc(slices.Sorted(slices.Values(parties)), func(p string) bool { return p == "" })
+	c.Parties = slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(parties))), func(p string) bool { return p == "" })
 	_, err = tx.scan([]any{&c.Open}, `SELECT count(*) FROM tasks WHERE tenant = $1 AND conversation = $2 AND state IN ('submitted', 'working', 'input-required')`,
 		string(tenant), string(c.ID))
 	return err

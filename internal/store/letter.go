@@ -97,14 +97,11 @@ func (s letterStore) DropLetter(ctx context.Context, tenant conclave.TenantID, i
 	err := s.db.Update(ctx, func(tx *Tx) error {
 		var found bool
 		var err error
-		if l, found, err = getDoc[conclave.DeadLetter](tx, `SELECT doc FROM dead_letters WHERE task = $1 AND tenant = $2`, string(id), string(tenant)); err != nil {
+		if l, found, err = getDoc[conclave.DeadLetter](tx, `DELETE FROM dead_letters WHERE task = $1 AND tenant = $2 RETURNING doc`, string(id), string(tenant)); err != nil {
 			return err
 		}
 		if !found {
 			return noLetter(id)
-		}
-		if _, err := tx.exec(`DELETE FROM dead_letters WHERE task = $1`, string(id)); err != nil {
-			return err
 		}
 		t := hub.Task{Tenant: tenant, Task: conclave.Task{ID: id, Run: l.Message.Run, Conversation: l.Message.Conversation}}
 		return tx.letter(t, conclave.EventLetterDropped, actor, actor+" dropped what could not be delivered")

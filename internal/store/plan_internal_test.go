@@ -65,6 +65,9 @@ func TestMessagesReadNoHistory(t *testing.T) {
 		if _, err := s.Agents(ctx, tenant, conclave.ListAgents{}); err != nil {
 			t.Fatal(err)
 		}
+		if _, n, err := s.Tasks(ctx, hub.TaskFilter{Tenant: tenant, From: "me", To: "agents/one", Limit: 10}); err != nil || n == 0 {
+			t.Fatalf("%d tasks: %v", n, err)
+		}
 		if _, err := db.Conversations().List(ctx, tenant, conclave.ListConversations{Limit: 10}); err != nil {
 			t.Fatal(err)
 		}

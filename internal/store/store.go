@@ -15,6 +15,7 @@ import (
 
 	"conclave"
 	"conclave/internal/bus"
+	"conclave/internal/hub"
 	"conclave/internal/killpoint"
 
 	"github.com/jackc/pgx/v5"
@@ -52,6 +53,7 @@ type DB struct {
 	untold      untold    // Postgres only: while no bus carries
 	parsed      *prepared // SQLite only
 	parsedReads *prepared
+	settled     settledTasks
 	queue       *queue
 	dispatcher  *dispatcher // nil where nobody delivers
 
@@ -224,7 +226,8 @@ type Tx struct {
 	events   []conclave.Event
 	queues   map[string]bool // queues that got a hint
 	reading  bool
-	unparsed []string // queries that have no statement yet
+	unparsed []string  // queries that have no statement yet
+	ended    *hub.Task // that it ended
 }
 
 // Now is the time of the transaction, on the database's clock.
@@ -382,7 +385,7 @@ func serialisation(err error) bool {
 
 // texts reads one column of text.
 func (tx *Tx) texts(query string, args ...any) ([]string, error) {
-	rows, err := tx.query(query, args...)
+	rows, err := tx.docs(query, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -89,31 +90,27 @@ func start(ctx context.Context, program string) (*services, error) {
 	env = append(env, "CONCLAVE_HOME="+home, "CONCLAVE_PORTS=auto", "CONCLAVE_BRAIN=offline", "CONCLAVE_LOG=error")
 	s := &services{cmd: exec.CommandContext(ctx, program, "serve"), home: home, addresses: map[string]string{}}
 	s.cmd.Env, s.cmd.Dir, s.cmd.Stderr = env, home, os.Stderr
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", program, err)
 	}
-	ask := func(args ...string) ([]byte, error) {
-		cmd := exec.CommandContext(ctx, program, args...)
-		cmd.Env = env
-		return cmd.Output()
-	}
-	ready := func() bool { _, err := ask("status"); return err == nil }
-	for deadline := time.Now().Add(startLimit); !ready(); time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("the services were not ready after %v: %w", startLimit, s.stop())
+	late := time.AfterFunc(startLimit, func() { _ = s.cmd.Process.Kill() }) // it may have ended
+	defer late.Stop()
+	// It tells the addresses once it is ready, the gateway's last.
+	for lines := bufio.NewScanner(out); s.addresses["gateway"] == "" && lines.Scan(); {
+		if f := strings.Fields(lines.Text()); len(f) == 2 && strings.HasPrefix(f[1], "http") {
+			s.addresses[f[0]] = f[1]
 		}
 	}
-	var list []struct{ Service, Address string }
-	text, err := ask("status", "--json")
-	if err == nil {
-		err = json.Unmarshal(text, &list)
+	if s.addresses["gateway"] == "" {
+		return nil, fmt.Errorf("the services were not ready within %v: %w", startLimit, s.stop())
 	}
-	token, tokenErr := ask("token")
-	if err = cmp.Or(err, tokenErr); err != nil {
-		return nil, fmt.Errorf("ask for addresses and token: %w", cmp.Or(s.stop(), err))
-	}
-	for _, one := range list {
-		s.addresses[one.Service] = one.Address
+	token, err := os.ReadFile(filepath.Join(home, "token"))
+	if err != nil {
+		return nil, fmt.Errorf("read the token: %w", cmp.Or(s.stop(), err))
 	}
 	s.token = strings.TrimSpace(string(token))
 	return s, nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -173,13 +172,11 @@ func busPair(ctx context.Context, url string) (*pair, error) {
 		to = from
 		p.heard = func() int64 { return to.Figures().Published }
 	}
-	limit := time.Now().Add(30 * time.Second)
-	for slices.ContainsFunc(both, func(b *bus.Bus) bool { return b.Health() != nil }) {
-		if time.Now().After(limit) {
+	for _, b := range both {
+		if err := connected(ctx, b); err != nil {
 			p.close()
-			return nil, from.Health()
+			return nil, err
 		}
-		time.Sleep(time.Millisecond)
 	}
 	rung, unsubscribe := to.Subscribe("run-01h455vb4pex5vsknk084sn02q")
 	p.rung = rung
@@ -193,4 +190,23 @@ func busPair(ctx context.Context, url string) (*pair, error) {
 		return nil
 	}
 	return p, nil
+}
+
+// connected waits until a bus has its server, when it rings for everybody.
+func connected(ctx context.Context, b *bus.Bus) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	rung, unsubscribe := b.Subscribe("")
+	defer unsubscribe()
+	for {
+		lost := b.Health()
+		if lost == nil {
+			return nil
+		}
+		select {
+		case <-rung:
+		case <-ctx.Done():
+			return lost
+		}
+	}
 }

@@ -102,8 +102,9 @@ func (b *bench) rowsOnPostgres(ctx context.Context, server, busURL string) (_ fl
 	running, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- db.Run(running, func() {}) }()
-	for told.Health() != nil && ctx.Err() == nil {
-		time.Sleep(time.Millisecond)
+	if err := connected(ctx, told); err != nil {
+		stop()
+		return 0, errors.Join(err, <-ended, db.Close())
 	}
 	rate, err := appendRows(ctx, db, func() error {
 		stop()

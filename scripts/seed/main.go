@@ -1,14 +1,16 @@
 // Command seed keeps the promises of the page that Conclave was started from: it
 // takes every command in the page's code blocks, runs it in a fresh clone with a
-// HOME of its own, and prints a table of what came of each. It ends with 1 when
-// one failed. What needs an engine or a cloud that is not here is an exception
-// with its reason (exceptions.go), and its validator is run instead.
+// HOME of its own, gives the services the page's files and looks at what each key
+// does, opens its addresses, and prints a table of what came of each. It ends with
+// 1 when one failed. What needs an engine or a cloud that is not here is an
+// exception with its reason (exceptions.go), and its validator is run instead.
 //
 //	go run ./scripts/seed [-page FILE] [-source REPOSITORY] [-except TARGET,TARGET]
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -16,10 +18,13 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"conclave"
 )
 
 func main() {
@@ -58,12 +63,27 @@ func seed(ctx context.Context, page, source string, except []string, out io.Writ
 			err = e
 		}
 	}()
-	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(table, "RESULT\tTIME\tCOMMAND\tWHAT CAME OF IT")
-	passed, skipped := 0, 0
+	var checks []check
 	for _, c := range commands {
+		checks = append(checks, check{c.text, func(ctx context.Context) (outcome, string) { return s.try(ctx, c, except) }})
+	}
+	for _, f := range filesOf(string(text)) {
+		checks = append(checks, s.fileChecks(f)...)
+	}
+	checks = append(checks, checked("the files as they were", func(ctx context.Context) (string, error) {
+		return s.must(ctx, "git checkout --quiet config && make restart >/dev/null")
+	}))
+	checks = append(checks, s.urlChecks(portsOf(string(text)))...)
+	checks = append(checks, s.tableChecks(string(text))...)
+	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(table, "RESULT\tTIME\tWHAT\tWHAT CAME OF IT")
+	passed, skipped := 0, 0
+	for _, c := range checks {
+		if ctx.Err() != nil {
+			return failed, errors.New("interrupted")
+		}
 		begin := time.Now()
-		result, why := s.try(ctx, c, except)
+		result, why := c.do(ctx)
 		switch result {
 		case pass:
 			passed++
@@ -71,9 +91,9 @@ func seed(ctx context.Context, page, source string, except []string, out io.Writ
 			skipped++
 		default:
 			failed++
-			fmt.Fprintf(out, "--- %s\n%s\n", c.text, s.last)
+			fmt.Fprintf(out, "--- %s\n%s\n", c.what, s.last)
 		}
-		fmt.Fprintf(table, "%s\t%.1fs\t%s\t%s\n", result, time.Since(begin).Seconds(), c.text, why)
+		fmt.Fprintf(table, "%s\t%.1fs\t%s\t%s\n", result, time.Since(begin).Seconds(), c.what, why)
 	}
 	if err := table.Flush(); err != nil {
 		return failed, fmt.Errorf("print the table: %w", err)
@@ -116,14 +136,20 @@ func newSession(source string) (*session, error) {
 	cache := strings.Fields(string(caches))
 	for _, e := range os.Environ() {
 		name, _, _ := strings.Cut(e, "=")
-		if name != "HOME" && !strings.HasPrefix(name, "CONCLAVE_") && !strings.HasSuffix(name, "_API_KEY") {
+		if name != "HOME" && name != "GATEWAY_PORT" && !strings.HasPrefix(name, "CONCLAVE_") && !strings.HasSuffix(name, "_API_KEY") {
 			s.env = append(s.env, e)
 		}
 	}
 	sample := filepath.Join(dir, "sample")
 	s.env = append(s.env, "HOME="+filepath.Join(dir, "home"), "TMPDIR="+filepath.Join(dir, "tmp"), "GOCACHE="+cache[0], "GOMODCACHE="+cache[1],
-		"CONCLAVE_PORTS=auto", "CONCLAVE_BRAIN=offline", "CGO_ENABLED=0",
+		"CONCLAVE_BRAIN=offline", "CGO_ENABLED=0",
 		"REPO="+sample) // the workflows work on a small repository rather than on Conclave's own
+	switch {
+	case slices.ContainsFunc(conclave.AllServices(), func(service conclave.Service) bool { return !free(service.Port()) }):
+		s.env = append(s.env, "CONCLAVE_PORTS=auto") // the page's own are taken
+	case free(80):
+		s.env = append(s.env, "GATEWAY_PORT=80")
+	}
 	for _, name := range []string{"home", "tmp", "sample"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
 			return s, fmt.Errorf("make a folder: %w", err)
@@ -157,9 +183,6 @@ func (s *session) close() error {
 
 // try runs a command as its kind asks, and tells what came of it.
 func (s *session) try(ctx context.Context, c command, except []string) (outcome, string) {
-	if ctx.Err() != nil {
-		return fail, "interrupted"
-	}
 	for _, target := range except {
 		if target != "" && c.target() == target {
 			return excepted, "a stage of its own in CI"

@@ -2,6 +2,7 @@ package main
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -64,3 +65,78 @@ func (c command) follows() bool {
 	}
 	return false
 }
+
+// file is a block of YAML that the page gives as the content of a file.
+type file struct{ path, text string }
+
+// filesOf returns the page's YAML blocks, whose first line names the file.
+func filesOf(page string) []file {
+	var list []file
+	for _, m := range yamlBlock.FindAllStringSubmatch(page, -1) {
+		list = append(list, file{path: m[1], text: m[2]})
+	}
+	return list
+}
+
+// portsOf returns the ports on which the page says that something is, in order,
+// each once; 80 is that of an address without one.
+func portsOf(page string) []string {
+	var list []string
+	for _, m := range portNamed.FindAllStringSubmatch(page, -1) {
+		port := m[1] + m[2] + m[3]
+		if port == "" {
+			port = "80"
+		}
+		if !slices.Contains(list, port) {
+			list = append(list, port)
+		}
+	}
+	return list
+}
+
+// linksOf returns the files of the repository that the page links to. Its
+// examples were written in Python; ours of the same name are programs in Go.
+func linksOf(page string) []string {
+	var list []string
+	for _, m := range fileLinked.FindAllStringSubmatch(page, -1) {
+		path := m[1]
+		if name, python := strings.CutSuffix(path, ".py"); python {
+			path = name + "/main.go"
+		}
+		if !slices.Contains(list, path) {
+			list = append(list, path)
+		}
+	}
+	return list
+}
+
+// measured is a row of the page's table of key metrics.
+type measured struct{ name, target string }
+
+// metricsOf returns the key metrics with their targets.
+func metricsOf(page string) []measured {
+	var list []measured
+	for _, m := range metricRow.FindAllStringSubmatch(page, -1) {
+		list = append(list, measured{m[1], m[2]})
+	}
+	return list
+}
+
+// dashboardsOf returns the titles of the dashboards.
+func dashboardsOf(page string) []string {
+	_, after, _ := strings.Cut(page, "### **Dashboards Available**\n")
+	section, _, _ := strings.Cut(after, "\n#")
+	var list []string
+	for _, m := range boldItem.FindAllStringSubmatch(section, -1) {
+		list = append(list, m[1])
+	}
+	return list
+}
+
+var (
+	yamlBlock  = regexp.MustCompile("(?s)```yaml\n# (\\S+)\n(.*?)```")
+	portNamed  = regexp.MustCompile(`http://localhost(?::(\d+))?|\(Port (\d+)\)|\+ A2A \((\d+)\)`)
+	fileLinked = regexp.MustCompile(`\]\(([A-Za-z][^):]*)\)`)
+	metricRow  = regexp.MustCompile(`(?m)^\| \*\*([^*]+)\*\* \| [^|]+ \| ([<>] [0-9.]+[%s]?) \|$`)
+	boldItem   = regexp.MustCompile(`(?m)^- \*\*([^*]+)\*\*`)
+)

@@ -39,3 +39,36 @@ func TestExceptionsAreOfThePage(t *testing.T) {
 		}
 	}
 }
+
+// What is not a command is found, too; the page has each of these.
+func TestTheRestOfThePage(t *testing.T) {
+	text, err := os.ReadFile("testdata/seed.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(text)
+	var paths []string
+	for _, f := range filesOf(page) {
+		paths = append(paths, f.path)
+	}
+	if want := []string{"config/agent_pool.yml", "config/collaboration_rules.yml"}; !slices.Equal(paths, want) {
+		t.Errorf("files %q, want %q", paths, want)
+	}
+	ports := portsOf(page)
+	slices.Sort(ports)
+	if want := []string{"3000", "80", "8001", "8002", "8003", "8004", "8010", "8011", "8012", "8013", "8014", "8015", "8016", "8500", "9090"}; !slices.Equal(ports, want) {
+		t.Errorf("ports %q, want %q", ports, want)
+	}
+	links := linksOf(page)
+	for _, want := range []string{"LICENSE", "docs/api/", "docs/getting-started.md", "examples/custom_integration/main.go"} {
+		if !slices.Contains(links, want) {
+			t.Errorf("%s is not among the links %q", want, links)
+		}
+	}
+	if m := metricsOf(page); len(m) != 6 || m[3] != (measured{"Response Time", "< 30s"}) {
+		t.Errorf("metrics %q", m)
+	}
+	if d := dashboardsOf(page); len(d) != 5 || d[0] != "A2A Overview" || d[4] != "Workflow Analytics" {
+		t.Errorf("dashboards %q", d)
+	}
+}
