@@ -40,6 +40,6 @@ USER 10001:10001
 WORKDIR /workspace
 VOLUME /var/lib/conclave
 EXPOSE 8001 8002 8003 8004 8010 8011 8012 8013 8014 8015 8016 8017 8080
-HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=4 CMD ["conclave", "status"]
+HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=4 CMD ["conclave", "status", "--here"]
 ENTRYPOINT ["conclave"]
 CMD ["serve"]

@@ -148,7 +148,10 @@ test: build ## Run all tests; those whose server is missing are skipped with the
 	@scripts/test.sh
 
 test-a2a: ## Test how agents communicate
-	@$(GO) test ./internal/a2awire ./internal/hub ./internal/agentpool
+	@$(GO) test ./internal/a2awire ./internal/hub ./internal/agentpool ./examples/conformance-agent
+
+a2a-tck: ## A2A_TCK=checkout [A2A_TCK_03=checkout]: run the official A2A TCK, directly and through the hub
+	@scripts/a2a-tck.sh
 
 test-collaboration: ## Test how agents work together on a run
 	@$(GO) test ./internal/agent ./internal/workflow ./internal/worktree ./internal/plan

@@ -53,6 +53,8 @@ const (
 	EventEscalated        EventKind = "conversation.escalated"
 	EventEscalationEnded  EventKind = "escalation.answered"
 	EventConversationGone EventKind = "conversation.expired"
+	EventTokenMinted      EventKind = "token.minted"
+	EventTokenRevoked     EventKind = "token.revoked"
 )
 
 // EventKinds lists every kind.
@@ -65,7 +67,7 @@ func EventKinds() []EventKind {
 		EventWorktreeReleased, EventMergeIntended, EventMergeDone, EventMergeRefused, EventApprovalAsked, EventApprovalGiven,
 		EventAgentRegistered, EventAgentLost, EventModelCalled, EventAccountClosed, EventOutcomeKnown, EventCallRefused,
 		EventMessageRepeated, EventTopicSubscribed, EventTopicLeft, EventPublished, EventEscalated, EventEscalationEnded,
-		EventConversationGone,
+		EventConversationGone, EventTokenMinted, EventTokenRevoked,
 	}
 }
 

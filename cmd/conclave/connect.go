@@ -23,6 +23,7 @@ type session struct {
 	*restwire.Client
 	http  *http.Client
 	urls  map[conclave.Service]string
+	token string
 	close func() error
 }
 
@@ -40,6 +41,9 @@ func (c *cli) connect(ctx context.Context) (*session, error) {
 	if base := c.getenv("CONCLAVE_URL"); base != "" { // somewhere else
 		if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			return nil, conclave.Errorf(conclave.ErrInvalid, "CONCLAVE_URL=%q: it must be the gateway's address, such as http://127.0.0.1:8080", base)
+		}
+		if err := answers(ctx, client, base); err != nil {
+			return nil, conclave.Errorf(conclave.ErrUnavailable, "nothing answers at CONCLAVE_URL=%s%s; it must be the address of a gateway that runs", base, distrust(err))
 		}
 		return dial(client, map[conclave.Service]string{conclave.ServiceGateway: base}, token), nil
 	}
@@ -88,7 +92,7 @@ func distrust(err error) string {
 func dial(client *http.Client, urls map[conclave.Service]string, token string) *session {
 	c := restwire.Dial(restwire.DialOptions{Base: urls[conclave.ServiceGateway], Prefix: "/api", HTTP: client,
 		Token: func(context.Context) (string, error) { return token, nil }})
-	return &session{Client: c, http: client, urls: urls, close: func() error { c.Close(); return nil }}
+	return &session{Client: c, http: client, urls: urls, token: token, close: func() error { c.Close(); return nil }}
 }
 
 func answers(ctx context.Context, client *http.Client, base string) error {
@@ -105,11 +109,34 @@ func answers(ctx context.Context, client *http.Client, base string) error {
 	return resp.Body.Close()
 }
 
+// runs reports whether any service of the data directory answers.
+func (c *cli) runs(ctx context.Context) bool {
+	home, err := app.Home(c.getenv)
+	if err != nil {
+		return false
+	}
+	urls, err := app.ReadAddresses(home)
+	if err != nil {
+		return false
+	}
+	client, err := c.http()
+	if err != nil {
+		return false
+	}
+	for _, url := range urls {
+		if answers(ctx, client, url) == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // connectOrStart finds the running services, or starts all of them in this
-// process, on free ports, until the session is closed.
+// process, on free ports, until the session is closed. Beside some that run, as
+// without their gateway, it starts none: there would be two of those.
 func (c *cli) connectOrStart(ctx context.Context) (*session, error) {
 	s, err := c.connect(ctx)
-	if err == nil || !errors.Is(err, conclave.ErrUnavailable) || c.getenv("CONCLAVE_URL") != "" {
+	if err == nil || !errors.Is(err, conclave.ErrUnavailable) || c.getenv("CONCLAVE_URL") != "" || c.runs(ctx) {
 		return s, err
 	}
 	config, err := c.config()

@@ -45,7 +45,7 @@ func installed(t *testing.T, name string) string {
 
 func TestPrometheusFiles(t *testing.T) {
 	promtool := installed(t, "promtool")
-	for _, args := range [][]string{{"check", "config", "prometheus.yml"}, {"check", "config", "embedded.yml"}, {"test", "rules", "alerts_test.yml"}} {
+	for _, args := range [][]string{{"check", "config", "prometheus.yml"}, {"check", "config", "embedded.yml"}, {"check", "config", "tls.yml"}, {"test", "rules", "alerts_test.yml"}} {
 		cmd := exec.Command(promtool, args...)
 		cmd.Dir = prometheusDir
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -56,6 +56,10 @@ func TestPrometheusFiles(t *testing.T) {
 
 type scrapeConfig struct {
 	Job    string `yaml:"job_name"`
+	Scheme string `yaml:"scheme"`
+	TLS    struct {
+		ServerName string `yaml:"server_name"`
+	} `yaml:"tls_config"`
 	Static []struct {
 		Targets []string `yaml:"targets"`
 	} `yaml:"static_configs"`
@@ -81,13 +85,13 @@ func readScrapes(t *testing.T, name string) []scrapeConfig {
 	return config.Scrapes
 }
 
-// Both configurations scrape every service, on its documented port.
+// Each configuration scrapes every service, on its documented port.
 func TestEveryServiceIsScraped(t *testing.T) {
 	want := map[string]int{}
 	for _, s := range conclave.AllServices() {
 		want[string(s)] = s.Port()
 	}
-	for _, name := range []string{"prometheus.yml", "embedded.yml"} {
+	for _, name := range []string{"prometheus.yml", "embedded.yml", "tls.yml"} {
 		got := map[string]int{}
 		for _, s := range readScrapes(t, name) {
 			for _, d := range s.DNS {
@@ -160,18 +164,28 @@ func dashboards(t *testing.T) []query {
 	return all
 }
 
-// startPrometheus scrapes an installation's services every half second.
-func startPrometheus(t *testing.T, home string) (base string) {
+// startPrometheus scrapes an installation's services every half second: by TLS,
+// as tls.yml has it, when there is an authority.
+func startPrometheus(t *testing.T, home, ca string) (base string) {
 	t.Helper()
 	program := installed(t, "prometheus")
 	urls, err := app.ReadAddresses(home)
 	if err != nil {
 		t.Fatal(err)
 	}
+	name := "embedded.yml"
+	if ca != "" {
+		name = "tls.yml"
+	}
 	var config strings.Builder
 	config.WriteString("global: {scrape_interval: 500ms, scrape_timeout: 500ms}\nscrape_configs:\n")
-	for _, s := range readScrapes(t, "embedded.yml") {
-		fmt.Fprintf(&config, "- {job_name: %s, static_configs: [{targets: [%q]}]}\n", s.Job, strings.TrimPrefix(urls[conclave.Service(s.Job)], "http://"))
+	for _, s := range readScrapes(t, name) {
+		_, target, _ := strings.Cut(urls[conclave.Service(s.Job)], "://")
+		fmt.Fprintf(&config, "- {job_name: %s, static_configs: [{targets: [%q]}]", s.Job, target)
+		if ca != "" {
+			fmt.Fprintf(&config, ", scheme: %q, tls_config: {ca_file: %q, server_name: %q}", s.Scheme, ca, s.TLS.ServerName)
+		}
+		config.WriteString("}\n")
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "prometheus.yml")
@@ -235,7 +249,7 @@ func TestDashboards(t *testing.T) {
 	endpoint := llmtest.New(t, llmtest.Team(page()))
 	s := newSite(t, "ANTHROPIC_API_KEY=dummy", "ANTHROPIC_BASE_URL="+endpoint.URL)
 	s.serve()
-	base := startPrometheus(t, s.home)
+	base := startPrometheus(t, s.home, "")
 	for range 2 { // a counter that rises is seen to do so from its second value on
 		if stdout, stderr, code := s.conclave("run", "Write a page about us", "--repo", s.repo); code != 0 {
 			t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
@@ -270,6 +284,31 @@ func TestDashboards(t *testing.T) {
 	}
 	t.Logf("%d queries of %d gave data", asked, len(queries))
 	checkDocumented(t, s.installation)
+}
+
+// Prometheus scrapes every port by TLS, believing certificates of the one name
+// that tls.yml has.
+func TestScrapeByTLS(t *testing.T) {
+	installed(t, "prometheus")
+	i := newInstallation(t)
+	i.env["CONCLAVE_TLS_NAME"] = "conclave.internal"
+	files := i.secure(t)
+	i.serve()
+	base := startPrometheus(t, i.home, files["CONCLAVE_TLS_CA"])
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(30 * time.Second)
+	for want := len(conclave.AllServices()); ; {
+		n, err := ask(base, "up == 1")
+		if n == want {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("%d of %d services are scraped, %v", n, want, err)
+		}
+	}
 }
 
 // checkDocumented compares the metrics that the services show with those that

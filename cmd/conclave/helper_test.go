@@ -41,6 +41,10 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if path := os.Getenv(recorderSetting); path != "" {
+		fmt.Fprintln(os.Stderr, record(path))
+		os.Exit(1)
+	}
 	dir, err := os.MkdirTemp("", "conclave-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -28,6 +28,27 @@ func mutants() []mutant {
 	}
 }
 
+// hubMutant is the source without one of the things that keep messages.
+type hubMutant struct {
+	mutant
+	kill hubKill
+}
+
+func hubMutants() []hubMutant {
+	return []hubMutant{
+		// What can't be delivered at once is written down, and nobody looks there.
+		{mutant{name: "no outbox", file: "internal/store/delivery.go", old: "WHERE state = 'submitted' AND parked < 2 ORDER BY due", new: "WHERE state = 'forgotten' AND parked < 2 ORDER BY due"},
+			hubKill{who: "agent", point: "receive.before:20"}},
+		// What a hub had in hand when it died is not put back.
+		{mutant{name: "no put back", file: "internal/store/hub_sweep.go", old: "((instance = $1 AND ($2 = 1 OR renewed < $4)) OR renewed < $3)", new: "((instance = $1 AND ($2 = 7 AND renewed < $4)) AND renewed < $3)"},
+			hubKill{who: "hub", point: "deliver.before:30"}},
+		{mutant{name: "no idempotency key", file: "internal/store/hub.go", old: "t.From, in.Key, t.To", new: `t.From, "", t.To`},
+			hubKill{who: "hub", point: "send.after:30"}},
+		{mutant{name: "no order key", file: "internal/store/hub.go", old: "if t.Turn == 0 {\n\t\treturn false, nil", new: "if t.Turn >= 0 {\n\t\treturn false, nil"},
+			hubKill{who: "hub", point: "deliver.after:30"}},
+	}
+}
+
 // noEpochCheck lets a worker write that another has replaced.
 func noEpochCheck() mutant {
 	return mutant{name: "no epoch check", file: "internal/store/work.go",
@@ -91,6 +112,9 @@ func TestMutantsFit(t *testing.T) {
 	for _, m := range append(mutants(), noEpochCheck()) {
 		m.change(t, root)
 	}
+	for _, m := range hubMutants() {
+		m.change(t, root)
+	}
 }
 
 // The tests above must notice when what they test is taken out.
@@ -106,6 +130,22 @@ func TestCrashNoticesMutants(t *testing.T) {
 				t.Errorf("%s: the run killed at %s ends as if nothing had been taken out", m.name, m.kill)
 			}
 			t.Log(strings.Join(diff, "\n"))
+		})
+	}
+}
+
+// The test of the hub must, too.
+func TestHubCrashNoticesMutants(t *testing.T) {
+	if !crashAll() {
+		t.Skip("builds the program again for each mutant: CONCLAVE_TEST_CRASH=all")
+	}
+	for _, m := range hubMutants() {
+		t.Run(m.name, func(t *testing.T) {
+			odd := playTraffic(t, m.program(t), m.kill, mutantLimit).odd
+			if len(odd) == 0 {
+				t.Errorf("%s: with %s killed, every message fares as if nothing had been taken out", m.name, m.kill)
+			}
+			t.Logf("%d complaints, among them:\n%s", len(odd), strings.Join(odd[:min(len(odd), 5)], "\n"))
 		})
 	}
 }

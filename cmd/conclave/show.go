@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"os/exec"
 	"runtime"
 	"slices"
@@ -18,8 +17,6 @@ import (
 	"conclave"
 	"conclave/internal/app"
 	"conclave/internal/git"
-	"conclave/internal/identity"
-	"conclave/internal/mcpwire"
 	"conclave/internal/sandbox"
 	"conclave/web"
 
@@ -96,8 +93,12 @@ func (c *cli) pageLink(ctx context.Context, s *session) error {
 	}
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusCreated {
 		var problem struct{ Detail string }
-		if err := json.Unmarshal(body, &problem); err == nil && resp.StatusCode < 500 {
-			return conclave.Errorf(conclave.ErrDenied, "ask the monitor for a link: %s", problem.Detail)
+		if err := json.Unmarshal(body, &problem); err == nil {
+			kind := conclave.ErrDenied
+			if resp.StatusCode >= 500 {
+				kind = conclave.ErrUnavailable
+			}
+			return conclave.Errorf(kind, "ask the monitor for a link: %s", problem.Detail)
 		}
 		return conclave.Errorf(conclave.ErrUnavailable, "the monitor answers %s: %s", resp.Status, bytes.TrimSpace(body))
 	}
@@ -224,17 +225,18 @@ func (c *cli) routeCommand() *cobra.Command {
 type serviceStatus struct {
 	Service conclave.Service `json:"service"`
 	Address string           `json:"address"`
-	Health  string           `json:"health"` // ready, degraded, not ready, no answer
+	Health  string           `json:"health"` // ready, degraded, not ready, no answer, does not run
 	Reason  string           `json:"reason,omitempty"`
 	Process string           `json:"process,omitempty"` // which runs it
 	Version string           `json:"version,omitempty"` // of its program
 	Engines []app.Engine     `json:"engines,omitempty"` // database, bus and registry that it uses
+	missing []conclave.Service
 }
 
 func (c *cli) statusCommand() *cobra.Command {
-	var config bool
+	var config, here bool
 	cmd := &cobra.Command{Use: "status [SERVICE...]", Short: "List services with address and health",
-		Long: "List services with address and health: those of the data directory, or those named at their documented ports on this machine, as a container's health check wants it. The exit code is 1 when one is not ready.",
+		Long: "List services with address and health: those of the data directory and those that nobody runs, or those named at their documented ports on this machine, as a container's health check wants it. The exit code is 1 when one is not ready.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if config {
 				return c.showConfig()
@@ -248,13 +250,23 @@ func (c *cli) statusCommand() *cobra.Command {
 				return err
 			}
 			list := []serviceStatus{}
+			var missing []conclave.Service
 			for _, s := range conclave.AllServices() {
 				if url, ok := urls[s]; ok {
 					st := probe(cmd.Context(), client, s, url)
-					if st.Health != "ready" && st.Health != "degraded" { // which works, only slower
-						c.exit = exitFailed
+					list, missing = append(list, st), append(missing, st.missing...)
+				}
+			}
+			if len(args) == 0 && !here {
+				for _, s := range conclave.AllServices() {
+					if _, ok := urls[s]; !ok && slices.Contains(missing, s) {
+						list = append(list, serviceStatus{Service: s, Health: "does not run", Reason: "start it with conclave serve " + string(s)})
 					}
-					list = append(list, st)
+				}
+			}
+			for _, st := range list {
+				if st.Health != "ready" && st.Health != "degraded" { // which works, only slower
+					c.exit = exitFailed
 				}
 			}
 			if c.asJSON {
@@ -266,13 +278,14 @@ func (c *cli) statusCommand() *cobra.Command {
 				if st.Reason != "" {
 					health += " (" + st.Reason + ")"
 				}
-				rows = append(rows, []string{string(st.Service), st.Address, health})
+				rows = append(rows, []string{string(st.Service), dash(st.Address), health})
 			}
 			if err := table(c.stdout, rows, "nothing runs"); err != nil {
 				return err
 			}
 			return c.showEngines(list)
 		}}
+	cmd.Flags().BoolVar(&here, "here", false, "leave out services that nobody runs")
 	cmd.Flags().BoolVar(&config, "config", false, "show the settings that differ from the defaults, and where they came from")
 	return c.jsonFlag(cmd)
 }
@@ -331,7 +344,7 @@ func probe(ctx context.Context, client *http.Client, s conclave.Service, url str
 	st := serviceStatus{Service: s, Address: url, Health: "no answer"}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz?missing", nil)
 	if err != nil {
 		return st
 	}
@@ -344,9 +357,10 @@ func probe(ctx context.Context, client *http.Client, s conclave.Service, url str
 	var body struct {
 		Status, Reason, Process, Version string
 		Engines                          []app.Engine
+		Missing                          []conclave.Service
 	}
 	if json.NewDecoder(io.LimitReader(resp.Body, 1<<16)).Decode(&body) == nil {
-		st.Reason, st.Process, st.Version, st.Engines = body.Reason, body.Process, body.Version, body.Engines
+		st.Reason, st.Process, st.Version, st.Engines, st.missing = body.Reason, body.Process, body.Version, body.Engines, body.Missing
 	}
 	if st.Version != "" && st.Version != app.Version {
 		st.Reason = strings.TrimPrefix(st.Reason+"; its version is "+st.Version+", and this program's "+app.Version, "; ")
@@ -439,22 +453,4 @@ func (c *cli) doctorCommand() *cobra.Command {
 			}
 			return table(c.stdout, rows, "")
 		}})
-}
-
-func (c *cli) mcpCommand() *cobra.Command {
-	return &cobra.Command{Use: "mcp", Short: "Serve the tools over MCP on standard input and output", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			s, err := c.connectOrStart(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, s.close()) }()
-			server, err := mcpwire.NewServer(mcpwire.Options{Version: app.Version, Tables: app.Tables(s.Client), Logger: app.Logger(c.stderr, "warn")})
-			if err != nil {
-				return err
-			}
-			caller := app.LocalCaller(os.Getenv)
-			caller.Permissions = identity.HumanPermissions("admin")
-			return mcpwire.ServeStdio(cmd.Context(), server, caller)
-		}}
 }

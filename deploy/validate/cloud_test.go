@@ -13,9 +13,12 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/containerinstance/armcontainerinstance/v2"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/itchyny/gojq"
 	"google.golang.org/api/cloudbuild/v1"
 	"google.golang.org/api/run/v1"
 	"sigs.k8s.io/yaml"
+
+	"conclave"
 )
 
 // decode refuses what the type does not have.
@@ -29,11 +32,43 @@ func decode(t *testing.T, file string, text []byte, into any) {
 }
 
 func TestTaskDefinitions(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		t.Run(map[bool]string{false: "as they are", true: "by TLS"}[secure], func(t *testing.T) { checkTaskDefinitions(t, secure) })
+	}
+}
+
+// byTLS is what deploy/aws/tls.jq makes of a task definition.
+func byTLS(t *testing.T, text []byte) []byte {
+	t.Helper()
+	filter, err := gojq.Parse(string(read(t, "deploy", "aws", "tls.jq")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var in any
+	if err := json.Unmarshal(text, &in); err != nil {
+		t.Fatal(err)
+	}
+	out, ok := filter.Run(in).Next()
+	if err, bad := out.(error); bad || !ok {
+		t.Fatalf("tls.jq: %v", err)
+	}
+	if text, err = json.Marshal(out); err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func checkTaskDefinitions(t *testing.T, secure bool) {
+	t.Helper()
 	known := variables(t)
 	var names []string
 	for _, file := range []string{"services.json", "agents.json"} {
 		var task ecs.RegisterTaskDefinitionInput
-		decode(t, file, read(t, "deploy", "aws", file), &task)
+		text := read(t, "deploy", "aws", file)
+		if secure {
+			text = byTLS(t, text)
+		}
+		decode(t, file, text, &task)
 		checkEnums(t, file, reflect.ValueOf(task))
 		if n := len(task.ContainerDefinitions); n > 10 {
 			t.Errorf("%s has %d containers; ECS takes 10", file, n)
@@ -53,9 +88,12 @@ func TestTaskDefinitions(t *testing.T) {
 				}
 				ports[*p.ContainerPort] = true
 			}
+			env := map[string]string{}
 			for _, e := range c.Environment {
 				got.variables = append(got.variables, *e.Name)
+				env[*e.Name] = *e.Value
 			}
+			got.secure = secured(env, func(v string) string { return v })
 			for _, s := range c.Secrets {
 				got.variables = append(got.variables, *s.Name)
 			}
@@ -64,8 +102,19 @@ func TestTaskDefinitions(t *testing.T) {
 				if !volumes[*m.SourceVolume] {
 					t.Errorf("%s: %s mounts %s, which is no volume", file, *c.Name, *m.SourceVolume)
 				}
+				if *m.SourceVolume == "tls" {
+					for _, name := range []string{"tls.crt", "tls.key", "ca.crt"} {
+						got.files = append(got.files, *m.ContainerPath+"/"+name)
+					}
+				}
 			}
 			got.check(t, known, false)
+			got.checkTLS(t, secure)
+			for _, p := range c.PortMappings {
+				if says := string(p.AppProtocol); says != map[bool]string{false: "http"}[secure] {
+					t.Errorf("%s: port %d of %s is said to speak %q", file, *p.ContainerPort, *c.Name, says)
+				}
+			}
 		}
 	}
 	everyService(t, names)
@@ -157,6 +206,10 @@ func TestCloudRun(t *testing.T) {
 		}
 	}
 	got.check(t, variables(t), true)
+	// Cloud Run ends TLS before the container, and its name for HTTP/2 is h2c.
+	if c.Ports[0].Name != "h2c" {
+		t.Errorf("gRPC does not reach port %s", c.Ports[0].Name)
+	}
 	if c.StartupProbe.HttpGet.Path != "/readyz" || c.LivenessProbe.HttpGet.Path != "/healthz" {
 		t.Error("the service is not probed where it answers")
 	}
@@ -228,24 +281,68 @@ func TestContainerGroup(t *testing.T) {
 	}
 	c := p.Containers[0]
 	got := container{name: *c.Name}
-	for i, arg := range c.Properties.Command { // which replaces the entrypoint
-		if i > 0 {
-			got.command = append(got.command, *arg)
-		}
-	}
-	if *c.Properties.Command[0] != "conclave" {
-		t.Errorf("the container runs %s", *c.Properties.Command[0])
+	// The command replaces the entrypoint, and ends as the program.
+	script := *c.Properties.Command[len(c.Properties.Command)-1]
+	before, command, _ := strings.Cut(script, "exec conclave ")
+	got.command = strings.Fields(command)
+	if *c.Properties.Command[0] != "sh" || *c.Properties.Command[1] != "-c" || !strings.Contains(before, `install -m 400 /run/tls/tls.key "$CONCLAVE_TLS_KEY"`) {
+		t.Errorf("the container runs %s", script)
 	}
 	for _, port := range c.Properties.Ports {
 		got.ports = append(got.ports, int(*port.Port))
 	}
+	off, on := map[string]string{}, map[string]string{}
 	for _, e := range c.Properties.EnvironmentVariables {
 		got.variables = append(got.variables, *e.Name)
+		if e.Value != nil {
+			off[*e.Name], on[*e.Name] = chosen(*e.Value)
+		}
 	}
+	given := []string{on["CONCLAVE_TLS_KEY"]} // the copy that only the program can read
 	for _, m := range c.Properties.VolumeMounts {
 		got.mounts = append(got.mounts, *m.MountPath)
+		for _, v := range p.Volumes {
+			if *v.Name == *m.Name {
+				for name := range v.Secret {
+					given = append(given, *m.MountPath+"/"+name)
+				}
+			}
+		}
 	}
 	got.check(t, variables(t), true)
+	plain := got
+	plain.secure = secured(off, func(v string) string { return v })
+	plain.checkTLS(t, false)
+	got.secure, got.files = secured(on, func(v string) string { return v }), given
+	if _, own := got.secure["CONCLAVE_TLS_CA"]; !own { // every system's
+		got.secure["CONCLAVE_TLS_CA"] = given[0]
+	}
+	got.checkTLS(t, true)
+	if !slices.Contains(given, "/run/tls/tls.key") {
+		t.Errorf("there is no key to copy: %v", given)
+	}
+	for _, probe := range []*armcontainerinstance.ContainerProbe{c.Properties.ReadinessProbe, c.Properties.LivenessProbe} {
+		if http, https := chosen(string(*probe.HTTPGet.Scheme)); http != "http" || https != "https" || int(*probe.HTTPGet.Port) != conclave.ServiceGateway.Port() {
+			t.Errorf("%s is probed by %s at %d", *probe.HTTPGet.Path, *probe.HTTPGet.Scheme, *probe.HTTPGet.Port)
+		}
+	}
+	if http, https := chosen(strings.TrimPrefix(template.Outputs["url"].Value, "[concat(")); http != "http://" || https != "https://" {
+		t.Errorf("the address is told as %s", template.Outputs["url"].Value)
+	}
+}
+
+// chosen returns what a value of the template is without a certificate, and with
+// one; what is computed further stays as it is written.
+func chosen(value string) (off, on string) {
+	m := regexp.MustCompile(`^\[?if\(empty\(parameters\('tlsCertificate'\)\), '([^']*)', (.*)`).FindStringSubmatch(value)
+	if m == nil {
+		return value, value
+	}
+	on = m[2]
+	if literal := regexp.MustCompile(`^'([^']*)'\)`).FindStringSubmatch(on); literal != nil {
+		on = literal[1]
+	}
+	return m[1], on
 }
 
 // missing lists what is in a value and not, or otherwise, in another.

@@ -14,6 +14,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 	stackloader "github.com/docker/cli/cli/compose/loader"
 	stacktypes "github.com/docker/cli/cli/compose/types"
+	"sigs.k8s.io/yaml"
 )
 
 func compose(t *testing.T, env map[string]string, files ...string) (*types.Project, error) {
@@ -42,15 +43,18 @@ func TestCompose(t *testing.T) {
 		{"docker-compose.yml"},
 		{"docker-compose.yml", "docker-compose.override.yml"},
 		{"docker-compose.yml", "docker-compose.prod.yml"},
+		{"docker-compose.yml", "docker-compose.override.yml", "docker-compose.tls.yml"},
+		{"docker-compose.yml", "docker-compose.prod.yml", "docker-compose.tls.yml"},
 	} {
-		t.Run(files[len(files)-1], func(t *testing.T) {
+		t.Run(strings.Join(files[min(1, len(files)-1):], " "), func(t *testing.T) {
+			secure := files[len(files)-1] == "docker-compose.tls.yml"
 			p, err := compose(t, secrets(), files...)
 			if err != nil {
 				t.Fatal(err)
 			}
 			everyService(t, p.ServiceNames())
 			for _, s := range conclave.AllServices() {
-				checkComposeService(t, p, known, p.Services[string(s)])
+				checkComposeService(t, p, known, p.Services[string(s)], secure)
 			}
 			for _, name := range []string{"postgres", "redis", "kafka", "consul", "prometheus", "grafana"} {
 				s, ok := p.Services[name]
@@ -58,13 +62,29 @@ func TestCompose(t *testing.T) {
 					t.Errorf("%s is missing, or has no version or no health check", name)
 				}
 			}
+			var given []string
+			for _, f := range p.Services["prometheus"].Secrets {
+				given = append(given, "/run/secrets/"+f.Target)
+			}
+			checkScraper(t, p.Services["prometheus"].Command, given, secured(p.Services["gateway"].Environment, func(v *string) string { return *v }))
 		})
 	}
 }
 
-func checkComposeService(t *testing.T, p *types.Project, known []string, s types.ServiceConfig) {
+func checkComposeService(t *testing.T, p *types.Project, known []string, s types.ServiceConfig, secure bool) {
 	t.Helper()
-	c := container{name: s.Name, command: s.Command, variables: slices.Collect(maps.Keys(s.Environment)), health: s.HealthCheck.Test}
+	c := container{name: s.Name, command: s.Command, variables: slices.Collect(maps.Keys(s.Environment)), health: s.HealthCheck.Test,
+		secure: secured(s.Environment, func(v *string) string { return *v })}
+	for _, f := range s.Secrets {
+		c.files = append(c.files, "/run/secrets/"+f.Target)
+		if _, ok := p.Secrets[f.Source]; !ok {
+			t.Errorf("%s gets %s, which is no secret", s.Name, f.Source)
+		}
+		if f.Target == "tls.key" && (f.UID != "10001" || *f.Mode != 0o400) {
+			t.Errorf("%s gets its key for user %s with mode %04o", s.Name, f.UID, *f.Mode)
+		}
+	}
+	c.checkTLS(t, secure)
 	var published []string
 	for _, port := range s.Ports {
 		c.ports = append(c.ports, int(port.Target))
@@ -87,7 +107,11 @@ func checkComposeService(t *testing.T, p *types.Project, known []string, s types
 			}
 		}
 	case service == conclave.ServiceGateway:
-		if !slices.Equal(published, []string{"80", "8080"}) {
+		want := []string{"80", "8080"}
+		if secure {
+			want = append(want, "443")
+		}
+		if !slices.Equal(published, want) {
 			t.Errorf("the gateway is published at %v", published)
 		}
 	default:
@@ -103,6 +127,41 @@ func checkComposeService(t *testing.T, p *types.Project, known []string, s types
 	}
 }
 
+// checkScraper asks that Prometheus speaks with the services as they speak: files
+// are those that it is given, and secure what the services are told of TLS.
+func checkScraper(t *testing.T, command, files []string, secure map[string]string) {
+	t.Helper()
+	i := slices.IndexFunc(command, func(arg string) bool { return strings.HasPrefix(arg, "--config.file=/etc/prometheus/") })
+	if i < 0 {
+		t.Fatalf("prometheus has no configuration of ours: %q", command)
+	}
+	var config struct {
+		Jobs []struct {
+			Name   string `json:"job_name"`
+			Scheme string `json:"scheme"`
+			TLS    struct {
+				CA         string `json:"ca_file"`
+				ServerName string `json:"server_name"`
+				Insecure   bool   `json:"insecure_skip_verify"`
+			} `json:"tls_config"`
+		} `json:"scrape_configs"`
+	}
+	if err := yaml.Unmarshal(read(t, "deploy", "prometheus", strings.TrimPrefix(command[i], "--config.file=/etc/prometheus/")), &config); err != nil {
+		t.Fatal(err)
+	}
+	var jobs []string
+	for _, j := range config.Jobs {
+		jobs = append(jobs, j.Name)
+		if on := j.Scheme == "https"; on != (len(secure) > 0) {
+			t.Errorf("%s is scraped by %q, and told of TLS: %v", j.Name, j.Scheme, secure)
+		}
+		if len(secure) > 0 && (!slices.Contains(files, j.TLS.CA) || j.TLS.ServerName != secure["CONCLAVE_TLS_NAME"] || j.TLS.Insecure) {
+			t.Errorf("%s is scraped with %+v; prometheus has %v, and the services' name is %s", j.Name, j.TLS, files, secure["CONCLAVE_TLS_NAME"])
+		}
+	}
+	everyService(t, jobs)
+}
+
 // Without its secrets nothing starts, and the message names what is missing.
 func TestComposeNeedsSecrets(t *testing.T) {
 	for _, name := range []string{"POSTGRES_PASSWORD", "JWT_SECRET", "GRAFANA_PASSWORD"} {
@@ -114,9 +173,9 @@ func TestComposeNeedsSecrets(t *testing.T) {
 	}
 }
 
-// The variables of .env.example are those that the files ask for.
+// The variables of .env.example are those that the files ask for, and Compose's own.
 func TestEnvironmentExample(t *testing.T) {
-	text := string(read(t, "docker-compose.yml"))
+	text := string(read(t, "docker-compose.yml")) + string(read(t, "docker-compose.tls.yml"))
 	for line := range strings.Lines(string(read(t, ".env.example"))) {
 		if name, _, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(name, "#") && !strings.Contains(text, "${"+name+":") {
 			t.Errorf(".env.example names %s, which docker-compose.yml does not use", name)
@@ -127,13 +186,22 @@ func TestEnvironmentExample(t *testing.T) {
 // docker stack deploy's own loader takes the files: nothing forbidden, nothing
 // deprecated, and nothing ignored but what the guide says.
 func TestStack(t *testing.T) {
+	t.Run("as it is", func(t *testing.T) { checkStack(t, "docker-compose.yml", "docker-compose.prod.yml") })
+	t.Run("by TLS", func(t *testing.T) {
+		checkStack(t, "docker-compose.yml", "docker-compose.prod.yml", "docker-compose.tls.yml")
+	})
+}
+
+func checkStack(t *testing.T, files ...string) {
+	t.Helper()
+	secure := len(files) > 2
 	dir, err := filepath.Abs(root)
 	if err != nil {
 		t.Fatal(err)
 	}
 	details := stacktypes.ConfigDetails{WorkingDir: dir, Environment: secrets()}
 	var dicts []map[string]any
-	for _, f := range []string{"docker-compose.yml", "docker-compose.prod.yml"} {
+	for _, f := range files {
 		dict, err := stackloader.ParseYAML(read(t, f))
 		if err != nil {
 			t.Fatal(err)
@@ -162,7 +230,18 @@ func TestStack(t *testing.T) {
 		if service.Port() == 0 {
 			continue
 		}
-		c := container{name: s.Name, command: s.Command, variables: slices.Collect(maps.Keys(s.Environment)), health: s.HealthCheck.Test}
+		c := container{name: s.Name, command: s.Command, variables: slices.Collect(maps.Keys(s.Environment)), health: s.HealthCheck.Test,
+			secure: secured(s.Environment, func(v *string) string { return *v })}
+		for _, f := range s.Secrets {
+			c.files = append(c.files, "/run/secrets/"+f.Target)
+			if config.Secrets[f.Source].File == "" {
+				t.Errorf("%s gets %s, which is no secret with a file", s.Name, f.Source)
+			}
+			if f.Target == "tls.key" && (f.UID != "10001" || *f.Mode != 0o400) {
+				t.Errorf("%s gets its key for user %s with mode %04o", s.Name, f.UID, *f.Mode)
+			}
+		}
+		c.checkTLS(t, secure)
 		c.check(t, known, false)
 		if want := uint64(2); slices.Contains(hosts(), service) && *s.Deploy.Replicas != want {
 			t.Errorf("%s has %d replicas, want %d", s.Name, *s.Deploy.Replicas, want)

@@ -53,7 +53,7 @@ func TestDockerfile(t *testing.T) {
 		case *instructions.CmdCommand:
 			command = slices.Equal(c.CmdLine, []string{"serve"})
 		case *instructions.HealthCheckCommand:
-			health = slices.Equal(c.Health.Test, []string{"CMD", "conclave", "status"})
+			health = slices.Equal(c.Health.Test, []string{"CMD", "conclave", "status", "--here"})
 		}
 	}
 	if !user || !command || !entry || !health {

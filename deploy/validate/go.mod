@@ -8,7 +8,9 @@ require (
 	github.com/aws/aws-sdk-go-v2/service/ecs v1.80.0
 	github.com/compose-spec/compose-go/v2 v2.16.2
 	github.com/docker/cli v29.8.2+incompatible
+	github.com/itchyny/gojq v0.12.19
 	github.com/moby/buildkit v0.34.2
+	github.com/moby/patternmatcher v0.6.1
 	google.golang.org/api v0.293.0
 	helm.sh/helm/v3 v3.22.0
 	k8s.io/api v0.37.0
@@ -71,6 +73,7 @@ require (
 	github.com/googleapis/enterprise-certificate-proxy v0.3.20 // indirect
 	github.com/googleapis/gax-go/v2 v2.23.0 // indirect
 	github.com/huandu/xstrings v1.5.0 // indirect
+	github.com/itchyny/timefmt-go v0.1.8 // indirect
 	github.com/json-iterator/go v1.1.12 // indirect
 	github.com/mattn/go-shellwords v1.0.14 // indirect
 	github.com/mitchellh/copystructure v1.2.0 // indirect

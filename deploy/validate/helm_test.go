@@ -133,6 +133,8 @@ func TestChart(t *testing.T) {
 		"full sandbox": {"{sandbox: full}", psa.LevelPrivileged},
 		"own database": {"{postgres: {url: 'postgres://me@db.example:5432/conclave'}, secrets: {existing: mine}, storage: {existingClaim: shared}}", psa.LevelRestricted},
 		"published":    {"{ingress: {enabled: true, host: c.example, tlsSecret: cert, className: nginx}, service: {type: LoadBalancer}, networkPolicy: {from: [{namespaceSelector: {}}]}}", psa.LevelRestricted},
+		"by TLS":       {"{tls: {secret: certificate}, ingress: {enabled: true, host: c.example}}", psa.LevelRestricted},
+		"public TLS":   {"{tls: {secret: certificate, name: c.example, ca: ''}, service: {type: LoadBalancer}}", psa.LevelRestricted},
 		"own files":    {"{files: {agent_pool.yml: 'agent_pool: {size: 3}'}, env: {CONCLAVE_BRAIN: offline}, autoscaling: {enabled: false}}", psa.LevelRestricted},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -154,6 +156,7 @@ func TestChart(t *testing.T) {
 			for _, d := range c.deployments {
 				names = append(names, strings.TrimPrefix(d.Name, "mcp-a2a-"))
 				c.checkDeployment(t, known, d, tt.level)
+				c.checkSpeech(t, d)
 			}
 			everyService(t, names)
 			for _, s := range c.stateful {
@@ -232,6 +235,44 @@ func (c *chart) checkDeployment(t *testing.T, known []string, d *appsv1.Deployme
 	}
 	if !scales && d.Spec.Replicas == nil {
 		t.Errorf("%s says nothing of its replicas", d.Name)
+	}
+}
+
+// checkSpeech asks that a deployment speaks TLS when its pods have a certificate,
+// with a key that only they can read, and that whoever calls it knows.
+func (c *chart) checkSpeech(t *testing.T, d *appsv1.Deployment) {
+	t.Helper()
+	pod, main := d.Spec.Template, d.Spec.Template.Spec.Containers[0]
+	got := container{name: d.Name, secure: secured(c.configs["mcp-a2a-environment"].Data, func(v string) string { return v })}
+	for _, m := range main.VolumeMounts {
+		i := slices.IndexFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == m.Name })
+		if s := pod.Spec.Volumes[i].Secret; s != nil {
+			if *s.DefaultMode&0o077 != 0 || s.SecretName != "certificate" {
+				t.Errorf("%s gets secret %s with mode %04o", d.Name, s.SecretName, *s.DefaultMode)
+			}
+			for _, key := range []string{"tls.crt", "tls.key", "ca.crt"} {
+				got.files = append(got.files, m.MountPath+"/"+key)
+			}
+		}
+	}
+	on := len(got.files) > 0
+	if _, own := got.secure["CONCLAVE_TLS_CA"]; on && !own {
+		got.secure["CONCLAVE_TLS_CA"] = got.files[2] // the system's
+	}
+	got.checkTLS(t, on)
+	scheme := map[bool]string{true: "https", false: "http"}[on]
+	for _, p := range []*corev1.Probe{main.StartupProbe, main.ReadinessProbe, main.LivenessProbe} {
+		if !strings.EqualFold(string(p.HTTPGet.Scheme), scheme) {
+			t.Errorf("%s speaks %s and is probed by %s", d.Name, scheme, p.HTTPGet.Scheme)
+		}
+	}
+	if said := pod.Annotations["prometheus.io/scheme"]; said != scheme {
+		t.Errorf("%s speaks %s and is scraped by %s", d.Name, scheme, said)
+	}
+	for _, p := range c.services[d.Name].Spec.Ports {
+		if *p.AppProtocol != scheme || p.Name == "web" && p.Port != map[bool]int32{true: 443, false: 80}[on] {
+			t.Errorf("%s speaks %s; its service says port %d with %s", d.Name, scheme, p.Port, *p.AppProtocol)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"conclave"
@@ -43,6 +44,38 @@ type container struct {
 	ports     []int // it listens on
 	health    []string
 	mounts    []string
+	secure    map[string]string // the values of CONCLAVE_TLS_…, of those that are set
+	files     []string          // paths of the files that are given to it
+}
+
+// secured returns the variables for TLS that have a value.
+func secured[T any](env map[string]T, value func(T) string) map[string]string {
+	got := map[string]string{}
+	for name, v := range env {
+		if strings.HasPrefix(name, "CONCLAVE_TLS_") && value(v) != "" {
+			got[name] = value(v)
+		}
+	}
+	return got
+}
+
+// checkTLS asks that a container shows a certificate which it is given, or none.
+func (c container) checkTLS(t *testing.T, on bool) {
+	t.Helper()
+	if !on {
+		if len(c.secure) > 0 {
+			t.Errorf("%s shows a certificate that nobody asked for: %v", c.name, c.secure)
+		}
+		return
+	}
+	for _, name := range []string{"CONCLAVE_TLS_CERT", "CONCLAVE_TLS_KEY", "CONCLAVE_TLS_CA"} {
+		if !slices.Contains(c.files, c.secure[name]) {
+			t.Errorf("%s: %s=%q is none of its files, %v", c.name, name, c.secure[name], c.files)
+		}
+	}
+	if c.secure["CONCLAVE_TLS_NAME"] == "" {
+		t.Errorf("%s has no name that certificates have in common; its address is in no certificate", c.name)
+	}
 }
 
 // check compares it with the program. All is a container with all services.

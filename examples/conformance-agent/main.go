@@ -1,13 +1,14 @@
 // Command conformance-agent is an A2A agent that behaves as the scenarios of the
 // official A2A Technology Compatibility Kit (TCK) ask: what it does depends on how
 // a message's id begins. It is served by Conclave's own A2A server, on all three
-// bindings, in 1.0 and 0.3, and lets everybody in: run it on loopback only. With
-// -register it makes itself known to the hub, as agents/conformance, so that the
-// TCK can be run through it.
+// bindings, in 1.0 and 0.3, and lets everybody in, unless -token says who: run it
+// on loopback only. With -register it makes itself known to the hub, as
+// agents/conformance, so that the TCK can be run through it (make a2a-tck).
 package main
 
 import (
 	"context"
+	"crypto/subtle"
 	"errors"
 	"flag"
 	"fmt"
@@ -41,13 +42,14 @@ func scenarios() []scenario {
 		return artifact(&a2a.Part{Content: content, Filename: "output.txt", MediaType: "text/plain"})
 	}
 	data := a2a.NewDataPart(map[string]any{"key": "value", "count": 42})
+	ask := answer(a2awire.Outgoing{Text: "What else?", Ask: true})
 	return []scenario{
 		{"tck-artifact-text", answer(a2awire.Outgoing{Artifacts: []*a2awire.Artifact{artifact(a2a.NewTextPart("Generated text content"))}})},
 		{"tck-artifact-file-url", answer(a2awire.Outgoing{Artifacts: []*a2awire.Artifact{file(a2a.URL("https://example.com/output.txt"))}})},
 		{"tck-artifact-file", answer(a2awire.Outgoing{Artifacts: []*a2awire.Artifact{file(a2a.Raw("Generated file content"))}})},
 		{"tck-artifact-data", answer(a2awire.Outgoing{Artifacts: []*a2awire.Artifact{artifact(data)}})},
 		{"tck-message-response", answer(a2awire.Outgoing{Text: "Direct message response", Message: true})},
-		{"tck-input-required", answer(a2awire.Outgoing{Text: "What else?", Ask: true})},
+		{"tck-input-required", ask},
 		{"tck-reject-task", func(context.Context, a2awire.Incoming) (a2awire.Outgoing, error) {
 			return a2awire.Outgoing{}, a2awire.Rejection{Err: conclave.Errorf(conclave.ErrInvalid, "rejected")}
 		}},
@@ -58,6 +60,10 @@ func scenarios() []scenario {
 		{"tck-stream-001", stream(a2a.NewTextPart("Stream hello from TCK"))},
 		{"tck-stream-003", stream(a2a.NewTextPart("Stream task lifecycle"))},
 		{"test-resubscribe-message-id", work},
+		// The TCK of 0.3 goes on with these, or cancels them. Its other messages get an
+		// answer.
+		{"cancel-test-", ask}, {"continuation-", ask}, {"get-test-", ask}, {"mapping-test-", ask}, {"text-message-id-", ask},
+		{"test-contextid-", ask}, {"test-followup-", ask}, {"test-history-", ask}, {"test-message-id-", ask}, {"test-push-", ask}, {"test-update-", ask},
 	}
 }
 
@@ -102,8 +108,9 @@ func handle(ctx context.Context, in a2awire.Incoming) (a2awire.Outgoing, error) 
 	return a2awire.Outgoing{Text: "Hello from TCK"}, nil
 }
 
-// newServer is the agent on all its bindings. Everybody is let in.
-func newServer(name string) (http.Handler, *a2awire.Runner) {
+// newServer is the agent on all its bindings. Who sends the token is let in, and
+// everybody when it is empty.
+func newServer(name, token string) (http.Handler, *a2awire.Runner) {
 	// The TCK uses one message id for many messages.
 	runner := a2awire.NewRunner(a2awire.RunnerOptions{Name: name, Handle: handle, Repeats: true})
 	card := a2awire.Card{Name: name, Description: "Behaves as the scenarios of the A2A TCK ask", GRPC: true, Extended: true,
@@ -123,7 +130,10 @@ func newServer(name string) (http.Handler, *a2awire.Runner) {
 	}
 	anybody := conclave.Caller{Tenant: conclave.DefaultTenant, Human: "tck", Permissions: []conclave.Permission{conclave.PermitSpeak}}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mux.ServeHTTP(w, r.WithContext(conclave.WithCaller(r.Context(), anybody)))
+		if token == "" || subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), []byte("Bearer "+token)) == 1 {
+			r = r.WithContext(conclave.WithCaller(r.Context(), anybody))
+		}
+		mux.ServeHTTP(w, r)
 	}), runner
 }
 
@@ -131,12 +141,13 @@ func main() {
 	log.SetFlags(0)
 	listen := flag.String("listen", "127.0.0.1:9999", "where to answer")
 	name := flag.String("name", "conformance", "the agent's name")
+	token := flag.String("token", "", "let in only who sends this token")
 	register := flag.Bool("register", false, "make the agent known to the hub behind CONCLAVE_URL, with CONCLAVE_TOKEN")
 	flag.Parse()
 	l, err := net.Listen("tcp", *listen)
 	must(err)
 	url := "http://" + l.Addr().String()
-	handler, runner := newServer(*name)
+	handler, runner := newServer(*name, *token)
 	defer runner.Close()
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, Protocols: new(http.Protocols)}
 	server.Protocols.SetHTTP1(true)

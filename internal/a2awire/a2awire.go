@@ -28,6 +28,7 @@ const (
 	MetaAssignment = "conclave/assignment" // on a message: the kind of assignment
 	MetaAgent      = "conclave/agent"      // on a message: the name that its receiver is registered with
 	MetaRole       = "conclave/role"       // on a message: the role that its receiver has
+	MetaSaid       = "conclave/said"       // on an artifact: the agent answered with a message, true
 	MetaKind       = "conclave/kind"       // on a failed task's status message, and in error details: the kind of error
 )
 

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -111,8 +112,11 @@ func (c Card) agentCard(base string) *a2a.AgentCard {
 		Skills:               []a2a.AgentSkill{},
 	}
 	if c.GRPC {
-		_, host, _ := strings.Cut(url, "://")
+		scheme, host, _ := strings.Cut(url, "://")
 		host, _, _ = strings.Cut(host, "/")
+		if _, _, err := net.SplitHostPort(host); err != nil { // gRPC has a default of its own
+			host = net.JoinHostPort(strings.Trim(host, "[]"), map[string]string{"http": "80", "https": "443"}[scheme])
+		}
 		card.SupportedInterfaces = append(card.SupportedInterfaces,
 			&a2a.AgentInterface{URL: host, ProtocolBinding: a2a.TransportProtocolGRPC, ProtocolVersion: a2a.Version, Tenant: c.Tenant})
 		if c.Tenant == "" { // 0.3 has no tenants
@@ -146,10 +150,15 @@ func (c Card) agentCard(base string) *a2a.AgentCard {
 	return card
 }
 
-// json returns the card as 1.0 and 0.3 clients both read it. The SDK writes that
-// union, but for the security schemes only in a form that no 1.0 client reads.
-func (c Card) json(ctx context.Context, base string) ([]byte, error) {
+// json returns the card in a version of the protocol: exactly as the schema of 1.0
+// has it for "1.0", and for any other as clients of 1.0 and of 0.3 both read it.
+func (c Card) json(ctx context.Context, base, version string) ([]byte, error) {
 	card := c.agentCard(base)
+	if version == "1.0" {
+		return exactJSON(card)
+	}
+	// The SDK writes that union, but for the security schemes only in a form that no
+	// 1.0 client reads, and the address of gRPC without the scheme that 0.3 wants.
 	union, err := a2av0.NewStaticAgentCardProducer(card).(a2asrv.AgentCardJSONProducer).CardJSON(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("writing the card of %s: %w", c.Name, err)
@@ -162,6 +171,32 @@ func (c Card) json(ctx context.Context, base string) ([]byte, error) {
 		"type": "http", "scheme": "Bearer", "description": tokenScheme,
 		"httpAuthSecurityScheme": map[string]any{"scheme": "Bearer", "description": tokenScheme},
 	}}
+	more, _ := out["additionalInterfaces"].([]any)
+	for _, i := range more {
+		face, _ := i.(map[string]any)
+		if at, ok := face["url"].(string); ok && !strings.Contains(at, "://") {
+			scheme, _, _ := strings.Cut(base, "://")
+			face["url"] = scheme + "://" + at
+		}
+	}
+	return json.Marshal(out)
+}
+
+// exactJSON is a card with nothing that the schema of 1.0 does not have.
+func exactJSON(card *a2a.AgentCard) ([]byte, error) {
+	out, err := cardJSON(card)
+	if err != nil {
+		return nil, err
+	}
+	var needs []any
+	for _, need := range card.SecurityRequirements {
+		schemes := map[string]any{}
+		for name, scopes := range need {
+			schemes[string(name)] = map[string]any{"list": append([]string{}, scopes...)}
+		}
+		needs = append(needs, map[string]any{"schemes": schemes})
+	}
+	out["securityRequirements"] = needs
 	return json.Marshal(out)
 }
 

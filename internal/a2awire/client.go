@@ -238,6 +238,7 @@ func (p *progress) result() Result {
 	var parts a2a.ContentParts
 	for _, a := range p.made {
 		parts = append(parts, a.Parts...)
+		p.said = p.said || a.Metadata[MetaSaid] == true
 	}
 	if len(parts) == 0 && p.status != nil {
 		parts = p.status.Parts // agents that answer in the status, not in an artifact
@@ -323,12 +324,13 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, conclave.Errorf(conclave.ErrUnavailable, "%s does not answer: %w", req.URL.Host, err)
 	}
+	resp.Body = &bounded{ReadCloser: resp.Body, left: maxStream}
 	isJSON := isJSON(resp.Header)
 	if isJSON {
 		resp.Header.Set("Content-Type", plainJSON) // the SDK knows A2A's own type in no errors
 	}
-	if isJSON && req.Header.Get("Accept") == eventStream {
-		return asEvent(resp)
+	if stream := req.Header.Get("Accept") == eventStream; isJSON && (stream || resp.StatusCode >= 400) {
+		return asAnswer(resp, stream)
 	}
 	if isJSON || resp.StatusCode < 400 {
 		return resp, nil
@@ -338,9 +340,28 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, conclave.Errorf(statusKind(resp.StatusCode), "%s answered %s: %s", req.URL.Host, resp.Status, strings.TrimSpace(string(said)))
 }
 
-// asEvent turns the one JSON-RPC answer that a server gave instead of a stream
-// into a stream of one event. The SDK would read it as a stream of none.
-func asEvent(resp *http.Response) (*http.Response, error) {
+// maxStream is how much of an answer or a stream is read: an agent that sends
+// without an end must not fill our memory.
+const maxStream = 4 * MaxBody
+
+// bounded is a body that ends with an error where it is too long.
+type bounded struct {
+	io.ReadCloser
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= n; b.left < 0 {
+		return 0, conclave.Errorf(conclave.ErrInvalid, "the answer is larger than %d MiB", maxStream>>20)
+	}
+	return n, err
+}
+
+// asAnswer gives a JSON-RPC answer the shape in which the SDK reads it: the status
+// of a success, also around an error, and where a stream was asked for, one event
+// of it. The SDK would read it as a stream of none.
+func asAnswer(resp *http.Response, stream bool) (*http.Response, error) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxBody))
 	if err != nil {
@@ -353,12 +374,14 @@ func asEvent(resp *http.Response) (*http.Response, error) {
 	var answer struct {
 		JSONRPC string `json:"jsonrpc"`
 	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
 	if json.Unmarshal(body, &answer) != nil || answer.JSONRPC == "" && resp.StatusCode >= 400 {
-		resp.Body = io.NopCloser(bytes.NewReader(body)) // an error of HTTP+JSON, which the SDK reads
-		return resp, nil
+		return resp, nil // an error of HTTP+JSON, which the SDK reads
 	}
 	resp.StatusCode = http.StatusOK
-	resp.Body = io.NopCloser(strings.NewReader("data: " + line.String() + "\n\n"))
+	if stream {
+		resp.Body = io.NopCloser(strings.NewReader("data: " + line.String() + "\n\n"))
+	}
 	return resp, nil
 }
 

@@ -117,7 +117,11 @@ func toArtifacts(t Task) []*Artifact {
 	if t.Kind != "" {
 		name = string(t.Kind)
 	}
-	return []*Artifact{{ID: a2a.ArtifactID(string(t.ID) + replySuffix), Name: name, Parts: toParts(t.Text, t.Reply)}}
+	reply := &Artifact{ID: a2a.ArtifactID(string(t.ID) + replySuffix), Name: name, Parts: toParts(t.Text, t.Reply)}
+	if t.Message {
+		reply.Metadata = map[string]any{MetaSaid: true} // a stream is under way before it is known
+	}
+	return []*Artifact{reply}
 }
 
 // said is the answer of an agent that answered with a message.

@@ -106,6 +106,16 @@ func writeRPCError(w http.ResponseWriter, r *http.Request, id json.RawMessage, e
 	writeJSON(w, r, status, rpcFault(id, err))
 }
 
+// refuseRPC03 tells who may not speak by the status too: where 1.0 has an error of
+// JSON-RPC, 0.3 has 401 and 403 (A2A 0.3.0 §4.4).
+func refuseRPC03(w http.ResponseWriter, r *http.Request, id json.RawMessage, err error) {
+	status := faultOf(err).http
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	writeJSON(w, r, status, rpcFault(id, err))
+}
+
 // restFault is an error as google.rpc.Status in JSON.
 func restFault(err error) map[string]any {
 	f := faultOf(err)

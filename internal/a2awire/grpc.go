@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -38,52 +39,67 @@ func GRPCPaths() []string { return []string{grpcService, grpcService03} }
 // whom a request's tenant names. Who calls is in the request's context, as on
 // the other bindings.
 func NewGRPC(agent func(ctx context.Context, tenant string) (ServerOptions, error)) http.Handler {
-	s := grpc.NewServer(grpc.MaxRecvMsgSize(MaxBody), grpc.UnaryInterceptor(interceptUnary), grpc.StreamInterceptor(interceptStream))
 	face := &grpcFace{agent: agent}
+	s := grpc.NewServer(grpc.MaxRecvMsgSize(MaxBody), grpc.UnaryInterceptor(face.unary), grpc.StreamInterceptor(face.stream))
 	grpcv1.NewHandler(face).RegisterWith(s)
 	grpcv0.NewHandler(face).RegisterWith(s)
 	return s
 }
 
-// grpcCall is what a call says beside its request.
+// grpcCall is one call: what it says beside its request, and who answers it.
 type grpcCall struct {
-	method string
-	tenant string
+	method  string
+	base    string // the address that the client asked
+	handler *handler
 }
 
 type grpcCallKey struct{}
 
-// note reads the tenant of a request. The SDK's handlers lose some.
-func (c *grpcCall) note(req any) {
-	if named, ok := req.(interface{ GetTenant() string }); ok {
-		c.tenant = named.GetTenant()
-	}
-}
-
-func interceptUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+func (f *grpcFace) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	call := &grpcCall{method: info.FullMethod}
-	call.note(req)
+	if err := f.open(ctx, call, req); err != nil {
+		return nil, grpcError(err)
+	}
 	out, err := next(context.WithValue(ctx, grpcCallKey{}, call), req)
 	return out, explained(err)
 }
 
-func interceptStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+func (f *grpcFace) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 	call := &grpcCall{method: info.FullMethod}
-	return explained(next(srv, &grpcStream{stream, context.WithValue(stream.Context(), grpcCallKey{}, call), call}))
+	return explained(next(srv, &grpcStream{stream, context.WithValue(stream.Context(), grpcCallKey{}, call), call, f}))
 }
 
 type grpcStream struct {
 	grpc.ServerStream
 	ctx  context.Context
 	call *grpcCall
+	face *grpcFace
 }
 
 func (s *grpcStream) Context() context.Context { return s.ctx }
 
 func (s *grpcStream) RecvMsg(m any) error {
-	err := s.ServerStream.RecvMsg(m)
-	s.call.note(m)
-	return err
+	if err := s.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	if err := s.face.open(s.ctx, s.call, m); err != nil {
+		return grpcError(err)
+	}
+	return nil
+}
+
+// grpcError is what gRPC shows of an error before the SDK has a part in it.
+func grpcError(err error) error {
+	f := faultOf(err)
+	var code codes.Code
+	if code.UnmarshalJSON([]byte(strconv.Quote(f.status))) != nil {
+		code = codes.Internal
+	}
+	st, e := status.New(code, err.Error()).WithDetails(&errdetails.ErrorInfo{Reason: a2a.ErrorReason(f.err), Domain: a2a.ProtocolDomain})
+	if e != nil {
+		return status.Error(code, err.Error())
+	}
+	return st.Err()
 }
 
 // explained gives the refusal of a request that could not be read the details
@@ -106,9 +122,9 @@ type grpcFace struct {
 
 var _ a2asrv.RequestHandler = (*grpcFace)(nil)
 
-// pick returns who answers a call, or why it is refused.
-func (f *grpcFace) pick(ctx context.Context) (context.Context, *handler, error) {
-	call, _ := ctx.Value(grpcCallKey{}).(*grpcCall)
+// open finds who answers a call, or says why it is refused: who may not speak
+// learns no more than that, as on the other bindings.
+func (f *grpcFace) open(ctx context.Context, call *grpcCall, req any) error {
 	meta, _ := metadata.FromIncomingContext(ctx)
 	asked := first(meta, strings.ToLower(a2a.SvcParamVersion))
 	served, speaks := servedVersion(asked), "1.0"
@@ -117,28 +133,39 @@ func (f *grpcFace) pick(ctx context.Context) (context.Context, *handler, error) 
 	}
 	switch {
 	case served == "":
-		return ctx, nil, versionError(asked)
+		return versionError(asked)
 	case served != speaks:
-		return ctx, nil, a2a.NewError(a2a.ErrVersionNotSupported, fmt.Sprintf("%s is a method of A2A %s, and the request's a2a-version %q is taken as %s", call.method, speaks, asked, served))
+		return a2a.NewError(a2a.ErrVersionNotSupported, fmt.Sprintf("%s is a method of A2A %s, and the request's a2a-version %q is taken as %s", call.method, speaks, asked, served))
 	}
-	if call.tenant == "" {
-		call.tenant = first(meta, TenantHeader)
+	var tenant string // the SDK's handlers lose some
+	if named, ok := req.(interface{ GetTenant() string }); ok {
+		tenant = named.GetTenant()
 	}
-	opts, err := f.agent(ctx, call.tenant)
+	if tenant == "" {
+		tenant = first(meta, TenantHeader)
+	}
+	opts, err := f.agent(ctx, tenant)
 	switch conclave.KindOf(err) {
 	case nil:
 	case conclave.ErrNotFound, conclave.ErrInvalid:
-		return ctx, nil, a2a.NewError(a2a.ErrInvalidParams, fmt.Sprintf("tenant %q: %s", call.tenant, conclave.Text(err)))
+		return a2a.NewError(a2a.ErrInvalidParams, fmt.Sprintf("tenant %q: %s", tenant, conclave.Text(err)))
 	default:
-		return ctx, nil, toError(err)
+		return toError(err)
 	}
 	opts.setDefaults()
 	scheme := "http://"
-	if p, ok := peer.FromContext(ctx); ok && p.AuthInfo != nil {
+	if p, ok := peer.FromContext(ctx); ok && p.AuthInfo != nil || first(meta, "x-forwarded-proto") == "https" {
 		scheme = "https://"
 	}
-	ctx = withBase(ctx, scheme+first(meta, ":authority"))
-	return ctx, &handler{opts: opts}, opts.permitted(ctx)
+	call.base, call.handler = scheme+first(meta, ":authority"), &handler{opts: opts}
+	if err := opts.permitted(ctx); err != nil {
+		return err
+	}
+	// The SDK takes what is negative as not there.
+	if of, ok := req.(interface{ GetHistoryLength() int32 }); ok && of.GetHistoryLength() < 0 {
+		return a2a.NewError(a2a.ErrInvalidParams, "historyLength must not be negative")
+	}
+	return nil
 }
 
 func first(meta metadata.MD, key string) string {
@@ -149,66 +176,59 @@ func first(meta metadata.MD, key string) string {
 }
 
 // picked calls one operation of whoever answers.
-func picked[In, Out any](ctx context.Context, f *grpcFace, in In, run func(*handler, context.Context, In) (Out, error)) (Out, error) {
-	ctx, h, err := f.pick(ctx)
-	if err != nil {
-		var none Out
-		return none, err
-	}
-	return run(h, ctx, in)
+func picked[In, Out any](ctx context.Context, in In, run func(*handler, context.Context, In) (Out, error)) (Out, error) {
+	call, _ := ctx.Value(grpcCallKey{}).(*grpcCall)
+	return run(call.handler, withBase(ctx, call.base), in)
 }
 
-func pickedStream[In any](ctx context.Context, f *grpcFace, in In, run func(*handler, context.Context, In) iter.Seq2[a2a.Event, error]) iter.Seq2[a2a.Event, error] {
-	ctx, h, err := f.pick(ctx)
-	if err != nil {
-		return func(yield func(a2a.Event, error) bool) { yield(nil, err) }
-	}
-	return run(h, ctx, in)
+func pickedStream[In any](ctx context.Context, in In, run func(*handler, context.Context, In) iter.Seq2[a2a.Event, error]) iter.Seq2[a2a.Event, error] {
+	call, _ := ctx.Value(grpcCallKey{}).(*grpcCall)
+	return run(call.handler, withBase(ctx, call.base), in)
 }
 
 func (f *grpcFace) SendMessage(ctx context.Context, in *a2a.SendMessageRequest) (a2a.SendMessageResult, error) {
-	return picked(ctx, f, in, (*handler).SendMessage)
+	return picked(ctx, in, (*handler).SendMessage)
 }
 
 func (f *grpcFace) SendStreamingMessage(ctx context.Context, in *a2a.SendMessageRequest) iter.Seq2[a2a.Event, error] {
-	return pickedStream(ctx, f, in, (*handler).SendStreamingMessage)
+	return pickedStream(ctx, in, (*handler).SendStreamingMessage)
 }
 
 func (f *grpcFace) SubscribeToTask(ctx context.Context, in *a2a.SubscribeToTaskRequest) iter.Seq2[a2a.Event, error] {
-	return pickedStream(ctx, f, in, (*handler).SubscribeToTask)
+	return pickedStream(ctx, in, (*handler).SubscribeToTask)
 }
 
 func (f *grpcFace) GetTask(ctx context.Context, in *a2a.GetTaskRequest) (*a2a.Task, error) {
-	return picked(ctx, f, in, (*handler).GetTask)
+	return picked(ctx, in, (*handler).GetTask)
 }
 
 func (f *grpcFace) ListTasks(ctx context.Context, in *a2a.ListTasksRequest) (*a2a.ListTasksResponse, error) {
-	return picked(ctx, f, in, (*handler).ListTasks)
+	return picked(ctx, in, (*handler).ListTasks)
 }
 
 func (f *grpcFace) CancelTask(ctx context.Context, in *a2a.CancelTaskRequest) (*a2a.Task, error) {
-	return picked(ctx, f, in, (*handler).CancelTask)
+	return picked(ctx, in, (*handler).CancelTask)
 }
 
 func (f *grpcFace) CreateTaskPushConfig(ctx context.Context, in *a2a.PushConfig) (*a2a.PushConfig, error) {
-	return picked(ctx, f, in, (*handler).CreateTaskPushConfig)
+	return picked(ctx, in, (*handler).CreateTaskPushConfig)
 }
 
 func (f *grpcFace) GetTaskPushConfig(ctx context.Context, in *a2a.GetTaskPushConfigRequest) (*a2a.PushConfig, error) {
-	return picked(ctx, f, in, (*handler).GetTaskPushConfig)
+	return picked(ctx, in, (*handler).GetTaskPushConfig)
 }
 
 func (f *grpcFace) ListTaskPushConfigs(ctx context.Context, in *a2a.ListTaskPushConfigRequest) (*a2a.ListTaskPushConfigResponse, error) {
-	return picked(ctx, f, in, (*handler).ListTaskPushConfigs)
+	return picked(ctx, in, (*handler).ListTaskPushConfigs)
 }
 
 func (f *grpcFace) DeleteTaskPushConfig(ctx context.Context, in *a2a.DeleteTaskPushConfigRequest) error {
-	_, err := picked(ctx, f, in, func(h *handler, ctx context.Context, in *a2a.DeleteTaskPushConfigRequest) (struct{}, error) {
+	_, err := picked(ctx, in, func(h *handler, ctx context.Context, in *a2a.DeleteTaskPushConfigRequest) (struct{}, error) {
 		return struct{}{}, h.DeleteTaskPushConfig(ctx, in)
 	})
 	return err
 }
 
 func (f *grpcFace) GetExtendedAgentCard(ctx context.Context, in *a2a.GetExtendedAgentCardRequest) (*a2a.AgentCard, error) {
-	return picked(ctx, f, in, (*handler).GetExtendedAgentCard)
+	return picked(ctx, in, (*handler).GetExtendedAgentCard)
 }

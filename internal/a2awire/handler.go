@@ -44,6 +44,9 @@ func (h *handler) accept(ctx context.Context, req *a2a.SendMessageRequest) (Task
 			return t, toError(err)
 		}
 		push.TaskID = a2a.TaskID(t.ID)
+		if push.ID == "" { // the same message again must not make another one
+			push.ID = "of-" + string(t.ID)
+		}
 		_, err = h.savePush(ctx, push, true)
 		return t, err
 	}

@@ -49,6 +49,11 @@ func (h *handler) pushes() (Pushes, error) {
 }
 
 func (h *handler) CreateTaskPushConfig(ctx context.Context, c *a2a.PushConfig) (*a2a.PushConfig, error) {
+	if c != nil && c.ID == "" && speaksOld(ctx) {
+		named := *c
+		named.ID = defaultPush
+		c = &named
+	}
 	return h.savePush(ctx, c, false)
 }
 
@@ -117,6 +122,9 @@ func fromPush(c PushConfig) *a2a.PushConfig {
 }
 
 func (h *handler) GetTaskPushConfig(ctx context.Context, req *a2a.GetTaskPushConfigRequest) (*a2a.PushConfig, error) {
+	if req != nil && req.ID == "" && speaksOld(ctx) {
+		req = &a2a.GetTaskPushConfigRequest{TaskID: req.TaskID, ID: defaultPush}
+	}
 	if req == nil || req.TaskID == "" || req.ID == "" {
 		return nil, a2a.NewError(a2a.ErrInvalidParams, "taskId and id are required")
 	}

@@ -51,13 +51,19 @@ func (o *ServerOptions) setDefaults() {
 // one spelling of a field's name. Those of 0.3 are the SDK's.
 type server struct {
 	opts         ServerOptions
+	handler      *handler
 	rpc          *rpcServer
 	rest         http.Handler
 	rpc03, rest3 http.Handler
 
 	mu    sync.Mutex
-	shown [sha256.Size]byte // the card that was served last
-	since time.Time         // since when
+	shown map[string]shown // by version
+}
+
+// shown is the card that was served last, and since when it is.
+type shown struct {
+	sum   [sha256.Size]byte
+	since time.Time
 }
 
 // NewServer makes the A2A server of one agent. Mount it with http.StripPrefix.
@@ -66,8 +72,9 @@ func NewServer(opts ServerOptions) http.Handler {
 	h := &handler{opts: opts}
 	alive := a2asrv.WithTransportKeepAlive(keepAlive)
 	return &server{
-		opts: opts, rpc: newRPC(h), rest: newREST(h),
+		opts: opts, handler: h, rpc: newRPC(h), rest: newREST(h),
 		rpc03: a2av0.NewJSONRPCHandler(h, alive), rest3: a2av0.NewRESTHandler(h, alive),
+		shown: map[string]shown{},
 	}
 }
 
@@ -76,7 +83,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveCard(w, r)
 		return
 	}
-	r = r.WithContext(a2alog.AttachLogger(withBase(r.Context(), base(r)), s.opts.Logger))
+	r = r.WithContext(a2alog.AttachLogger(withBase(r.Context(), Origin(r)), s.opts.Logger))
 	r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
 	if r.URL.Path == "" || r.URL.Path == "/" {
 		s.serveRPC(w, r)
@@ -85,9 +92,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.serveREST(w, r)
 }
 
-// base is the address that a client asked, without a path.
-func base(r *http.Request) string {
-	if r.TLS != nil {
+// Origin is the address that a client asked, without a path: through a proxy
+// that ends TLS, too.
+func Origin(r *http.Request) string {
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
 		return "https://" + r.Host
 	}
 	return "http://" + r.Host
@@ -128,10 +136,21 @@ func versionError(asked string) error {
 	return a2a.NewError(a2a.ErrVersionNotSupported, "A2A-Version "+asked+" is not served; ask for 1.0 or 0.3")
 }
 
+type refusalKey struct{}
+
+// WithRefusal says why the token of a request was refused, to a face that tells
+// the client in its own way.
+func WithRefusal(ctx context.Context, why error) context.Context {
+	return context.WithValue(ctx, refusalKey{}, why)
+}
+
 // permitted says why the caller may not speak here, or nothing.
 func (o ServerOptions) permitted(ctx context.Context) error {
 	c := conclave.CallerFrom(ctx)
 	if c.Name() == "" {
+		if why, ok := ctx.Value(refusalKey{}).(error); ok {
+			return a2a.NewError(a2a.ErrUnauthenticated, conclave.Text(why))
+		}
 		return a2a.NewError(a2a.ErrUnauthenticated, "send Authorization: Bearer TOKEN")
 	}
 	if !c.May(o.Permission) {
@@ -162,6 +181,10 @@ func (s *server) serveRPC(w http.ResponseWriter, r *http.Request) {
 	// Who may not speak learns no more than that.
 	req, invalid := readRPC(body)
 	if err := s.opts.permitted(r.Context()); err != nil {
+		if _, served := version(r); served == "0.3" {
+			refuseRPC03(w, r, req.ID, err)
+			return
+		}
 		writeRPCError(w, r, req.ID, err)
 		return
 	}
@@ -177,7 +200,9 @@ func (s *server) serveRPC(w http.ResponseWriter, r *http.Request) {
 	case req.Method[0] >= 'A' && req.Method[0] <= 'Z':
 		writeRPCError(w, r, req.ID, a2a.NewError(a2a.ErrVersionNotSupported,
 			req.Method+" is a method of A2A 1.0, and a request without the header A2A-Version is taken as 0.3; send A2A-Version: 1.0"))
+	case s.pushRPC03(w, r, req):
 	default:
+		w.Header().Set("Content-Type", plainJSON) // which the SDK leaves out of errors
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		s.rpc03.ServeHTTP(w, r)
 	}
@@ -230,10 +255,14 @@ func (s *server) serveCard(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
+	asked, served := version(r)
+	if asked == "" {
+		served = "" // a client that looks whom it has found may speak either
+	}
 	card, err := s.opts.Card(r)
 	var body []byte
 	if err == nil {
-		body, err = card.json(r.Context(), base(r))
+		body, err = card.json(r.Context(), Origin(r), served)
 	}
 	if err == nil && s.opts.Sign != nil {
 		body, err = sign(body, func(payload []byte) (CardSignature, error) { return s.opts.Sign(r, payload) })
@@ -251,18 +280,19 @@ func (s *server) serveCard(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("Content-Type", plainJSON)
+	h.Set("Vary", a2a.SvcParamVersion)
 	h.Set("Cache-Control", "public, max-age=60")
 	h.Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
 	// ServeContent answers If-None-Match from the ETag, and HEAD.
-	http.ServeContent(w, r, "", s.changed(sum), bytes.NewReader(body))
+	http.ServeContent(w, r, "", s.changed(served, sum), bytes.NewReader(body))
 }
 
 // changed is since when the card is as it is, as far as this server has seen.
-func (s *server) changed(sum [sha256.Size]byte) time.Time {
+func (s *server) changed(version string, sum [sha256.Size]byte) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.shown != sum {
-		s.shown, s.since = sum, time.Now()
+	if s.shown[version].sum != sum {
+		s.shown[version] = shown{sum, time.Now()}
 	}
-	return s.since
+	return s.shown[version].since
 }

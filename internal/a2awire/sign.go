@@ -36,7 +36,9 @@ type CardSignature struct {
 //   - the card as the protocol's schema has it, without defaults except those of
 //     required fields (A2A 1.0 §8.4.1);
 //   - the same without any empty value, which is what the official SDKs for
-//     Python and JavaScript sign and verify.
+//     Python and JavaScript sign and verify;
+//   - that without the security schemes, which the SDK for JavaScript loses when it
+//     signs or verifies a card that it has read in the form of 1.0.
 //
 // Whoever verified one of them must use that form and nothing else of the card.
 // ErrInvalid when the document is no card.
@@ -82,6 +84,10 @@ func SignedForms(card []byte) ([][]byte, error) {
 			return nil, err
 		}
 		if clean, ok := withoutEmpty(plain); ok {
+			if err := add(clean); err != nil {
+				return nil, err
+			}
+			delete(clean.(map[string]any), "securitySchemes")
 			if err := add(clean); err != nil {
 				return nil, err
 			}

@@ -52,7 +52,7 @@ func TestCardsAreSignedInEachForm(t *testing.T) {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("GET", "/.well-known/agent-card.json", nil))
 	forms, err := SignedForms(w.Body.Bytes())
-	if err != nil || len(forms) != 3 || len(payloads) != 3 {
+	if err != nil || len(forms) != 4 || len(payloads) != 4 {
 		t.Fatalf("%d forms, %d were signed, %v\n%s", len(forms), len(payloads), err, w.Body)
 	}
 	for i := range forms {

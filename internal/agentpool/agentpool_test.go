@@ -392,6 +392,45 @@ func TestAgentsComeAndGoWithTheirFiles(t *testing.T) {
 		if err != nil || len(agents) != 7 {
 			t.Errorf("without the files %d agents are live, want 7: %v", len(agents), err)
 		}
+		if agents, err = h.hub.Agents(human(t.Context()), conclave.ListAgents{}); err != nil || len(agents) != 7 {
+			t.Errorf("without the files %d agents are known, want 7: %v", len(agents), err)
+		}
+		if _, err := h.hub.Send(human(t.Context()), conclave.SendMessage{To: "roles/poet", Text: "Who?"}); !errors.Is(err, conclave.ErrNotFound) {
+			t.Errorf("a role that nobody plays any more: %v, want not found at once", err)
+		}
+	})
+}
+
+// What an earlier start hosted and this one does not is gone, and nobody waits for
+// it; what other replicas and other services host stays.
+func TestAgentsOfAnEarlierStartAreGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		config := agentpool.Defaults()
+		earlier := func(name string, service conclave.Service) conclave.Agent {
+			return conclave.Agent{Name: conclave.AgentName(name), Role: conclave.RoleDeveloper, Service: service, URL: "local://" + string(service) + "/agents/" + name}
+		}
+		h := startWith(t, config, nil, func(o *agentpool.Options) {
+			for _, a := range []conclave.Agent{
+				earlier("developer-9", conclave.ServicePool), earlier("dreamer", conclave.ServicePool),
+				earlier("developer-17", conclave.ServicePool), earlier("outsider", conclave.ServiceQA),
+			} {
+				if _, err := o.Hub.Register(human(t.Context()), conclave.RegisterAgent{Agent: a}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}, conclave.ServicePool)
+		agents, err := h.hub.Agents(human(t.Context()), conclave.ListAgents{Role: conclave.RoleDeveloper})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, a := range agents {
+			names = append(names, string(a.Name))
+		}
+		want := []string{"developer-1", "developer-17", "developer-2", "developer-3", "developer-4", "outsider"}
+		if !slices.Equal(names, want) {
+			t.Errorf("known are %q, want %q", names, want)
+		}
 	})
 }
 

@@ -62,6 +62,7 @@ type App struct {
 	unlock   func() error
 
 	transport *http.Transport // to other services
+	http2     *http.Transport // to other services by HTTP/2, also in clear
 	refusals  *rate.Limiter   // of refused tokens that are recorded
 
 	listeners map[conclave.Service]net.Listener
@@ -151,6 +152,9 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err := a.openEngines(ctx); err != nil {
 		return nil, err
 	}
+	if err := a.keepToken(ctx); err != nil {
+		return nil, err
+	}
 	if err := a.bind(ctx); err != nil {
 		return nil, err
 	}
@@ -195,15 +199,18 @@ const tokenLife = 365 * 24 * time.Hour
 
 // writeToken keeps the local token in a file that only its owner can read. A
 // token that is still good is left as it is.
-func writeToken(home string, tokens *identity.Tokens, caller conclave.Caller) error {
+func writeToken(home string, tokens *identity.Tokens, caller conclave.Caller, keep func(conclave.Token) error) error {
 	path := filepath.Join(home, "token")
 	if old, err := os.ReadFile(path); err == nil {
 		if _, err := tokens.Verify(strings.TrimSpace(string(old))); err == nil {
 			return nil
 		}
 	}
-	token, err := tokens.Mint(caller, tokenLife)
+	token, kept, err := tokens.MintKept(caller, tokenLife)
 	if err != nil {
+		return err
+	}
+	if err := keep(kept); err != nil {
 		return err
 	}
 	return replaceFile(path, []byte(token+"\n"))
@@ -400,7 +407,20 @@ func (a *App) makeRouter() (conclave.Models, error) {
 			}
 			return c, err
 		}})
-	return a.router, err
+	if err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, a.settleCalls)
+	return a.router, nil
+}
+
+// settleCalls lets what was called be in the accounts before the database closes.
+func (a *App) settleCalls() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := a.router.Settle(ctx); err != nil {
+		a.log.Error("closing the accounts of model calls", "error", err)
+	}
 }
 
 func (a *App) makeHub() (conclave.Hub, error) {
@@ -412,7 +432,7 @@ func (a *App) makeHub() (conclave.Hub, error) {
 		return nil, err
 	}
 	h, err := hub.New(hub.Options{Foreign: a.outside(a.config.Security.AgentNetworks), Inside: a.outside(everywhere()), Sign: signCards(key), Push: a.push(key), Letters: a.db.Letters(), MaxQueued: a.config.Security.QueueAddress, MaxSent: a.config.Security.QueueSender, Store: a.db.Hub(), Topics: a.db.Topics(), Conversations: a.db.Conversations(),
-		Rules: &a.config.Speech, Trust: a.trustOf, Transport: a.tracing.Transport(a.local), URL: a.urls[conclave.ServiceHub], Instance: a.owner(), Logger: a.log,
+		Rules: &a.config.Speech, Trust: a.trustOf, Transport: a.tracing.Transport(a.local), Instance: a.owner(), Logger: a.log,
 		Token: func(ctx context.Context, _ conclave.Agent) (string, error) {
 			c := conclave.CallerFrom(ctx)
 			return a.tokens.Mint(conclave.ServiceCaller(conclave.ServiceHub, conclave.DefaultTenant, c.Human), 5*time.Minute)

@@ -21,11 +21,7 @@ const keysPath = "/.well-known/jwks.json"
 // from which the card was fetched.
 func signCards(key *identity.Key) func(*http.Request, []byte) (a2awire.CardSignature, error) {
 	return func(r *http.Request, payload []byte) (a2awire.CardSignature, error) {
-		scheme := "http://"
-		if r.TLS != nil {
-			scheme = "https://"
-		}
-		s, err := key.SignDetached(payload, scheme+r.Host+keysPath)
+		s, err := key.SignDetached(payload, a2awire.Origin(r)+keysPath)
 		return a2awire.CardSignature{Protected: s.Protected, Signature: s.Signature}, err
 	}
 }
@@ -33,7 +29,7 @@ func signCards(key *identity.Key) func(*http.Request, []byte) (a2awire.CardSigna
 // hubPaths are what the hub serves besides its operations; the gateway passes
 // them on. hubSearch is a path by one method, which REST may use by others.
 func hubPaths() []string {
-	return []string{hub.A2APrefix, keysPath, registry.CatalogPath, registry.ARDPrefix + "/"}
+	return append([]string{hub.A2APrefix, keysPath, registry.CatalogPath, registry.ARDPrefix + "/"}, a2awire.GRPCPaths()...)
 }
 
 const hubSearch = "POST " + registry.SearchPath
@@ -53,6 +49,9 @@ func (a *App) hubFace() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle(hub.A2APrefix, a.hubHTTP)
 	mux.HandleFunc("GET "+keysPath, a.serveKeys)
+	for _, path := range a2awire.GRPCPaths() {
+		mux.Handle(path, a.hubGRPC)
+	}
 	mux.Handle("/", catalog)
 	return a.authenticated(mux), nil
 }

@@ -136,7 +136,7 @@ func (a *App) serve() error {
 		server.Protocols.SetHTTP1(true)
 		server.Protocols.SetHTTP2(true)
 		// gRPC in clear is HTTP/2 without TLS.
-		server.Protocols.SetUnencryptedHTTP2(s == conclave.ServiceHub && !a.tls.Serves())
+		server.Protocols.SetUnencryptedHTTP2((s == conclave.ServiceHub || s == conclave.ServiceGateway) && !a.tls.Serves())
 		a.servers = append(a.servers, server)
 	}
 	return nil
@@ -194,7 +194,22 @@ func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
 	if len(lost) > 0 {
 		status = "degraded"
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"status": status, "reason": strings.Join(lost, "; "), "process": a.owner(), "version": Version, "engines": engines})
+	answer := map[string]any{"status": status, "reason": strings.Join(lost, "; "), "process": a.owner(), "version": Version, "engines": engines}
+	if r.URL.Query().Has("missing") {
+		answer["missing"] = a.missing()
+	}
+	writeJSON(w, http.StatusOK, answer)
+}
+
+// missing are the services that nobody runs, here or elsewhere.
+func (a *App) missing() []conclave.Service {
+	list := []conclave.Service{}
+	for _, s := range conclave.AllServices() {
+		if _, err := a.resolve(s); errors.Is(err, conclave.ErrUnavailable) {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 // faces mounts what a service shows: REST, MCP and A2A from its table, and what
@@ -226,9 +241,6 @@ func (a *App) faces(mux *http.ServeMux, s conclave.Service, metrics *telemetry.S
 		for _, path := range append(hubPaths(), hubSearch) {
 			mux.Handle(path, hub)
 		}
-		for _, path := range a2awire.GRPCPaths() {
-			mux.Handle(path, a.authenticated(a.hubGRPC))
-		}
 	case conclave.ServiceModels:
 		wire := a.router.Handler()
 		mux.Handle("/v1/", wire)
@@ -251,7 +263,9 @@ func (a *App) faces(mux *http.ServeMux, s conclave.Service, metrics *telemetry.S
 	}
 	agent, runner := a2awire.NewServiceHandler(metrics.Observe("a2a", table), a.urls[s]+"/a2a/service", a.log)
 	a.closers = append(a.closers, runner.Close)
-	mux.Handle("/a2a/service/", http.StripPrefix("/a2a/service", a.authenticated(agent)))
+	for _, path := range []string{"/a2a/service", "/a2a/service/"} { // the card says the first
+		mux.Handle(path, http.StripPrefix("/a2a/service", a.authenticated(agent)))
+	}
 	mux.Handle("/.well-known/agent-card.json", a.authenticated(agent))
 	if s == conclave.ServiceMonitor {
 		return nil
@@ -306,7 +320,7 @@ func (a *App) gateway(mux *http.ServeMux, metrics *telemetry.Service) error {
 			return err
 		}
 	}
-	g, err := gateway.New(gateway.Options{API: api, MCP: tools, A2A: agents, A2APaths: append(hubPaths(), hubSearch), Authenticate: identity.Authenticate(a.tokens), Resolve: a.resolve, Transport: a.transport,
+	g, err := gateway.New(gateway.Options{API: api, MCP: tools, A2A: agents, A2APaths: append(hubPaths(), hubSearch), Authenticate: identity.Authenticate(a.tokens), Resolve: a.resolve, Transport: a.transport, HTTP2: a.http2,
 		MCPPaths: []string{mcpwire.MetadataPath, mcpwire.MetadataPath + "/", mcpwire.RegistrationPath},
 		Caller:   a.config.Security.RateCaller, Address: a.config.Security.RateAddress, Logger: a.log})
 	if err != nil {
@@ -326,6 +340,10 @@ func (a *App) authenticated(next http.Handler) http.Handler {
 			return
 		}
 		c, err := a.authenticate(r)
+		if err != nil && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+			next.ServeHTTP(w, r.WithContext(a2awire.WithRefusal(r.Context(), err)))
+			return
+		}
 		if err != nil {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="conclave"`)
 			http.Error(w, conclave.Text(err), http.StatusUnauthorized)

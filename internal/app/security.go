@@ -97,7 +97,7 @@ func AuditKey(home string) (*identity.Key, error) {
 	return identity.LoadOrCreate(filepath.Join(home, "keys"), "audit")
 }
 
-// identify reads or makes the keys, the certificate and the local human's token.
+// identify reads or makes the keys and the certificate.
 func (a *App) identify() error {
 	var err error
 	if a.tokens, err = Tokens(a.config, a.getenv); err != nil {
@@ -109,11 +109,14 @@ func (a *App) identify() error {
 	if a.tls, err = identity.LoadTLS(a.config.Security.TLS, a.log); err != nil {
 		return err
 	}
-	a.transport = a.tls.Transport()
-	a.closers = append(a.closers, a.transport.CloseIdleConnections)
+	a.transport, a.http2 = a.tls.Transport(), a.tls.Transport()
+	a.http2.Protocols = new(http.Protocols)
+	a.http2.Protocols.SetHTTP2(true)
+	a.http2.Protocols.SetUnencryptedHTTP2(true)
+	a.closers = append(a.closers, a.transport.CloseIdleConnections, a.http2.CloseIdleConnections)
 	a.refusals = rate.NewLimiter(1, 20)
 	a.caller = LocalCaller(a.getenv)
-	return writeToken(a.config.Home, a.tokens, a.caller)
+	return nil
 }
 
 // authenticate tells who sent a request. That a token was refused is recorded.

@@ -1,12 +1,20 @@
 package gateway
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"math"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/code"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"conclave"
 )
@@ -27,6 +35,9 @@ func (f fault) write(w http.ResponseWriter, r *http.Request) {
 	kind, text := conclave.KindOf(f.err).Error(), conclave.Text(f.err)
 	var body map[string]any
 	switch face(r) {
+	case "grpc":
+		f.writeGRPC(h, kind, text)
+		return
 	case "mcp": // the transport's own errors are JSON-RPC errors without an id
 		body = map[string]any{"jsonrpc": "2.0", "id": nil, "error": map[string]any{
 			"code": -32000, "message": text, "data": map[string]string{"kind": kind}}}
@@ -38,6 +49,11 @@ func (f fault) write(w http.ResponseWriter, r *http.Request) {
 			break
 		}
 		body = map[string]any{"error": map[string]any{"code": f.status, "status": f.reason(), "message": text, "details": info}}
+	case "page":
+		h.Set("Content-Type", "text/plain; charset=utf-8")
+		w.WriteHeader(f.status)
+		_, _ = w.Write([]byte(text + "\n")) // the client is gone when this fails
+		return
 	default:
 		h.Set("Content-Type", "application/problem+json")
 		body = map[string]any{"title": http.StatusText(f.status), "status": f.status, "detail": text, "kind": kind, "request_id": h.Get(requestHeader)}
@@ -47,6 +63,21 @@ func (f fault) write(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(f.status)
 	_ = json.NewEncoder(w).Encode(body) // the client is gone when this fails
+}
+
+// writeGRPC writes an answer that is its trailers only.
+func (f fault) writeGRPC(h http.Header, kind, text string) {
+	s := &statuspb.Status{Code: int32(code.Code_value[f.reason()]), Message: text}
+	info, err := anypb.New(&errdetails.ErrorInfo{Reason: f.reason(), Domain: "a2a-protocol.org", Metadata: map[string]string{"conclave/kind": kind}})
+	if err == nil { // else the code says it
+		s.Details = append(s.Details, info)
+	}
+	if details, err := proto.Marshal(s); err == nil {
+		h.Set("Grpc-Status-Details-Bin", base64.RawStdEncoding.EncodeToString(details))
+	}
+	h.Set("Content-Type", "application/grpc")
+	h.Set("Grpc-Status", strconv.Itoa(int(s.Code)))
+	h.Set("Grpc-Message", strings.ReplaceAll(url.PathEscape(text), "%20", " "))
 }
 
 // reason is the canonical name of the status (google.rpc.Code).
@@ -65,10 +96,14 @@ func (f fault) reason() string {
 // face names the protocol that a path speaks.
 func face(r *http.Request) string {
 	switch path := r.URL.Path; {
+	case strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc"):
+		return "grpc"
 	case path == "/mcp":
 		return "mcp"
 	case strings.HasPrefix(path, "/a2a/"):
 		return "a2a"
+	case r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html"):
+		return "page"
 	}
 	return "http"
 }

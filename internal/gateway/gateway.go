@@ -29,6 +29,7 @@ type Options struct {
 	// Resolve finds a service that runs elsewhere; required.
 	Resolve   func(conclave.Service) (string, error)
 	Transport http.RoundTripper // to services; nil: http.DefaultTransport
+	HTTP2     http.RoundTripper // to services by HTTP/2, which gRPC takes; nil: Transport
 
 	Caller  Rate  // of one caller; zero: no limit
 	Address Rate  // of one address; zero: no limit
@@ -45,6 +46,9 @@ func (o *Options) setDefaults() error {
 	}
 	if o.Transport == nil {
 		o.Transport = http.DefaultTransport
+	}
+	if o.HTTP2 == nil {
+		o.HTTP2 = o.Transport
 	}
 	if len(o.A2APaths) == 0 {
 		o.A2APaths = []string{"/a2a/"}
@@ -184,13 +188,20 @@ func (g *Gateway) proxy(s conclave.Service) http.Handler {
 			gone(w, r, fmt.Errorf("the registered address of %s is none: %w", s, err))
 			return
 		}
+		transport := g.opts.Transport
+		if face(r) == "grpc" {
+			transport = g.opts.HTTP2
+		}
 		(&httputil.ReverseProxy{
-			Transport: g.opts.Transport, FlushInterval: -1,
+			Transport: transport, FlushInterval: -1,
 			ErrorLog: slog.NewLogLogger(g.opts.Logger.Handler(), slog.LevelDebug),
 			Rewrite: func(pr *httputil.ProxyRequest) {
 				pr.SetURL(target)
 				pr.Out.Host = pr.In.Host // cards and the page name the address that the client uses
 				pr.SetXForwarded()
+				if pr.In.Header.Get("X-Forwarded-Proto") == "https" { // a proxy before this one ended TLS
+					pr.Out.Header.Set("X-Forwarded-Proto", "https")
+				}
 			},
 			ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 				if _, ok := errors.AsType[*http.MaxBytesError](err); !ok && !errors.Is(err, context.Canceled) {

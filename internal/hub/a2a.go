@@ -90,17 +90,31 @@ func (h *Hub) GRPC() http.Handler {
 
 // server returns the face of an address, which somebody must have.
 func (h *Hub) server(ctx context.Context, address string) (http.Handler, error) {
+	key := queueKey{conclave.CallerFrom(ctx).Tenant, address}
+	h.mu.Lock()
+	s, seen := h.servers[address], h.seen[key]
+	h.mu.Unlock()
+	if s != nil && h.opts.Clock().Sub(seen) < recount {
+		return s, nil // whoever is gone since is missed by what is asked of the face
+	}
 	if _, err := h.card(ctx, address); err != nil {
 		return nil, err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if s := h.servers[address]; s != nil {
-		return s, nil
+	h.seen[key] = h.opts.Clock()
+	if s = h.servers[address]; s == nil {
+		s = a2awire.NewServer(h.face(address))
+		h.servers[address] = s
 	}
-	s := a2awire.NewServer(h.face(address))
-	h.servers[address] = s
 	return s, nil
+}
+
+// unsee has the faces' addresses looked up again, after somebody left.
+func (h *Hub) unsee() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	clear(h.seen)
 }
 
 // face is how an address answers, whichever the binding.
@@ -161,7 +175,8 @@ func (h *Hub) card(ctx context.Context, address string) (a2awire.Card, error) {
 	if err != nil {
 		return a2awire.Card{}, fmt.Errorf("listing agents for a card: %w", err)
 	}
-	card := a2awire.Card{Name: string(to.agent), URL: h.opts.URL + A2APrefix + address, GRPC: true, Tenant: address, Extended: true, Push: h.opts.Push.Store != nil}
+	// Its address is below the one that was asked: that of the gateway, or of the hub.
+	card := a2awire.Card{Name: string(to.agent), URL: A2APrefix + address, GRPC: true, Tenant: address, Extended: true, Push: h.opts.Push.Store != nil}
 	if len(agents) == 0 {
 		if agents, err = h.opts.Store.Agents(ctx, tenant, conclave.ListAgents{}); err != nil {
 			return card, fmt.Errorf("listing agents for a card: %w", err)
@@ -227,11 +242,20 @@ func (a *addressTasks) Accept(ctx context.Context, in a2awire.Incoming) (a2awire
 
 // Wait implements [a2awire.Tasks].
 func (a *addressTasks) Wait(ctx context.Context, id conclave.TaskID, seen conclave.TaskState) (a2awire.Task, error) {
-	t, err := a.mine(ctx, id)
+	var t Task
+	var err error
+	if seen == "" {
+		t, err = a.mine(ctx, id)
+	} else { // whoever has seen a state knows the task
+		t.State = seen
+	}
 	for err == nil && t.State == seen {
 		if err = ctx.Err(); err == nil {
 			t, err = a.hub.opts.Store.Wait(ctx, id, seen, maxWait)
 		}
+	}
+	if err == nil {
+		err = a.owns(ctx, t)
 	}
 	if err != nil {
 		return a2awire.Task{}, err
@@ -290,10 +314,16 @@ func (a *addressTasks) mine(ctx context.Context, id conclave.TaskID) (Task, erro
 	if err != nil {
 		return Task{}, err
 	}
-	if t.To != a.address || t.From != conclave.CallerFrom(ctx).Name() {
-		return Task{}, conclave.Errorf(conclave.ErrNotFound, "there is no task %q of yours at %s", id, a.address)
+	return t, a.owns(ctx, t)
+}
+
+// owns returns ErrNotFound for a task that the caller did not ask of this address.
+func (a *addressTasks) owns(ctx context.Context, t Task) error {
+	c := conclave.CallerFrom(ctx)
+	if t.Tenant != c.Tenant || t.To != a.address || t.From != c.Name() {
+		return conclave.Errorf(conclave.ErrNotFound, "there is no task %q of yours at %s", t.ID, a.address)
 	}
-	return t, nil
+	return nil
 }
 
 // show adds what was said to a task.
@@ -301,7 +331,10 @@ func (a *addressTasks) show(ctx context.Context, t Task) (a2awire.Task, error) {
 	out := a2awire.Task{Task: t.Task, History: []conclave.Message{t.Request}}
 	out.Error, out.ErrorKind = splitError(t.Error)
 	out.Artifacts, out.Message = t.Artifacts, t.Said
-	if t.State.Ended() || t.Remote != "" {
+	switch {
+	case t.History != nil:
+		out.History = t.History
+	case t.State.Ended() || t.Remote != "":
 		msgs, err := a.hub.opts.Store.Messages(ctx, MessageFilter{Tenant: t.Tenant, Task: t.ID})
 		if err != nil {
 			return a2awire.Task{}, fmt.Errorf("reading what was said in task %s: %w", t.ID, err)

@@ -106,6 +106,13 @@ func MayReplace(had, a conclave.Agent) error {
 	return nil
 }
 
+// Wakes reports whether an agent's registration lets it take what could not be
+// delivered before: it is there again, is elsewhere, or has more hands. had is
+// what was registered under its name before.
+func Wakes(had conclave.Agent, found bool, a conclave.Agent) bool {
+	return a.State == conclave.AgentLive && (!found || had.State != conclave.AgentLive || had.URL != a.URL || had.Capacity < a.Capacity)
+}
+
 // AgentEvent is what an agent's registration makes known, or nothing. had is what
 // was registered under its name before.
 func AgentEvent(had conclave.Agent, found bool, a conclave.Agent) (kind conclave.EventKind, text string) {

@@ -23,6 +23,7 @@ const (
 	busyRetry    = time.Minute      // the same, of one whose agent has its hands full
 	suspectFor   = 15 * time.Second // how long an agent that did not answer is passed over
 	cleanupLimit = 10 * time.Second
+	firstLook    = 50 * time.Millisecond // how late a cancellation is noticed at most, of a delivery that has just begun
 )
 
 // HandleDelivery runs the job (task, epoch): it gives the task to an agent,
@@ -43,24 +44,26 @@ func (h *Hub) HandleDelivery(ctx context.Context, id conclave.TaskID, epoch int6
 		return fmt.Errorf("choosing an agent for task %s: %w", id, err)
 	}
 	ready, lost := h.candidates(t, agents)
-	for i, a := range ready {
-		claim := Claim{ID: id, Epoch: epoch, Agent: a.Name, Instance: h.opts.Instance}
-		last := i == len(ready)-1
-		if last {
-			claim.Park = busyRetry
-		}
-		claimed, err := h.opts.Store.Claim(ctx, claim)
+	busy := false
+	for _, a := range ready {
+		// It is parked before the next one is asked: whoever gets a hand free from
+		// then on wakes it.
+		claimed, err := h.opts.Store.Claim(ctx, Claim{ID: id, Epoch: epoch, Agent: a.Name, Instance: h.opts.Instance, Park: busyRetry})
 		switch {
-		case errors.Is(err, conclave.ErrLimited) && last:
-			return nil // it is parked
 		case errors.Is(err, conclave.ErrLimited):
+			busy = true
 			continue
 		case errors.Is(err, conclave.ErrConflict):
 			return nil
+		case errors.Is(err, conclave.ErrNotFound):
+			continue // it was removed meanwhile
 		case err != nil:
 			return fmt.Errorf("claiming task %s for %s: %w", id, a.Name, err)
 		}
 		return h.deliver(ctx, claimed, a)
+	}
+	if busy {
+		return nil
 	}
 	maxAge := h.maxAge(t)
 	if t.Age > maxAge {
@@ -71,7 +74,18 @@ func (h *Hub) HandleDelivery(ctx context.Context, id conclave.TaskID, epoch int6
 		return h.die(ctx, t, conclave.Errorf(conclave.ErrUnavailable, "%s", why))
 	}
 	after := min(max(parkedRetry, t.Age/2), maxAge-t.Age+time.Millisecond)
-	return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted, After: after, Parked: true})
+	t, err = h.write(ctx, t, Settle{State: conclave.TaskSubmitted, After: after, Parked: true})
+	if err != nil || t.ID == "" {
+		return err
+	}
+	// Who came before it was parked has not woken it.
+	if agents, err = h.opts.Store.Callees(ctx, t.Tenant, t.To); err != nil {
+		return fmt.Errorf("choosing an agent for task %s: %w", id, err)
+	}
+	if ready, _ := h.candidates(t, agents); len(ready) == 0 {
+		return nil
+	}
+	return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted})
 }
 
 // freest returns who can take a new task at once, or nobody, and notes that it may
@@ -189,11 +203,11 @@ func (h *Hub) deliver(ctx context.Context, t Task, a conclave.Agent) (err error)
 	case err != nil && ctx.Err() != nil:
 		// This hub stops. The agent, if it lives on, gets the same message id again.
 		return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted})
-	case errors.Is(err, context.DeadlineExceeded):
-		return h.fail(ctx, t, conclave.Errorf(conclave.ErrTimeout, "%s did not answer within %s", a.Name, h.opts.Timeout))
 	case errors.Is(err, conclave.ErrUnavailable), errors.Is(err, conclave.ErrNotFound):
 		// Not found: its host is there, and does not have it, or not yet.
 		return h.retry(ctx, t, a, err)
+	case errors.Is(err, context.DeadlineExceeded): // its own: a host that takes no connection in time is unavailable
+		return h.fail(ctx, t, conclave.Errorf(conclave.ErrTimeout, "%s did not answer within %s", a.Name, h.opts.Timeout))
 	case errors.Is(err, conclave.ErrLimited):
 		// The host has its hands full although we thought it had not.
 		return h.settle(ctx, t, Settle{State: conclave.TaskSubmitted, After: backoff(t.Attempt), Parked: true})
@@ -274,22 +288,49 @@ func splitError(shown string) (text string, kind error) {
 // settle writes the end of a delivery, even when this hub is being stopped. A
 // delivery that something overtook is no error.
 func (h *Hub) settle(ctx context.Context, t Task, s Settle) error {
+	_, err := h.write(ctx, t, s)
+	return err
+}
+
+// write is settle that returns the task, or none when something overtook it.
+func (h *Hub) write(ctx context.Context, t Task, s Settle) (Task, error) {
 	s.ID, s.Epoch = t.ID, t.Epoch
 	if s.Actor == "" {
 		s.Actor = string(conclave.ServiceHub)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
 	defer cancel()
+	var settled Task
 	killpoint.At("settle.before")
-	_, err := h.opts.Store.Settle(ctx, s)
+	err := insist(ctx, func() (err error) {
+		settled, err = h.opts.Store.Settle(ctx, s)
+		return err
+	})
 	killpoint.At("settle.after")
 	if errors.Is(err, conclave.ErrConflict) {
-		return nil
+		return Task{}, nil
 	}
 	if err != nil {
-		return fmt.Errorf("settling task %s as %s: %w", t.ID, s.State, err)
+		return Task{}, fmt.Errorf("settling task %s as %s: %w", t.ID, s.State, err)
 	}
-	return nil
+	return settled, nil
+}
+
+// insist repeats a write while the database can't be reached, as long as ctx
+// lasts: what came of a delivery is in no other place. The write is guarded by an
+// epoch, so one that happened although its answer got lost is a conflict.
+func insist(ctx context.Context, write func() error) error {
+	for wait := 50 * time.Millisecond; ; wait *= 2 {
+		err := write()
+		if !errors.Is(err, conclave.ErrUnavailable) || conclave.DiskFull(err) {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // overtakenError says that the task is no longer this delivery's.
@@ -315,6 +356,10 @@ func (h *Hub) speak(ctx context.Context, t Task, a conclave.Agent) (a2awire.Resu
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
+		select { // most agents that are there answer before it is worth a look
+		case <-time.After(firstLook):
+		case <-watchCtx.Done():
+		}
 		for watchCtx.Err() == nil {
 			now, err := h.opts.Store.Wait(watchCtx, t.ID, conclave.TaskWorking, maxWait)
 			if err != nil {

@@ -310,6 +310,7 @@ func changed(was, is string) string {
 func (h *Hub) Forget(ctx context.Context, in conclave.NameAgent) (conclave.Agent, error) {
 	caller := conclave.CallerFrom(ctx)
 	a, err := h.opts.Store.Forget(ctx, caller.Tenant, in.Name, caller.Name())
+	h.unsee()
 	if err != nil {
 		return conclave.Agent{}, fmt.Errorf("removing %s: %w", in.Name, err)
 	}

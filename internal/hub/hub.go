@@ -30,9 +30,6 @@ type Options struct {
 	// Token returns the bearer token for a request to an agent's host; ctx says
 	// on whose behalf. Nil: none is sent.
 	Token func(ctx context.Context, a conclave.Agent) (string, error)
-	// URL is where the hub's A2A face is reached; cards name it. Empty: where
-	// the client asked.
-	URL string
 	// Instance names this hub among its replicas, and stays the same when it
 	// restarts. Empty: "hub".
 	Instance string
@@ -62,6 +59,7 @@ const (
 	refreshSeen = 30 * time.Second // how often an unchanged agent's Seen is written
 	agentTTL    = 90 * time.Second // for agents that registered with a hub that is gone
 	claimTTL    = 20 * time.Second // of a claim that no delivery in hand renews
+	looseTTL    = 4 * time.Second  // of a claim of this hub's own that it does not have in hand: it was not told that it has it
 	sweepEvery  = 5 * time.Second
 	probeEvery  = 30 * time.Second // of agents that no pool of ours hosts
 	probeLimit  = 5 * time.Second
@@ -128,6 +126,7 @@ type Hub struct {
 	suspect map[agentKey]time.Time // when a delivery found nobody there
 	clients map[string]*a2awire.Client
 	servers map[string]http.Handler // A2A faces by address
+	seen    map[queueKey]time.Time  // when somebody was found at an address
 	inHand  map[conclave.TaskID]int // deliveries that this hub works on now
 	queues  map[queueKey]*queue     // how many messages wait
 	life    context.Context         // Run's; nil while it does not run
@@ -158,7 +157,7 @@ func New(opts Options) (*Hub, error) {
 	}
 	return &Hub{
 		opts: opts, beats: map[agentKey]*beat{}, suspect: map[agentKey]time.Time{},
-		clients: map[string]*a2awire.Client{}, servers: map[string]http.Handler{}, inHand: map[conclave.TaskID]int{}, queues: map[queueKey]*queue{}, paces: map[agentKey]*pace{},
+		clients: map[string]*a2awire.Client{}, servers: map[string]http.Handler{}, seen: map[queueKey]time.Time{}, inHand: map[conclave.TaskID]int{}, queues: map[queueKey]*queue{}, paces: map[agentKey]*pace{},
 	}, nil
 }
 
@@ -193,7 +192,7 @@ func (h *Hub) Run(ctx context.Context, ready func()) error {
 			h.loseSilent(ctx)
 		case <-sweep.C:
 			h.forgetQueues()
-			if _, err := h.opts.Store.Sweep(ctx, Sweep{Instance: h.opts.Instance, Held: h.held(), AgentTTL: agentTTL, ClaimTTL: claimTTL}); err != nil && ctx.Err() == nil {
+			if _, err := h.opts.Store.Sweep(ctx, Sweep{Instance: h.opts.Instance, Held: h.held(), AgentTTL: agentTTL, ClaimTTL: claimTTL, LooseTTL: looseTTL}); err != nil && ctx.Err() == nil {
 				h.opts.Logger.ErrorContext(ctx, "sweeping deliveries and agents", "err", err)
 			}
 		}
@@ -361,6 +360,7 @@ func (h *Hub) Register(ctx context.Context, in conclave.RegisterAgent) (conclave
 	delete(h.suspect, key)
 	if a.State != conclave.AgentLive {
 		delete(h.beats, key)
+		clear(h.seen)
 	} else {
 		h.beats[key] = &beat{told: told, asked: a, written: now, heard: now}
 	}

@@ -174,7 +174,7 @@ func (m *Memory) keepAgent(tenant conclave.TenantID, a conclave.Agent, renew boo
 	}
 	a.Seen, a.Active = m.clock(), 0
 	m.agents[key] = a
-	woke := a.State == conclave.AgentLive && (!had || old.State != conclave.AgentLive)
+	woke := Wakes(old, had, a)
 	if kind, text := AgentEvent(old, had, a); kind != "" {
 		m.event(conclave.Event{Tenant: tenant, Kind: kind, Actor: string(a.Name), Subject: string(a.Name), Text: text})
 	}
@@ -556,7 +556,7 @@ func (m *Memory) Sweep(_ context.Context, in Sweep) (int, error) {
 		switch {
 		case mine && slices.Contains(in.Held, t.ID):
 			t.renewed = now
-		case mine && in.Start, now.Sub(t.renewed) > in.ClaimTTL:
+		case mine && in.Start, mine && now.Sub(t.renewed) > cmp.Or(in.LooseTTL, in.ClaimTTL), now.Sub(t.renewed) > in.ClaimTTL:
 			m.putBack(t, 0, false)
 			requeued++
 		}

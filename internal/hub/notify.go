@@ -71,8 +71,10 @@ func (h *Hub) notify(ctx context.Context) {
 func (h *Hub) push(ctx context.Context, p Push) {
 	end := EndPush{Tenant: p.Tenant, Task: p.Task.ID, ID: p.ID, Epoch: p.Epoch}
 	var failed error
+	work, done := context.WithTimeout(ctx, pushWork)
+	defer done()
 	for _, c := range p.Changes {
-		if failed = h.tell(ctx, p, c); failed != nil {
+		if failed = h.tell(work, p, c); failed != nil {
 			break
 		}
 		end.Told = c.Seq
@@ -96,7 +98,7 @@ func (h *Hub) push(ctx context.Context, p Push) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
 	defer cancel()
 	killpoint.At("told.before")
-	err := h.opts.Push.Store.EndPush(ctx, end)
+	err := insist(ctx, func() error { return h.opts.Push.Store.EndPush(ctx, end) })
 	killpoint.At("told.after")
 	if err != nil && !errors.Is(err, conclave.ErrConflict) {
 		h.opts.Logger.ErrorContext(ctx, "noting what a client was told", "task", p.Task.ID, "config", p.ID, "err", err)

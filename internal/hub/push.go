@@ -76,7 +76,8 @@ const (
 	changesPerTake = 2
 	pushWorkers    = 64
 	pushLimit      = 10 * time.Second // of one notification
-	pushLease      = time.Minute      // more than changesPerTake take, with an artifact each
+	pushLease      = 30 * time.Second // of a client; who has it ends in pushWork, so that what is told stays in order
+	pushWork       = 25 * time.Second
 	maxPushURL     = 2048
 	maxPushSecret  = 4096
 )

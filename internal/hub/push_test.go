@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -318,6 +319,74 @@ func TestPushIsRepeatedInOrderAndOverARestart(t *testing.T) {
 	if want := []string{"TASK_STATE_WORKING", "TASK_STATE_WORKING", "TASK_STATE_WORKING", "artifact", "TASK_STATE_COMPLETED"}; !slices.Equal(got, want) {
 		t.Errorf("the client was told %v, want %v", got, want)
 	}
+}
+
+// A message that comes again, because its acknowledgement got lost, has its
+// client told once of each thing.
+func TestPushOfAMessageThatComesAgain(t *testing.T) {
+	tl := startTeller(t, filepath.Join(t.TempDir(), "hub.db"), &a2awire.Local{})
+	tl.agent("dev-1", "developer", echo)
+	c := newTold(t)
+	var sent sentTask
+	for range 3 {
+		if err := tl.rpc("ada", "agents/dev-1", "SendMessage", say("m1", "hello", map[string]any{"url": c.URL}), &sent); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var list a2a.ListTaskPushConfigResponse
+	if err := tl.rpc("ada", "agents/dev-1", "ListTaskPushNotificationConfigs", map[string]any{"taskId": sent.Task.ID}, &list); err != nil || len(list.Configs) != 1 {
+		t.Errorf("%d configurations are kept, %v; want one", len(list.Configs), err)
+	}
+}
+
+// oneClient is a store of one client, who is told once.
+type oneClient struct {
+	hub.PushStore
+	push  hub.Push
+	taken bool
+	lease time.Time // when it ends
+	ended chan hub.EndPush
+}
+
+func (c *oneClient) TakePushes(ctx context.Context, _ int, lease, _ time.Duration) ([]hub.Push, error) {
+	if c.taken {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	c.taken, c.lease = true, time.Now().Add(lease)
+	return []hub.Push{c.push}, nil
+}
+
+func (c *oneClient) EndPush(_ context.Context, in hub.EndPush) error {
+	c.ended <- in
+	return nil
+}
+
+// A client that is slow is given back before another hub may take it on, which
+// would tell it out of order.
+func TestASlowClientIsGivenBackInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &oneClient{ended: make(chan hub.EndPush, 1)}
+		c.push.URL, c.push.Changes = "http://client", []hub.Change{{Seq: 1, State: conclave.TaskWorking}, {Seq: 2, State: conclave.TaskCompleted}}
+		c.push.Task.State = conclave.TaskCompleted
+		for i := range 9 {
+			c.push.Task.Artifacts = append(c.push.Task.Artifacts, &a2a.Artifact{ID: a2a.ArtifactID(fmt.Sprint(i)), Parts: a2a.ContentParts{a2a.NewTextPart("part")}})
+		}
+		connect(t, hub.NewMemory(nil), func(o *hub.Options) {
+			o.Push = hub.PushOptions{Store: c, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+				select {
+				case <-time.After(9 * time.Second):
+					return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+				case <-r.Context().Done():
+					return nil, r.Context().Err()
+				}
+			})}
+		})
+		end := <-c.ended
+		if !time.Now().Before(c.lease) || end.Told != 1 || end.Failed == "" {
+			t.Errorf("given back %v after its time, with %+v", time.Since(c.lease), end)
+		}
+	})
 }
 
 func TestPushFollowsNoRedirectAndGivesUp(t *testing.T) {

@@ -113,6 +113,11 @@ func (h *Hub) tellFull(key queueKey) int {
 func (h *Hub) forgetQueues() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	for key, at := range h.seen {
+		if h.opts.Clock().Sub(at) > recount {
+			delete(h.seen, key)
+		}
+	}
 	for key, q := range h.queues {
 		if h.opts.Clock().Sub(q.counted) > time.Minute {
 			delete(h.queues, key)

@@ -21,8 +21,8 @@ type Store interface {
 	// UpsertAgent keeps an agent under (tenant, name) with Seen = now. ErrConflict
 	// when [MayReplace] says so. Events: agent.registered when
 	// it is new, changed, or live again; agent.lost when State turns from live to
-	// lost; none when nothing but Seen changes. When it is new or live again, up
-	// to Capacity parked deliveries (see Settle) that it may take are enqueued
+	// lost; none when nothing but Seen changes. When [Wakes] says so, up to
+	// Capacity parked deliveries (see Settle) that it may take are enqueued
 	// again at once, oldest first. Active is not stored but counted.
 	UpsertAgent(ctx context.Context, tenant conclave.TenantID, a conclave.Agent) (conclave.Agent, error)
 
@@ -112,8 +112,9 @@ type Store interface {
 	// Refuse writes the event of a refusal.
 	Refuse(ctx context.Context, r Refusal) error
 
-	// Sweep renews the claims of in.Instance that are among in.Held, or with Start
-	// puts all of them back; puts back every other claim that nobody renewed for
+	// Sweep renews the claims of in.Instance that are among in.Held, puts back
+	// those that are not and that nobody renewed for LooseTTL, or with Start all of
+	// them; puts back every other claim that nobody renewed for
 	// ClaimTTL, whosever it is; and turns live agents
 	// that were not seen for AgentTTL lost. Putting back is as in Settle, due
 	// now, not parked. It returns how many claims it put back. When there is
@@ -143,6 +144,8 @@ type Task struct {
 	AskedBy     conclave.AgentName  // who asked back, and gets the answer
 	Artifacts   []*a2awire.Artifact // what the agent made, when that is more than Text and Reply
 	Said        bool                // the agent answered with a message
+	// History is what was said in it, when the store has it at hand. Nil: ask Messages.
+	History []conclave.Message `json:"-"`
 }
 
 // Accept is a message to keep.
@@ -221,6 +224,7 @@ type Sweep struct {
 	Held     []conclave.TaskID // what the instance delivers at this moment
 	AgentTTL time.Duration
 	ClaimTTL time.Duration
+	LooseTTL time.Duration // 0: ClaimTTL
 }
 
 // TaskFilter chooses tasks. Zero fields choose all.

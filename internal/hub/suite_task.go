@@ -264,6 +264,17 @@ func (s *suite) sweep() {
 	}
 	s.expectJobs(suiteJob{"theirs", theirs.Epoch + 1})
 
+	// One that this hub was never told of is put back before those of others are.
+	theirs = s.take("theirs", theirs.Epoch+1, "dev-1")
+	s.send("others", "agents/dev-1")
+	_, err = s.store.Claim(ctx, Claim{ID: "others", Epoch: 1, Agent: "dev-1", Instance: "hub-2"})
+	s.must(err)
+	for n = 0; n == 0 && ctx.Err() == nil; {
+		n, err = s.store.Sweep(ctx, Sweep{Instance: "hub-1", AgentTTL: time.Hour, ClaimTTL: time.Hour, LooseTTL: time.Nanosecond})
+		s.must(err)
+	}
+	s.expectJobs(suiteJob{"theirs", theirs.Epoch + 1})
+
 	for live := 1; live > 0 && ctx.Err() == nil; {
 		_, err = s.store.Sweep(ctx, Sweep{Instance: "hub-1", AgentTTL: time.Nanosecond, ClaimTTL: time.Hour})
 		s.must(err)

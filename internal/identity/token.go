@@ -34,7 +34,14 @@ type Tokens struct {
 	secret []byte
 	sign   jwk.Key // nil under a secret
 	verify jwk.Set // public keys by id, each bound to its algorithm
+
+	revoked  func(id string) bool // nil: none is
+	verified verified
 }
+
+// RefuseRevoked has Verify refuse the tokens whose id was taken back. It is set
+// before the first token is verified.
+func (t *Tokens) RefuseRevoked(revoked func(id string) bool) { t.revoked = revoked }
 
 // NewTokens returns tokens under a secret of at least 32 bytes. ErrInvalid for
 // a shorter one.
@@ -64,6 +71,19 @@ func LoadSecret(dir string) ([]byte, error) {
 // Mint returns a token for the caller that is good for ttl. ErrInvalid when the
 // caller has no human or tenant, or ttl is not positive.
 func (t *Tokens) Mint(c conclave.Caller, ttl time.Duration) (string, error) {
+	token, _, err := t.MintKept(c, ttl)
+	return token, err
+}
+
+// MintKept is Mint for a token that is put on the list of tokens, from which it
+// can be taken back: it also returns what is kept of it.
+func (t *Tokens) MintKept(c conclave.Caller, ttl time.Duration) (string, conclave.Token, error) {
+	kept := conclave.Token{ID: rand.Text(), Tenant: c.Tenant, Human: c.Human, Agent: c.Agent, Permissions: c.Permissions, Expires: time.Now().Add(ttl).UTC().Truncate(time.Second)}
+	token, err := t.mint(c, ttl, kept)
+	return token, kept, err
+}
+
+func (t *Tokens) mint(c conclave.Caller, ttl time.Duration, kept conclave.Token) (string, error) {
 	switch {
 	case c.Human == "":
 		return "", conclave.Errorf(conclave.ErrInvalid, "a token needs the human on whose behalf its bearer acts")
@@ -72,10 +92,9 @@ func (t *Tokens) Mint(c conclave.Caller, ttl time.Duration) (string, error) {
 	case ttl <= 0:
 		return "", conclave.Errorf(conclave.ErrInvalid, "a token's life must be positive, not %s", ttl)
 	}
-	now := time.Now()
 	b := jwt.NewBuilder().
 		Issuer(issuer).Audience([]string{audience}).Subject(c.Human).
-		IssuedAt(now).Expiration(now.Add(ttl)).JwtID(rand.Text()).
+		IssuedAt(time.Now()).Expiration(kept.Expires).JwtID(kept.ID).
 		Claim(claimTenant, string(c.Tenant)).
 		Claim(claimPermissions, c.Permissions)
 	if c.Agent != "" {
@@ -103,6 +122,17 @@ func (t *Tokens) Mint(c conclave.Caller, ttl time.Duration) (string, error) {
 // Verify returns the caller that a token was minted for. ErrDenied, with the
 // reason, when the token is forged, expired, or not one of ours.
 func (t *Tokens) Verify(token string) (conclave.Caller, error) {
+	if c, ok := t.verified.get(token, time.Now()); ok {
+		return c, nil
+	}
+	c, err := t.check(token)
+	if err == nil {
+		t.verified.put(token, c, time.Now())
+	}
+	return c, err
+}
+
+func (t *Tokens) check(token string) (conclave.Caller, error) {
 	if len(token) > maxTokenBytes {
 		return conclave.Caller{}, conclave.Errorf(conclave.ErrDenied, "the token has %d bytes; the most is %d", len(token), maxTokenBytes)
 	}
@@ -117,6 +147,9 @@ func (t *Tokens) Verify(token string) (conclave.Caller, error) {
 		jwt.WithTypedClaim(claimPermissions, []conclave.Permission{}))
 	if err != nil {
 		return conclave.Caller{}, conclave.Errorf(conclave.ErrDenied, "%s", refusal(err))
+	}
+	if id, _ := parsed.JwtID(); t.revoked != nil && t.revoked(id) {
+		return conclave.Caller{}, conclave.Errorf(conclave.ErrDenied, "the token was revoked")
 	}
 	c := conclave.Caller{
 		Tenant:  conclave.TenantID(stringClaim(parsed, claimTenant)),

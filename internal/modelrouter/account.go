@@ -22,11 +22,15 @@ type begun struct {
 	at  time.Time
 }
 
-// begin writes a call down before it is made: a run's accounts then hold it even
-// when this process dies before the answer.
+// maxWriting bounds the calls of no run whose end is being written down while
+// their callers go on.
+const maxWriting = 1024
+
+// begin writes a call of a run down before it is made: the run's accounts, and
+// its budget, then hold it even when this process dies before the answer.
 func (r *Router) begin(ctx context.Context, x *exchange) (begun, error) {
 	b := begun{key: uuid.NewString(), at: r.now()}
-	if !x.metered {
+	if !x.metered || x.run == "" {
 		return b, nil
 	}
 	if err := r.store.Begin(conclave.WithCaller(ctx, x.caller), x.call(b)); err != nil {
@@ -46,7 +50,7 @@ func (r *Router) unanswered(ctx context.Context, x *exchange, b begun, why error
 		r.record(ctx, x, b, 0, usage{})
 		return
 	}
-	if !x.metered {
+	if !x.metered || x.run == "" {
 		return
 	}
 	ctx, cancel := r.finishing(ctx, x)
@@ -61,7 +65,9 @@ func (r *Router) finishing(ctx context.Context, x *exchange) (context.Context, c
 	return context.WithTimeout(conclave.WithCaller(context.WithoutCancel(ctx), x.caller), 10*time.Second)
 }
 
-// record writes down what an answer cost, even when its reader has gone.
+// record writes down what an answer cost, even when its reader has gone. Who calls
+// for no run does not wait for that: a process that is killed may leave the last
+// of such calls out of the accounts, but Settle, and so an orderly end, does not.
 func (r *Router) record(ctx context.Context, x *exchange, b begun, status int, u usage) {
 	if !x.metered {
 		return
@@ -82,11 +88,30 @@ func (r *Router) record(ctx context.Context, x *exchange, b begun, status int, u
 		attribute.String("conclave.agent", string(x.agent)), attribute.Int("http.response.status_code", status))
 	r.log.Debug("model called", "upstream", x.chosen.Name, "model", call.Model, "status", status,
 		"measured", u.measured, "input", u.input, "output", u.output, "ms", call.Millis)
-	ctx, cancel := r.finishing(ctx, x)
-	defer cancel()
-	if err := r.store.Record(ctx, call); err != nil {
-		r.log.Error("recording a model call", "model", call.Model, "run", call.Run, "error", err)
+	write := func() {
+		ctx, cancel := r.finishing(ctx, x)
+		defer cancel()
+		if err := r.store.Record(ctx, call); err != nil {
+			r.log.Error("recording a model call", "model", call.Model, "run", call.Run, "error", err)
+		}
 	}
+	if x.run != "" || !r.writing.TryAcquire(1) {
+		write()
+		return
+	}
+	go func() {
+		defer r.writing.Release(1)
+		write()
+	}()
+}
+
+// Settle returns when every call whose answer was given is in the accounts.
+func (r *Router) Settle(ctx context.Context) error {
+	if err := r.writing.Acquire(ctx, maxWriting); err != nil {
+		return fmt.Errorf("waiting for the accounts of model calls: %w", err)
+	}
+	r.writing.Release(maxWriting)
+	return nil
 }
 
 // reachability is the cause of a failed call without the address, which may hold

@@ -68,6 +68,7 @@ func TestCallsCountFromTheirBegin(t *testing.T) {
 			return
 		}
 		req.Header.Set("x-api-key", token)
+		req.Header.Set(llm.HeaderRun, "run-1")
 		if resp, err := http.DefaultClient.Do(req); err == nil {
 			resp.Body.Close()
 		}
@@ -85,7 +86,7 @@ func TestCallsCountFromTheirBegin(t *testing.T) {
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
 	f = start(t, nil, anthropicUp(gone.URL))
-	if resp, text := post(t, f.url+"/v1/messages", `{"model":"m","messages":[]}`, "x-api-key", token); resp.StatusCode != http.StatusBadGateway {
+	if resp, text := post(t, f.url+"/v1/messages", `{"model":"m","messages":[]}`, "x-api-key", token, llm.HeaderRun, "run-1"); resp.StatusCode != http.StatusBadGateway {
 		t.Errorf("%d %s", resp.StatusCode, text)
 	}
 	if n, all := f.ledger.pending(), f.ledger.all(); n != 0 || len(all) != 0 {

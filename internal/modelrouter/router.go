@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"conclave"
 	"conclave/internal/llm"
 )
@@ -88,6 +90,7 @@ type Router struct {
 	bodyTime  time.Duration
 	sessions  sessions
 	buffers   buffers
+	writing   *semaphore.Weighted // ends of calls that are being written down
 }
 
 var _ conclave.Models = (*Router)(nil)
@@ -100,7 +103,7 @@ func New(o Options) (*Router, error) {
 	r := &Router{rules: o.Rules, store: o.Store, auth: o.Authenticate, transport: o.Transport, log: o.Logger, now: o.Clock,
 		keepAlive: cmp.Or(o.KeepAlive, 15*time.Second), linger: cmp.Or(o.Linger, 2*time.Second),
 		retries: max(0, cmp.Or(o.Retries, 2)), backoff: cmp.Or(o.Backoff, 250*time.Millisecond), maxWait: cmp.Or(o.MaxWait, 5*time.Second),
-		bodyTime: cmp.Or(o.BodyTime, 2*time.Minute)}
+		bodyTime: cmp.Or(o.BodyTime, 2*time.Minute), writing: semaphore.NewWeighted(maxWriting)}
 	if r.rules == nil {
 		rules, err := ParseRules(defaultRules)
 		if err != nil {
@@ -165,6 +168,10 @@ func (r *Router) Upstreams(context.Context, conclave.None) ([]conclave.Upstream,
 
 // Usage adds up what was spent.
 func (r *Router) Usage(ctx context.Context, in conclave.GetUsage) (conclave.Usage, error) {
+	err := r.Settle(ctx)
+	if err != nil {
+		return conclave.Usage{}, err
+	}
 	u, err := r.store.Usage(ctx, in)
 	if err != nil {
 		return conclave.Usage{}, fmt.Errorf("adding up model usage: %w", err)

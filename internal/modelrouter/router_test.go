@@ -31,6 +31,7 @@ type ledger struct {
 	calls  []conclave.ModelCall
 	who    []conclave.Caller
 	closed map[conclave.RunID]bool
+	settle func(context.Context) error // waits for calls that are being recorded
 }
 
 func (l *ledger) Record(ctx context.Context, c conclave.ModelCall) error {
@@ -119,6 +120,9 @@ func count(n *int64) int64 {
 }
 
 func (l *ledger) all() []conclave.ModelCall {
+	if err := l.settle(context.Background()); err != nil {
+		panic(err)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return append([]conclave.ModelCall(nil), l.calls...)
@@ -180,7 +184,7 @@ func start(t testing.TB, change func(*Options), upstreams ...Upstream) fixture {
 	}
 	s := httptest.NewServer(r.Handler())
 	t.Cleanup(s.Close)
-	f.router, f.url = r, s.URL
+	f.router, f.url, f.ledger.settle = r, s.URL, r.Settle
 	return f
 }
 

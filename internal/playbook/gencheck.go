@@ -97,7 +97,9 @@ func (e *genEntity) stateChecks(c *code) {
 	for _, r := range g.RulesOf(e.Noun, RuleStates) {
 		f := e.gen(r.Field)
 		c.add("// %s: %s.", r.ID, r.Describe(g.Spec))
-		c.add("if old == nil && %s.%s != %q {\nreturn &Invalid{[]FieldError{{%q, \"must be %s at first\"}}}\n}", e.Var, f.Go, f.Default, r.Field, f.Default)
+		if !r.Free {
+			c.add("if old == nil && %s.%s != %q {\nreturn &Invalid{[]FieldError{{%q, \"must be %s at first\"}}}\n}", e.Var, f.Go, f.Default, r.Field, f.Default)
+		}
 		c.add("if old != nil && %s.%s != old.%s {\nswitch [2]string{old.%s, %s.%s} {", e.Var, f.Go, f.Go, f.Go, e.Var, f.Go)
 		var moves []string
 		for _, edge := range r.Edges {

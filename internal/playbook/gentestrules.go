@@ -272,7 +272,11 @@ func (e *genEntity) machineTest(c *code, r Rule) {
 	c.add("} {\none := c.create(%q)\nfor _, state := range test.way {\nc.want(http.StatusOK, http.MethodPatch, path(%q, one), object{%q: state})\n}\nc.want(test.want, http.MethodPatch, path(%q, one), object{%q: test.to})\n}", e.Path, e.Path, r.Field, e.Path, r.Field)
 	for _, v := range f.Values {
 		if v != f.Default {
-			c.add("c.refuse(http.StatusUnprocessableEntity, %q, %q, %q)", e.Path, r.Field, v)
+			if r.Free {
+				c.add("c.create(%q, %q, %q)", e.Path, r.Field, v)
+			} else {
+				c.add("c.refuse(http.StatusUnprocessableEntity, %q, %q, %q)", e.Path, r.Field, v)
+			}
 			break
 		}
 	}

@@ -120,7 +120,7 @@ const (
 	RuleSpan       RuleKind = "span"       // Start to End is at most, or for Verb least at least, N Unit
 	RuleOrder      RuleKind = "order"      // End is after Start
 	RuleDue        RuleKind = "due"        // Field is Start plus N Unit
-	RuleStates     RuleKind = "states"     // Field moves along Edges only
+	RuleStates     RuleKind = "states"     // Field moves along Edges only, and begins at its default unless Free
 	RuleFrozen     RuleKind = "frozen"     // in State, Verb (update or delete) is refused
 	RuleStock      RuleKind = "stock"      // creating takes Start from parent.Other
 	RuleTotal      RuleKind = "total"      // Field is the sum of Start times Other over Child
@@ -157,6 +157,7 @@ type Rule struct {
 	Value  string
 	Active Active
 	Edges  []Edge
+	Free   bool
 }
 
 // Active says which rows count: those whose Field is empty, or whose Field

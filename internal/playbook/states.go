@@ -142,6 +142,11 @@ func (p *reader) forbid(c *clause, noun, state, verb string) bool {
 	if f.Type != Enum || base(verb) == verb && !slices.Contains(f.Values, snakeValue(verb)) {
 		return false
 	}
+	// What is lent is lent by a loan too, not only by a change of its status.
+	linked := p.flag(c, noun, state, "be "+verb, "", false)
+	if linked && !slices.Contains(f.Values, verb) {
+		return true
+	}
 	if !slices.Contains(f.Values, verb) && (verb == "borrowed" || verb == "booked" || verb == "reserved" || verb == "rented" || verb == "ordered" || verb == "reviewed" || verb == "loaned") {
 		return false
 	}
@@ -220,7 +225,7 @@ func (p *reader) finishStates() {
 					}
 				}
 			}
-			p.spec.Rules = append(p.spec.Rules, Rule{Kind: RuleStates, Clause: r.Clause, Entity: r.Entity, Field: r.Field, Edges: edges})
+			p.spec.Rules = append(p.spec.Rules, Rule{Kind: RuleStates, Clause: r.Clause, Entity: r.Entity, Field: r.Field, Edges: edges, Free: true})
 			machine = len(p.spec.Rules) - 1
 		}
 		m := &p.spec.Rules[machine]

@@ -56,7 +56,36 @@ func tokenize(task string) []lexeme {
 			toks[i].text = "http-" + t.text // "POST /orders" speaks of no posts
 		}
 	}
+	declareBySynonym(toks)
 	return toks
+}
+
+// Verbs that say of a noun what "has" says, in both numbers.
+var (
+	recordsOne  = set([]string{"records", "captures", "comprises", "tracks", "carries"})
+	recordsMany = set([]string{"record", "capture", "comprise", "track", "carry"})
+	programs    = set([]string{"service", "api", "system", "app", "application", "server", "backend", "program", "tool", "software", "platform", "solution", "it"})
+)
+
+// declareBySynonym makes "A loan records a toy and a date" read as "A loan has a
+// toy and a date". What the program records is another thing.
+func declareBySynonym(toks []lexeme) {
+	for i, t := range toks {
+		if i != 0 && !t.line && toks[i-1].text != "." && toks[i-1].text != ";" {
+			continue
+		}
+		for n := i; n < len(toks)-1 && n < i+4 && isWord(toks[n].text); n++ {
+			one, many := recordsOne[toks[n].text], recordsMany[toks[n].text]
+			if n == i || !one && !many {
+				continue
+			}
+			subject := toks[n-1].text
+			if determiners[toks[n+1].text] && !programs[subject] && isPlural(subject) == many && (many || determiners[toks[i].text]) {
+				toks[n].text = map[bool]string{true: "have", false: "has"}[many]
+			}
+			break
+		}
+	}
 }
 
 var methods = set([]string{"GET", "POST", "PUT", "PATCH", "DELETE"})

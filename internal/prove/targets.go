@@ -247,6 +247,10 @@ func targets() []target {
 		{name: "test", by: "its own count", long: ownStage, run: tests("test")},
 		{name: "test-race", by: "its own count", long: ownStage, run: tests("test-race")},
 		{name: "test-a2a", by: "its own count", long: "is a part of make test", run: tests("test-a2a")},
+		{name: "a2a-tck", by: "what it says is missing", run: func(ctx context.Context, s *stage) error {
+			out, err := s.works(ctx, []int{2}, "a2a-tck", "A2A_TCK=", "A2A_TCK_03=")
+			return errors.Join(err, says(out, "git clone --branch 1.0-dev"))
+		}},
 		{name: "test-collaboration", by: "its own count", long: "is a part of make test", run: tests("test-collaboration")},
 		{name: "test-consensus", by: "its own count", long: "is a part of make test", run: tests("test-consensus")},
 		{name: "test-escalation", by: "its own count", long: "is a part of make test", run: tests("test-escalation")},

@@ -134,6 +134,8 @@ type dueTask struct {
 	epoch, due int64
 }
 
+const dueDeliveries = `SELECT id, epoch, due FROM tasks WHERE state = 'submitted' AND parked < 2 ORDER BY due, id LIMIT $1`
+
 // due returns up to n deliveries that are due, and how long until the next one is.
 func (d *dispatcher) due(ctx context.Context, n int) (list []dueTask, wait time.Duration, err error) {
 	wait = fallbackPoll
@@ -142,7 +144,7 @@ func (d *dispatcher) due(ctx context.Context, n int) (list []dueTask, wait time.
 		if err != nil {
 			return err
 		}
-		rows, err := tx.query(`SELECT id, epoch, due FROM tasks WHERE state = 'submitted' AND parked < 2 ORDER BY due, id LIMIT $1`, n+1)
+		rows, err := tx.docs(dueDeliveries, n+1)
 		if err != nil {
 			return err
 		}

@@ -10,7 +10,7 @@ import (
 
 // SQLite has one writer. One goroutine owns it, and puts the transactions that
 // wait at that moment into one commit, each in a savepoint of its own, so that
-// they share one fsync and none can undo another.
+// they share one fsync and none can undo another. One that is alone needs none.
 
 type write struct {
 	ctx  context.Context
@@ -73,6 +73,7 @@ func (db *DB) commitGroup(group []*write) {
 		finish(group, unavailable(err))
 		return
 	}
+	alone := len(group) == 1
 	var applied []*Tx
 	var kept []*write
 	for i, w := range group {
@@ -82,13 +83,22 @@ func (db *DB) commitGroup(group []*write) {
 			close(w.done)
 			continue
 		}
-		if _, err := t.ExecContext(ctx, "SAVEPOINT w"); err != nil {
+		if alone {
+			if w.err = w.f(tx); w.err != nil {
+				t.Rollback()
+				close(w.done)
+				return
+			}
+			applied, kept = append(applied, tx), append(kept, w)
+			continue
+		}
+		if _, err := tx.exec("SAVEPOINT w"); err != nil {
 			t.Rollback()
 			finish(append(kept, group[i:]...), unavailable(err))
 			return
 		}
 		if w.err = w.f(tx); w.err != nil {
-			if _, err := t.ExecContext(ctx, "ROLLBACK TO w"); err != nil {
+			if _, err := tx.exec("ROLLBACK TO w"); err != nil {
 				t.Rollback()
 				finish(append(kept, group[i:]...), unavailable(err))
 				return
@@ -98,7 +108,7 @@ func (db *DB) commitGroup(group []*write) {
 			applied = append(applied, tx)
 			kept = append(kept, w)
 		}
-		if _, err := t.ExecContext(ctx, "RELEASE w"); err != nil {
+		if _, err := tx.exec("RELEASE w"); err != nil {
 			t.Rollback()
 			finish(append(kept, group[i+1:]...), unavailable(err))
 			return
@@ -114,6 +124,7 @@ func (db *DB) commitGroup(group []*write) {
 	finish(kept, nil)
 	for _, tx := range applied {
 		db.published(tx)
+		db.parsed.keep(ctx, db, tx.unparsed)
 	}
 }
 

@@ -24,6 +24,9 @@ func (s hubStore) unpark(tx *Tx, tenant conclave.TenantID, a conclave.Agent, n i
 	if n <= 0 {
 		return nil
 	}
+	if some, err := s.waits(tx, tenant, a, `parked = 1`); err != nil || !some {
+		return err
+	}
 	var all []parkedTask
 	for _, address := range addresses(a) {
 		list, err := s.parked(tx, tenant, address, a, n)
@@ -65,7 +68,7 @@ func (s hubStore) parked(tx *Tx, tenant conclave.TenantID, address string, a con
 	if s.db.postgres {
 		query += ` FOR UPDATE SKIP LOCKED` // whoever claims one now asks for the agent's hands after this
 	}
-	rows, err := tx.query(query, string(tenant), address)
+	rows, err := tx.docs(query, string(tenant), address)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +121,7 @@ func (s hubStore) Accept(ctx context.Context, in hub.Accept) (hub.Task, bool, er
 	err := s.db.Update(ctx, func(tx *Tx) error {
 		created = false
 		if in.Key != "" {
-			had, found, err := s.find(tx, `tenant = $1 AND asker = $2 AND key = $3`, string(in.Tenant), in.Task.From, in.Key)
+			had, found, err := s.find(tx, `tenant = $1 AND asker = $2 AND key = $3 AND key <> ''`, string(in.Tenant), in.Task.From, in.Key)
 			if err != nil || found {
 				t = had
 				return err
@@ -188,7 +191,7 @@ func (s hubStore) insert(tx *Tx, t *hub.Task, in hub.Accept) error {
 		return err
 	}
 	if t.State == conclave.TaskWorking {
-		return s.changed(tx, *t, string(t.Agent), string(t.Agent)+" works on it")
+		return s.record(tx, *t, string(t.Agent), string(t.Agent)+" works on it")
 	}
 	if parked == isDue {
 		tx.wakes(WorkDelivery)
@@ -203,14 +206,20 @@ func (s hubStore) takeNow(tx *Tx, t hub.Task, name conclave.AgentName) (bool, er
 	if err != nil || free <= 0 || a.State != conclave.AgentLive {
 		return false, err
 	}
-	for _, address := range addresses(a) {
-		var one int
-		waits, err := tx.scan([]any{&one}, `SELECT 1 FROM tasks WHERE tenant = $1 AND address = $2 AND state = 'submitted' AND parked < 2 LIMIT 1`, string(t.Tenant), address)
-		if err != nil || waits {
-			return false, err
-		}
+	waits, err := s.waits(tx, t.Tenant, a, `parked < 2`)
+	return err == nil && !waits, err
+}
+
+// waits reports whether a delivery waits at one of an agent's addresses that is
+// parked so.
+func (s hubStore) waits(tx *Tx, tenant conclave.TenantID, a conclave.Agent, parked string) (bool, error) {
+	args, marks := []any{string(tenant)}, ""
+	for i, address := range addresses(a) {
+		args = append(args, address)
+		marks += fmt.Sprintf(", $%d", i+2)
 	}
-	return true, nil
+	var one int
+	return tx.scan([]any{&one}, `SELECT 1 FROM tasks WHERE tenant = $1 AND address IN (`+marks[2:]+`) AND state = 'submitted' AND `+parked+` LIMIT 1`, args...)
 }
 
 // hands returns an agent and how many tasks more it may take. On Postgres its
@@ -286,6 +295,9 @@ func (s hubStore) advance(tx *Tx, t hub.Task) error {
 
 // mayGoOn refuses what is asked for a run that has ended: nobody waits for it.
 func (tx *Tx) mayGoOn(run conclave.RunID) error {
+	if run == "" {
+		return nil
+	}
 	var status conclave.RunStatus
 	found, err := tx.scan([]any{&status}, `SELECT status FROM runs WHERE id = $1`, string(run))
 	if err != nil || !found || !status.Ended() {
@@ -359,7 +371,20 @@ func (s hubStore) keep(tx *Tx, tenant conclave.TenantID, m conclave.Message) (po
 	return position, tx.Append(event)
 }
 
+// changed records that a task is another, and tells whoever wants to be told.
 func (s hubStore) changed(tx *Tx, t hub.Task, actor, text string) error {
+	now, err := tx.Now()
+	if err != nil {
+		return err
+	}
+	if err := tx.tellOf(t.Tenant, t.ID, now); err != nil {
+		return err
+	}
+	return s.record(tx, t, actor, text)
+}
+
+// record is changed for a task that is new, of which nobody can have asked to be told.
+func (s hubStore) record(tx *Tx, t hub.Task, actor, text string) error {
 	now, err := tx.Now()
 	if err != nil {
 		return err
@@ -369,16 +394,22 @@ func (s hubStore) changed(tx *Tx, t hub.Task, actor, text string) error {
 	if err != nil {
 		return err
 	}
-	if err := tx.tellOf(t.Tenant, t.ID, now); err != nil {
-		return err
-	}
 	return tx.Append(conclave.Event{Tenant: t.Tenant, Kind: conclave.EventTaskChanged, Actor: actor, Run: t.Run, Conversation: t.Conversation,
 		Subject: string(t.ID), Text: text, Data: data})
 }
 
 func (s hubStore) Wait(ctx context.Context, id conclave.TaskID, seen conclave.TaskState, d time.Duration) (hub.Task, error) {
 	var t hub.Task
+	settled, stop := s.db.settled.await(id)
+	defer stop()
 	err := s.db.wait(ctx, string(id), d, func() (bool, error) {
+		select {
+		case t = <-settled:
+			if t.State != seen {
+				return true, nil
+			}
+		default:
+		}
 		err := s.db.View(ctx, func(tx *Tx) (err error) { t, err = s.get(tx, id); return err })
 		return t.State != seen, err
 	})
@@ -465,7 +496,13 @@ func (s hubStore) Settle(ctx context.Context, in hub.Settle) (hub.Task, error) {
 			if _, err := s.keep(tx, t.Tenant, *in.Message); err != nil {
 				return err
 			}
+			if len(t.Keys) == 0 { // else its asker said more
+				answer := *in.Message
+				answer.Sent = t.Updated
+				t.History = []conclave.Message{t.Request, answer}
+			}
 		}
+		tx.ended = &t
 		if err := s.advance(tx, t); err != nil || !working {
 			return err
 		}

@@ -51,8 +51,7 @@ func (s hubStore) keepAgent(ctx context.Context, tenant conclave.TenantID, a con
 				return err
 			}
 		}
-		woke := a.State == conclave.AgentLive && (!found || had.State != conclave.AgentLive)
-		if woke {
+		if hub.Wakes(had, found, a) {
 			if err := s.unpark(tx, tenant, a, a.Capacity); err != nil {
 				return err
 			}
@@ -100,6 +99,8 @@ func (s hubStore) Agents(ctx context.Context, tenant conclave.TenantID, in concl
 	return list, err
 }
 
+const busyAgents = `SELECT agent, count(*) FROM tasks WHERE tenant = $1 AND state = 'working' GROUP BY agent`
+
 func (s hubStore) agents(tx *Tx, tenant conclave.TenantID, in conclave.ListAgents) ([]conclave.Agent, error) {
 	live := 0
 	if in.Live {
@@ -110,7 +111,7 @@ func (s hubStore) agents(tx *Tx, tenant conclave.TenantID, in conclave.ListAgent
 	if err != nil {
 		return nil, err
 	}
-	rows, err := tx.query(`SELECT agent, count(*) FROM tasks WHERE tenant = $1 AND state = 'working' GROUP BY agent`, string(tenant))
+	rows, err := tx.docs(busyAgents, string(tenant))
 	if err != nil {
 		return nil, err
 	}

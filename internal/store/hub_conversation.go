@@ -54,12 +54,13 @@ func (s talkStore) readConversations(tx *Tx, query string, args ...any) ([]concl
 
 // complete adds who took part, and how much is under way.
 func (s talkStore) complete(tx *Tx, tenant conclave.TenantID, c *conclave.Conversation) error {
-	parties, err := tx.texts(`SELECT asker FROM tasks WHERE tenant = $1 AND conversation = $2 UNION SELECT agent FROM tasks WHERE tenant = $1 AND conversation = $2`,
+	// With UNION, SQLite reads all of a tenant's askers in order rather than sort these.
+	parties, err := tx.texts(`SELECT asker FROM tasks WHERE tenant = $1 AND conversation = $2 UNION ALL SELECT agent FROM tasks WHERE tenant = $1 AND conversation = $2`,
 		string(tenant), string(c.ID))
 	if err != nil {
 		return err
 	}
-	c.Parties = slices.DeleteFunc(slices.Sorted(slices.Values(parties)), func(p string) bool { return p == "" })
+	c.Parties = slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(parties))), func(p string) bool { return p == "" })
 	_, err = tx.scan([]any{&c.Open}, `SELECT count(*) FROM tasks WHERE tenant = $1 AND conversation = $2 AND state IN ('submitted', 'working', 'input-required')`,
 		string(tenant), string(c.ID))
 	return err
@@ -258,7 +259,7 @@ func (s talkStore) Escalate(ctx context.Context, tenant conclave.TenantID, key s
 	err := s.db.Update(ctx, func(tx *Tx) error {
 		got = e
 		if key != "" {
-			had, found, err := getDoc[conclave.Escalation](tx, `SELECT doc FROM escalations WHERE tenant = $1 AND asker = $2 AND key = $3`, string(tenant), e.From, key)
+			had, found, err := getDoc[conclave.Escalation](tx, `SELECT doc FROM escalations WHERE tenant = $1 AND asker = $2 AND key = $3 AND key <> ''`, string(tenant), e.From, key)
 			if err != nil || found {
 				got = had
 				return err

@@ -83,10 +83,16 @@ func (s hubStore) Messages(ctx context.Context, f hub.MessageFilter) ([]conclave
 		if f.Latest {
 			order = " DESC"
 		}
+		// Each condition is there only when it is asked for: no index serves one that may say nothing.
+		query, args := `SELECT doc FROM messages WHERE tenant = $1 AND position > $2`, []any{string(f.Tenant), after, limit}
+		for _, c := range []struct{ column, value string }{{"task", string(f.Task)}, {"conversation", string(f.Conversation)}, {"run", string(f.Run)}} {
+			if c.value != "" {
+				args = append(args, c.value)
+				query += fmt.Sprintf(" AND %s = $%d", c.column, len(args))
+			}
+		}
 		var err error
-		list, err = listDocs[conclave.Message](tx, `SELECT doc FROM messages WHERE tenant = $1 AND position > $2 AND ($3 = '' OR task = $3)
-			AND ($4 = '' OR conversation = $4) AND ($5 = '' OR run = $5) ORDER BY position`+order+` LIMIT $6`,
-			string(f.Tenant), after, string(f.Task), string(f.Conversation), string(f.Run), limit)
+		list, err = listDocs[conclave.Message](tx, query+` ORDER BY position`+order+` LIMIT $3`, args...)
 		if f.Latest {
 			slices.Reverse(list)
 		}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -28,8 +29,8 @@ func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
 		if in.Start {
 			start = 1
 		}
-		if back, err = listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE state = 'working' AND ((instance = $1 AND $2 = 1) OR renewed < $3) ORDER BY created`,
-			in.Instance, start, renewed); err != nil {
+		if back, err = listDocs[hub.Task](tx, `SELECT doc FROM tasks WHERE state = 'working' AND ((instance = $1 AND ($2 = 1 OR renewed < $4)) OR renewed < $3) ORDER BY created`,
+			in.Instance, start, renewed, now.Add(-cmp.Or(in.LooseTTL, in.ClaimTTL)).UnixMicro()); err != nil {
 			return
 		}
 		back = slices.DeleteFunc(back, func(t hub.Task) bool { return slices.Contains(in.Held, t.ID) })
@@ -71,7 +72,14 @@ func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
 		if err != nil {
 			return err
 		}
-		for _, t := range back {
+		for _, was := range back {
+			t, err := s.get(tx, was.ID) // it may have ended since it was read
+			if err != nil {
+				return err
+			}
+			if t.State != conclave.TaskWorking || t.Epoch != was.Epoch {
+				continue
+			}
 			if err := s.putBack(tx, &t, 0, false); err != nil {
 				return err
 			}
@@ -96,8 +104,13 @@ func (s hubStore) Sweep(ctx context.Context, in hub.Sweep) (int, error) {
 			if err != nil {
 				return err
 			}
-			if _, err := tx.exec(`UPDATE agents SET state = 'lost', doc = $3 WHERE tenant = $1 AND name = $2`, string(gone.tenant), string(a.Name), doc); err != nil {
+			n, err := tx.exec(`UPDATE agents SET state = 'lost', doc = $3 WHERE tenant = $1 AND name = $2 AND state = 'live' AND seen < $4`,
+				string(gone.tenant), string(a.Name), doc, now.Add(-in.AgentTTL).UnixMicro())
+			if err != nil {
 				return err
+			}
+			if n == 0 { // it is back
+				continue
 			}
 			if err := tx.Append(conclave.Event{Tenant: gone.tenant, Kind: conclave.EventAgentLost, Actor: string(a.Name), Subject: string(a.Name), Text: string(a.Name) + " is lost"}); err != nil {
 				return err

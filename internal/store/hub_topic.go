@@ -216,7 +216,7 @@ func (s topicStore) Publish(ctx context.Context, p hub.Published) (hub.Published
 			return err
 		}
 		if p.Key != "" {
-			had, found, err := getDoc[hub.Published](tx, `SELECT doc FROM publications WHERE tenant = $1 AND asker = $2 AND key = $3`, string(p.Tenant), p.From, p.Key)
+			had, found, err := getDoc[hub.Published](tx, `SELECT doc FROM publications WHERE tenant = $1 AND asker = $2 AND key = $3 AND key <> ''`, string(p.Tenant), p.From, p.Key)
 			if err != nil || found {
 				got = had
 				return err

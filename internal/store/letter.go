@@ -66,7 +66,7 @@ func (s letterStore) RetryLetter(ctx context.Context, tenant conclave.TenantID, 
 		if !found {
 			return noLetter(id)
 		}
-		if t, found, err = h.find(tx, `tenant = $1 AND asker = $2 AND key = $3`, string(tenant), old.From, key); err != nil || found {
+		if t, found, err = h.find(tx, `tenant = $1 AND asker = $2 AND key = $3 AND key <> ''`, string(tenant), old.From, key); err != nil || found {
 			return err // it was retried before
 		}
 		n, err := tx.exec(`DELETE FROM dead_letters WHERE task = $1 AND tenant = $2`, string(id), string(tenant))
@@ -97,14 +97,11 @@ func (s letterStore) DropLetter(ctx context.Context, tenant conclave.TenantID, i
 	err := s.db.Update(ctx, func(tx *Tx) error {
 		var found bool
 		var err error
-		if l, found, err = getDoc[conclave.DeadLetter](tx, `SELECT doc FROM dead_letters WHERE task = $1 AND tenant = $2`, string(id), string(tenant)); err != nil {
+		if l, found, err = getDoc[conclave.DeadLetter](tx, `DELETE FROM dead_letters WHERE task = $1 AND tenant = $2 RETURNING doc`, string(id), string(tenant)); err != nil {
 			return err
 		}
 		if !found {
 			return noLetter(id)
-		}
-		if _, err := tx.exec(`DELETE FROM dead_letters WHERE task = $1`, string(id)); err != nil {
-			return err
 		}
 		t := hub.Task{Tenant: tenant, Task: conclave.Task{ID: id, Run: l.Message.Run, Conversation: l.Message.Conversation}}
 		return tx.letter(t, conclave.EventLetterDropped, actor, actor+" dropped what could not be delivered")

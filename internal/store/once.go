@@ -85,7 +85,7 @@ func getDoc[T any](tx *Tx, query string, args ...any) (doc T, found bool, err er
 
 // listDocs reads documents.
 func listDocs[T any](tx *Tx, query string, args ...any) ([]T, error) {
-	rows, err := tx.query(query, args...)
+	rows, err := tx.docs(query, args...)
 	if err != nil {
 		return nil, err
 	}

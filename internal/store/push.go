@@ -24,6 +24,11 @@ func (s pushStore) SavePush(ctx context.Context, tenant conclave.TenantID, c hub
 		return err
 	}
 	return s.db.Update(ctx, func(tx *Tx) error {
+		// The task's row is locked, so that a change that is under way is told: it has
+		// looked for whom to tell before this configuration was there.
+		if _, _, err := hubStore(s).find(tx, `id = $1`, string(c.Task)); err != nil {
+			return err
+		}
 		n, err := tx.exec(`UPDATE push_configs SET doc = $4 WHERE tenant = $1 AND task = $2 AND id = $3`, string(tenant), string(c.Task), c.ID, doc)
 		if err != nil || n > 0 {
 			return err

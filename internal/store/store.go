@@ -15,6 +15,7 @@ import (
 
 	"conclave"
 	"conclave/internal/bus"
+	"conclave/internal/hub"
 	"conclave/internal/killpoint"
 
 	"github.com/jackc/pgx/v5"
@@ -41,17 +42,20 @@ type Options struct {
 
 // DB is the open database.
 type DB struct {
-	postgres   bool
-	write      *sql.DB // on SQLite one connection, shared with the queue
-	read       *sql.DB
-	dsn        string
-	owner      string
-	alone      bool
-	log        *slog.Logger
-	bus        *bus.Bus
-	untold     untold // Postgres only: while no bus carries
-	queue      *queue
-	dispatcher *dispatcher // nil where nobody delivers
+	postgres    bool
+	write       *sql.DB // on SQLite one connection, shared with the queue
+	read        *sql.DB
+	dsn         string
+	owner       string
+	alone       bool
+	log         *slog.Logger
+	bus         *bus.Bus
+	untold      untold    // Postgres only: while no bus carries
+	parsed      *prepared // SQLite only
+	parsedReads *prepared
+	settled     settledTasks
+	queue       *queue
+	dispatcher  *dispatcher // nil where nobody delivers
 
 	writes chan *write   // SQLite only: to the goroutine that groups commits
 	done   chan struct{} // closed when that goroutine has ended
@@ -173,7 +177,8 @@ func (db *DB) openSQLite(path string) error {
 	if err := f.Close(); err != nil {
 		return conclave.Errorf(conclave.ErrUnavailable, "open the database: %w", err)
 	}
-	if db.write, err = dialSQLite(path, "&_txlock=immediate"); err != nil {
+	// What a savepoint may have to undo is kept in memory, not in a file.
+	if db.write, err = dialSQLite(path, "&_txlock=immediate&_pragma=temp_store(2)&_pragma=cache_size(-16000)"); err != nil {
 		return conclave.Errorf(conclave.ErrUnavailable, "open %s: %w", path, err)
 	}
 	db.write.SetMaxOpenConns(1)
@@ -183,6 +188,7 @@ func (db *DB) openSQLite(path string) error {
 	}
 	db.read.SetMaxOpenConns(8)
 	db.read.SetMaxIdleConns(8)
+	db.parsed, db.parsedReads = prepare(db.write), prepare(db.read)
 	return nil
 }
 
@@ -212,14 +218,16 @@ func (db *DB) Ping(ctx context.Context) error { return db.read.PingContext(ctx) 
 
 // Tx is a transaction. What it appends and enqueues takes effect with its commit.
 type Tx struct {
-	ctx     context.Context
-	asks    context.Context // of whoever asked for the change: it says who they are
-	db      *DB
-	tx      *sql.Tx
-	now     time.Time
-	events  []conclave.Event
-	queues  map[string]bool // queues that got a hint
-	reading bool
+	ctx      context.Context
+	asks     context.Context // of whoever asked for the change: it says who they are
+	db       *DB
+	tx       *sql.Tx
+	now      time.Time
+	events   []conclave.Event
+	queues   map[string]bool // queues that got a hint
+	reading  bool
+	unparsed []string  // queries that have no statement yet
+	ended    *hub.Task // that it ended
 }
 
 // Now is the time of the transaction, on the database's clock.
@@ -251,7 +259,13 @@ func (db *DB) rebind(query string) string {
 }
 
 func (tx *Tx) exec(query string, args ...any) (int64, error) {
-	res, err := tx.tx.ExecContext(tx.ctx, tx.db.rebind(query), args...)
+	var res sql.Result
+	var err error
+	if stmt := tx.statement(query); stmt != nil {
+		res, err = stmt.ExecContext(tx.ctx, args...)
+	} else {
+		res, err = tx.tx.ExecContext(tx.ctx, tx.db.rebind(query), args...)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("write to the database: %w", err)
 	}
@@ -270,9 +284,26 @@ func (tx *Tx) query(query string, args ...any) (*sql.Rows, error) {
 	return rows, nil
 }
 
+// docs is query for rows that are all read before anything else is asked.
+func (tx *Tx) docs(query string, args ...any) (*sql.Rows, error) {
+	stmt := tx.statement(query)
+	if stmt == nil {
+		return tx.query(query, args...)
+	}
+	rows, err := stmt.QueryContext(tx.ctx, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read from the database: %w", err)
+	}
+	return rows, nil
+}
+
 // scan reads one row; found is false when there is none.
 func (tx *Tx) scan(dest []any, query string, args ...any) (found bool, err error) {
-	err = tx.tx.QueryRowContext(tx.ctx, tx.db.rebind(query), args...).Scan(dest...)
+	if stmt := tx.statement(query); stmt != nil {
+		err = stmt.QueryRowContext(tx.ctx, args...).Scan(dest...)
+	} else {
+		err = tx.tx.QueryRowContext(tx.ctx, tx.db.rebind(query), args...).Scan(dest...)
+	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -288,8 +319,14 @@ func (db *DB) View(ctx context.Context, f func(*Tx) error) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	defer t.Rollback() // a transaction that only reads has nothing to commit
-	return f(&Tx{ctx: ctx, asks: ctx, db: db, tx: t, reading: true})
+	tx := &Tx{ctx: ctx, asks: ctx, db: db, tx: t, reading: true}
+	defer func() {
+		t.Rollback() // a transaction that only reads has nothing to commit
+		if len(tx.unparsed) > 0 {
+			db.parsedReads.keep(ctx, db, tx.unparsed)
+		}
+	}()
+	return f(tx)
 }
 
 // Update runs f in a transaction, and when it returns the change is on disk.
@@ -348,7 +385,7 @@ func serialisation(err error) bool {
 
 // texts reads one column of text.
 func (tx *Tx) texts(query string, args ...any) ([]string, error) {
-	rows, err := tx.query(query, args...)
+	rows, err := tx.docs(query, args...)
 	if err != nil {
 		return nil, err
 	}

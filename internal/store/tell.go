@@ -57,6 +57,9 @@ func (u *untold) take() []bus.Note {
 
 // published tells whoever waits what a commit changed.
 func (db *DB) published(tx *Tx) {
+	if tx.ended != nil {
+		db.settled.hand(*tx.ended)
+	}
 	notes := tx.notes()
 	if db.postgres && !db.bus.Carries() {
 		db.untold.add(notes)

@@ -24,6 +24,7 @@ type bench struct {
 	program string
 	dir     string // all data is below it
 	only    string // the one part that is measured; empty: all
+	large   bool   // a million messages are measured too
 	rows    []row
 	notes   []string
 	failed  bool
@@ -33,7 +34,8 @@ func main() {
 	program := flag.String("program", "bin/conclave", "the program to measure, stripped")
 	only := flag.String("only", "", "measure nothing else than this part, as bus")
 	part := flag.String("role", "", "serve as this part of a measurement, and measure nothing")
-	upstream := flag.String("upstream", "", "of the part that is a proxy")
+	upstream := flag.String("upstream", "", "of the part that is a proxy; where the part that is an agent listens")
+	large := flag.Bool("million", false, "measure the hub with a million messages too, which takes minutes to fill")
 	flag.Parse()
 	if *part != "" {
 		if err := play(*part, *upstream); err != nil {
@@ -46,7 +48,7 @@ func main() {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
-	b := &bench{only: *only}
+	b := &bench{only: *only, large: *large}
 	if err := b.run(ctx, *program); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -73,8 +75,8 @@ func (b *bench) run(ctx context.Context, program string) (err error) {
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context) error
-	}{{"binary size", b.size}, {"start", b.starts}, {"quick start", b.quickStart}, {"prove", b.proofs}, {"idle", b.idle}, {"rows", b.durableRows}, {"bus", b.buses}, {"told rows", b.toldRows}, {"router", b.router}, {"overhead", b.overhead}, {"hundred runs", b.hundred}} {
-		if b.only != "" && b.only != part.name {
+	}{{"binary size", b.size}, {"start", b.starts}, {"quick start", b.quickStart}, {"prove", b.proofs}, {"idle", b.idle}, {"rows", b.durableRows}, {"bus", b.buses}, {"told rows", b.toldRows}, {"router", b.router}, {"hub", b.hubRows}, {"hub size", b.hubSize}, {"overhead", b.overhead}, {"hundred runs", b.hundred}} {
+		if b.only != "" && b.only != part.name && !(b.only == "hub" && part.name == "hub size") {
 			continue
 		}
 		fmt.Fprintf(os.Stderr, "measuring: %s\n", part.name)

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,11 +62,12 @@ func (b *bench) router(ctx context.Context) error {
 		var took [2]sorted
 		var rate [2]float64
 		for i, url := range []string{bare.url, router} {
-			paced, _, err := load(ctx, url, body, pace)
+			ask := func(ctx context.Context, client *http.Client, _ int) error { return request(ctx, client, url, body) }
+			paced, _, err := load(ctx, connections, pace, ask)
 			if err != nil {
 				return s.stop(err)
 			}
-			_, most, err := load(ctx, url, body, 0)
+			_, most, err := load(ctx, connections, 0, ask)
 			if err != nil {
 				return s.stop(err)
 			}
@@ -99,10 +101,10 @@ func agentBody(size int, stream bool) []byte {
 	return []byte(body.String())
 }
 
-// load asks from all connections for a while, at so many requests a second in
+// load asks from many connections for a while, at so many requests a second in
 // all, or as fast as answers come. It returns how long each took, and how many
 // came a second.
-func load(ctx context.Context, url string, body []byte, each int) ([]time.Duration, float64, error) {
+func load(ctx context.Context, connections, each int, ask func(ctx context.Context, client *http.Client, i int) error) ([]time.Duration, float64, error) {
 	transport := &http.Transport{MaxIdleConnsPerHost: connections, DisableCompression: true}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport}
@@ -119,7 +121,7 @@ func load(ctx context.Context, url string, body []byte, each int) ([]time.Durati
 			var next <-chan time.Time
 			if each > 0 {
 				_ = wait(asking, time.Duration(i)*time.Second/time.Duration(each)) // the loop sees the end
-				ticker := time.NewTicker(time.Second * connections / time.Duration(each))
+				ticker := time.NewTicker(time.Second * time.Duration(connections) / time.Duration(each))
 				defer ticker.Stop()
 				next = ticker.C
 			}
@@ -133,7 +135,7 @@ func load(ctx context.Context, url string, body []byte, each int) ([]time.Durati
 					}
 				}
 				began := time.Now()
-				if err := request(ctx, client, url, body); err != nil {
+				if err := ask(ctx, client, i); err != nil {
 					failure.Store(&err)
 					enough()
 					break
@@ -227,7 +229,11 @@ func play(name, upstream string) error {
 			bare.ServeHTTP(w, r)
 		})
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address := "127.0.0.1:0"
+	if name == "agent" {
+		handler, address = newAgent(), cmp.Or(upstream, address)
+	}
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return err
 	}

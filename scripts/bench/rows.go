@@ -152,31 +152,38 @@ func appendRows(ctx context.Context, db *store.DB, before ...func() error) (floa
 }
 
 // rawCommits inserts the same kind of row with the same settings of SQLite, one commit each.
-func (b *bench) rawCommits(ctx context.Context) (_ float64, err error) {
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(b.dir, "raw.db")+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
+func (b *bench) rawCommits(ctx context.Context) (float64, error) {
+	commit, closeRaw, err := b.rawCommit(ctx, "raw.db")
 	if err != nil {
 		return 0, err
 	}
-	defer func() {
-		if closed := db.Close(); err == nil {
-			err = closed
-		}
-	}()
-	db.SetMaxOpenConns(1)
-	if _, err := db.ExecContext(ctx, `CREATE TABLE events (seq INTEGER PRIMARY KEY, at INTEGER, kind TEXT, actor TEXT, subject TEXT, text TEXT, data TEXT)`); err != nil {
-		return 0, err
-	}
-	insert, err := db.PrepareContext(ctx, `INSERT INTO events (at, kind, actor, subject, text, data) VALUES (?, 'message.sent', 'bench', 'writer', 'a row', 'null')`)
-	if err != nil {
-		return 0, err
-	}
-	defer insert.Close()
+	defer closeRaw()
 	rows, began := 0, time.Now()
 	for time.Since(began) < rowsTime {
-		if _, err := insert.ExecContext(ctx, time.Now().UnixMicro()); err != nil {
+		if err := commit(); err != nil {
 			return 0, err
 		}
 		rows++
 	}
 	return float64(rows) / time.Since(began).Seconds(), nil
+}
+
+// rawCommit returns what inserts one row, as an event is, and commits it.
+func (b *bench) rawCommit(ctx context.Context, name string) (commit func() error, closeRaw func(), err error) {
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(b.dir, name)+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
+	if err != nil {
+		return nil, nil, err
+	}
+	db.SetMaxOpenConns(1)
+	if _, err = db.ExecContext(ctx, `CREATE TABLE events (seq INTEGER PRIMARY KEY, at INTEGER, kind TEXT, actor TEXT, subject TEXT, text TEXT, data TEXT)`); err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	insert, err := db.PrepareContext(ctx, `INSERT INTO events (at, kind, actor, subject, text, data) VALUES (?, 'message.sent', 'bench', 'writer', 'a row', 'null')`)
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return func() error {
+		_, err := insert.ExecContext(ctx, time.Now().UnixMicro())
+		return err
+	}, func() { _ = errors.Join(insert.Close(), db.Close()) }, nil // the data is thrown away
 }

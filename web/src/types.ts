@@ -280,7 +280,7 @@ export interface Agent {
   public_key: string;
   encryption_key?: string;
   card?: CardTrust;
-  state: 'live' | 'lost';
+  state: 'live' | 'lost' | 'gone';
   active: number;
   capacity: number;
   seen: string;

@@ -34,3 +34,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- define "conclave.database" -}}
 {{ .Values.postgres.url | default (printf "postgres://conclave@%s-postgres:5432/conclave?sslmode=disable" .Release.Name) }}
 {{- end }}
+
+{{/* What the services speak. */}}
+{{- define "conclave.scheme" -}}
+{{ ternary "https" "http" (not (empty .Values.tls.secret)) }}
+{{- end }}
