@@ -59,7 +59,7 @@ func allowed() map[string][]string {
 		"cmd/conclave":                {"*"},
 		"web":                         {},
 		"scripts/summary":             {},
-		"scripts/bench":               {"", "bus", "llm", "llmtest", "modelrouter", "restwire", "store"},
+		"scripts/bench":               {"", "bus", "hub", "llm", "llmtest", "modelrouter", "restwire", "store"},
 		"scripts/apidoc":              {},
 		"scripts/seed":                {"", "a2awire", "identity"},
 		"examples/agents/go":          {},
