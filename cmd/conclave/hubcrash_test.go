@@ -41,6 +41,7 @@ import (
 const (
 	talksOfPlay   = 4
 	messagesEach  = 8
+	pushEvery     = 3 // message has its sender told by push notifications
 	trafficLimit  = 100 * time.Second
 	mutantLimit   = 20 * time.Second // of one that never comes to its end
 	awayLifetime  = 1000             // of messages to an agent that is away, in milliseconds
@@ -207,7 +208,7 @@ func (p *traffic) send(ctx context.Context, n int) {
 		msg := a2a.NewMessage(a2a.MessageRoleUser, a2a.NewTextPart(text))
 		msg.ContextID = fmt.Sprint("talk-", n%talksOfPlay)
 		req := &a2a.SendMessageRequest{Message: msg, Config: &a2a.SendMessageConfig{ReturnImmediately: true}}
-		if i%3 == 0 {
+		if i%pushEvery == 0 {
 			req.Config.PushConfig = &a2a.PushConfig{URL: p.receiver.URL + "/" + text}
 		}
 		p.repeat(ctx, "sending "+text, func(ctx context.Context) error {
@@ -396,7 +397,7 @@ func (p *traffic) odd() (list []string) {
 				list = append(list, fmt.Sprintf("%s came after %s, and had its effect before it", text, before))
 			}
 			before = text
-			if i%3 == 0 {
+			if i%pushEvery == 0 {
 				list = append(list, oddPushes(text, p.pushed[text])...)
 			}
 		}
@@ -434,9 +435,12 @@ func (p *traffic) settled() error {
 			return fmt.Errorf("%s has had no effect", text)
 		}
 	}
-	for text, told := range p.pushed {
-		if len(told) == 0 || told[len(told)-1] != completedState {
-			return fmt.Errorf("of %s the client was told %v", text, told)
+	for _, s := range senders {
+		for i := 0; i < messagesEach; i += pushEvery {
+			text := fmt.Sprint(s.name, "-", i)
+			if told := p.pushed[text]; len(told) == 0 || told[len(told)-1] != completedState {
+				return fmt.Errorf("of %s the client was told %v", text, told)
+			}
 		}
 	}
 	return nil
@@ -494,12 +498,10 @@ func playTraffic(t *testing.T, program string, k hubKill, limit time.Duration) p
 	}
 	p.agent = startRecorder(t, agentPoint)
 	defer p.serveAlways(env)()
-	p.server.awaitReady(t)
-
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	begun := time.Now()
 	p.register(ctx, "recorder", p.agent.addr)
+	begun := time.Now()
 	if k.after > 0 {
 		timer := time.AfterFunc(k.after, func() {
 			switch k.who {

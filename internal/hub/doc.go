@@ -19,7 +19,8 @@
 //
 // When a hub dies, the claims that carry its instance name are put back when a
 // hub of that name starts, or by any other hub once they are older than
-// ClaimTTL. When an agent's host falls silent, its agents are lost: no new work
+// ClaimTTL. A claim whose hub was not told that it has it, because the answer of
+// the database got lost, is put back by that hub once it is older than LooseTTL. When an agent's host falls silent, its agents are lost: no new work
 // goes to them, and messages to them wait. Agents that no service of ours hosts
 // send no heartbeats; the hub asks for their card instead. A message that
 // reached nobody for MaxAge fails with the reason.
