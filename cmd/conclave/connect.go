@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -48,9 +47,6 @@ func (c *cli) connect(ctx context.Context) (*session, error) {
 		return dial(client, map[conclave.Service]string{conclave.ServiceGateway: base}, token), nil
 	}
 	urls, err := app.ReadAddresses(home)
-	if errors.Is(err, fs.ErrPermission) {
-		return nil, conclave.Errorf(conclave.ErrDenied, "%s belongs to another user; CONCLAVE_HOME names a data directory of your own", home)
-	}
 	if err != nil {
 		return nil, conclave.Errorf(conclave.ErrUnavailable, "%w", err)
 	}

@@ -108,6 +108,15 @@ func (c *cli) dropCommand() *cobra.Command {
 	return c.jsonFlag(cmd)
 }
 
+// talksIn returns ErrNotFound when nothing was said in a conversation.
+func talksIn(ctx context.Context, s *session, id conclave.ConversationID) error {
+	list, err := s.Hub().Messages(ctx, conclave.ListMessages{Conversation: id, Limit: 1})
+	if err == nil && len(list) == 0 {
+		err = conclave.Errorf(conclave.ErrNotFound, "there is no conversation %q; conclave messages lists the last ones", id)
+	}
+	return err
+}
+
 func (c *cli) conversationCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "conversation [ID]", Short: "Show who said what to whom in a conversation, and how long answers took; of the latest one without an id", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

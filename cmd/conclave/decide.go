@@ -51,14 +51,21 @@ func (c *cli) decideCommand() *cobra.Command {
 				return err
 			}
 			m.Conversation = conclave.ConversationID(conversation)
-			return c.withOrStart(cmd.Context(), func(s *session) error { return c.decide(cmd.Context(), s, m) })
+			return c.withOrStart(cmd.Context(), func(s *session) error {
+				if conversation != "" {
+					if err := talksIn(cmd.Context(), s, m.Conversation); err != nil {
+						return err
+					}
+				}
+				return c.decide(cmd.Context(), s, m)
+			})
 		}}
 	cmd.Flags().StringArrayVar(&options, "option", nil, "an answer to rank, KEY or KEY=DESCRIPTION; without options the vote is yes or no")
 	cmd.Flags().StringArrayVar(&voters, "voter", nil, "who votes: roles/ROLE or agents/NAME (default: architect, security, qa, developer)")
 	cmd.Flags().Float64Var(&threshold, "threshold", 0, "the share of yes that approves (default: consensus_threshold)")
 	cmd.Flags().DurationVar(&wait, "deadline", 0, "how long voters have (default: max_collaboration_time)")
 	cmd.Flags().StringVar(&repo, "repo", "", "a git repository in which to measure where each option is in use, for the voters to cite")
-	cmd.Flags().StringVar(&conversation, "conversation", "", "the conversation to vote in (default: a new one)")
+	cmd.Flags().StringVar(&conversation, "conversation", "", "the conversation to vote in, which is there (default: a new one)")
 	c.jsonFlag(cmd)
 	cmd.AddCommand(c.verifyCommand(), &cobra.Command{Use: "key", Short: "Print the key that this installation's council signs with", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {

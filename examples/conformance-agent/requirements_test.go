@@ -249,7 +249,7 @@ func requirements() []requirement {
 					heard <- list
 				}()
 			}
-			if !<-started || !<-started {
+			if first, second := <-started, <-started; !first || !second {
 				c.t.Error("the first event is not the task")
 			}
 			c.must("CancelTask", object{"id": task})

@@ -99,14 +99,14 @@ var snakeKey = regexp.MustCompile(`"[a-z]+(_[a-z]+)+"\s*:`)
 // the protocol's .proto file: ProtoJSON takes both. What lies in metadata and
 // data is the client's own and stays as it is.
 func camelCase(text []byte) []byte {
-	if !snakeKey.Match(text) {
+	if !snakeKey.Match(text) || !json.Valid(text) { // what is not JSON is for decode to refuse
 		return text
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	var value any
 	if d.Decode(&value) != nil {
-		return text // for decode to refuse
+		return text
 	}
 	out, err := json.Marshal(camelKeys(value))
 	if err != nil {

@@ -93,6 +93,9 @@ func answerTo(t *testing.T, h http.Handler, method, path, version string, body [
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
+	if w.Code/100 == 3 { // a path with dots in it
+		return
+	}
 	texts := []string{w.Body.String()}
 	switch kind := w.Header().Get("Content-Type"); {
 	case strings.HasPrefix(kind, "text/event-stream"):

@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -60,8 +61,24 @@ func settings() []string {
 		"CONCLAVE_RATE_CALLER", "CONCLAVE_RATE_ADDRESS", "CONCLAVE_ENCRYPT", "CONCLAVE_AGENT_NETWORKS", "CONCLAVE_PUSH_NETWORKS", "CONCLAVE_QUEUE_ADDRESS", "CONCLAVE_QUEUE_SENDER", "GATEWAY_PORT", "AGENT_POOL_SIZE", "MAX_CONCURRENT_COLLABORATIONS", "VERIFICATION_CONSENSUS_THRESHOLD", "JWT_SECRET"}
 }
 
-// Home is the data directory that the environment names.
+// Home is the data directory that the environment names. ErrDenied when it is
+// there and another user's.
 func Home(getenv func(string) string) (string, error) {
+	home, err := namedHome(getenv)
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.Open(home)
+	if errors.Is(err, fs.ErrPermission) {
+		return "", conclave.Errorf(conclave.ErrDenied, "%s belongs to another user; CONCLAVE_HOME names a data directory of your own", home)
+	}
+	if err != nil { // it is made when it is needed
+		return home, nil
+	}
+	return home, dir.Close()
+}
+
+func namedHome(getenv func(string) string) (string, error) {
 	if home := getenv("CONCLAVE_HOME"); home != "" {
 		return filepath.Abs(home)
 	}

@@ -281,6 +281,31 @@ func TestCallersSeeTheirOwnTasksOnly(t *testing.T) {
 	}
 }
 
+// The hub looks an address up once a second; who takes their leave is gone at once.
+func TestFaceOfAnAgentThatLeftIsGone(t *testing.T) {
+	n := connect(t, hub.NewMemory(nil))
+	n.agent("dev-1", "developer", echo)
+	url, token := listen(t, n)
+	ask := func() int {
+		status, _, _ := call(t, "GET", url+"/a2a/agents/dev-1/tasks", token, "1.0", "", "")
+		return status
+	}
+	if status := ask(); status != http.StatusOK {
+		t.Fatalf("an agent that is there: %d", status)
+	}
+	agents, err := n.hub.Agents(as(t.Context(), "ada"), conclave.ListAgents{})
+	if err != nil || len(agents) != 1 {
+		t.Fatalf("%d agents: %v", len(agents), err)
+	}
+	agents[0].State = conclave.AgentGone
+	if _, err := n.hub.Register(as(t.Context(), "ada"), conclave.RegisterAgent{Agent: agents[0]}); err != nil {
+		t.Fatal(err)
+	}
+	if status := ask(); status != http.StatusNotFound {
+		t.Errorf("an agent that took its leave: %d", status)
+	}
+}
+
 func TestTasksComeInPages(t *testing.T) {
 	n := connect(t, hub.NewMemory(nil))
 	n.agent("dev-1", "developer", echo)

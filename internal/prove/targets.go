@@ -105,10 +105,15 @@ func targets() []target {
 			return errors.Join(same("the agent's role", kept.Role, conclave.RoleDeveloper), same("its task", t.State, conclave.TaskCompleted))
 		}},
 		{name: "agent-consensus", by: "SQL: the motion in its conversation, and its ballots", run: func(ctx context.Context, s *stage) error {
-			if _, err := s.works(ctx, []int{0, 2}, "agent-consensus", "CONVERSATION_ID="+s.name, "ITEM=Is "+s.name+" good?"); err != nil {
+			talk, err := s.talk(ctx)
+			if err != nil {
 				return err
 			}
-			n, err := s.records.number(ctx, `SELECT count(*) FROM ballots WHERE motion IN (SELECT id FROM motions WHERE doc LIKE $1)`, "%Is "+s.name+" good?%")
+			if _, err := s.works(ctx, []int{0, 2}, "agent-consensus", "CONVERSATION_ID="+string(talk), "ITEM=Is "+s.name+" good?"); err != nil {
+				return err
+			}
+			n, err := s.records.number(ctx, `SELECT count(*) FROM ballots WHERE motion IN (SELECT id FROM motions WHERE doc LIKE $1 AND doc LIKE $2)`,
+				"%Is "+s.name+" good?%", `%"conversation":"`+string(talk)+`"%`)
 			if err == nil && n == 0 {
 				err = errors.New("nobody voted")
 			}

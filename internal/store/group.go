@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"conclave"
 	"conclave/internal/killpoint"
@@ -19,7 +20,12 @@ type write struct {
 	done chan struct{}
 }
 
-const groupSize = 128
+// A group ends after so many, or when it has taken so long: the queue waits for the
+// same connection.
+const (
+	groupSize = 128
+	groupTime = 50 * time.Millisecond
+)
 
 func (db *DB) grouped(ctx context.Context, f func(*Tx) error) error {
 	w := &write{ctx: ctx, f: f, done: make(chan struct{})}
@@ -46,8 +52,15 @@ func (db *DB) submit(w *write) (err error) {
 
 func (db *DB) groupCommits() {
 	defer close(db.done)
-	for first := range db.writes {
-		group := []*write{first}
+	var group []*write
+	for {
+		if len(group) == 0 {
+			first, ok := <-db.writes
+			if !ok {
+				return
+			}
+			group = append(group, first)
+		}
 	gather:
 		for len(group) < groupSize {
 			select {
@@ -60,23 +73,29 @@ func (db *DB) groupCommits() {
 				break gather
 			}
 		}
-		db.commitGroup(group)
+		group = db.commitGroup(group)
 	}
 }
 
-func (db *DB) commitGroup(group []*write) {
+// commitGroup commits a group, and returns those that are left for the next one.
+func (db *DB) commitGroup(group []*write) (rest []*write) {
 	// The group's transaction belongs to no caller: one that gives up must not
 	// undo the others.
 	ctx := context.Background()
 	t, err := db.write.BeginTx(ctx, nil)
 	if err != nil {
 		finish(group, unavailable(err))
-		return
+		return nil
 	}
+	began := time.Now()
 	alone := len(group) == 1
 	var applied []*Tx
 	var kept []*write
 	for i, w := range group {
+		if i > 0 && time.Since(began) > groupTime {
+			rest = group[i:]
+			break
+		}
 		tx := &Tx{ctx: ctx, asks: w.ctx, db: db, tx: t}
 		if err := w.ctx.Err(); err != nil {
 			w.err = err
@@ -87,7 +106,7 @@ func (db *DB) commitGroup(group []*write) {
 			if w.err = w.f(tx); w.err != nil {
 				t.Rollback()
 				close(w.done)
-				return
+				return nil
 			}
 			applied, kept = append(applied, tx), append(kept, w)
 			continue
@@ -95,13 +114,13 @@ func (db *DB) commitGroup(group []*write) {
 		if _, err := tx.exec("SAVEPOINT w"); err != nil {
 			t.Rollback()
 			finish(append(kept, group[i:]...), unavailable(err))
-			return
+			return nil
 		}
 		if w.err = w.f(tx); w.err != nil {
 			if _, err := tx.exec("ROLLBACK TO w"); err != nil {
 				t.Rollback()
 				finish(append(kept, group[i:]...), unavailable(err))
-				return
+				return nil
 			}
 			close(w.done)
 		} else {
@@ -111,14 +130,14 @@ func (db *DB) commitGroup(group []*write) {
 		if _, err := tx.exec("RELEASE w"); err != nil {
 			t.Rollback()
 			finish(append(kept, group[i+1:]...), unavailable(err))
-			return
+			return nil
 		}
 	}
 	killpoint.At("commit.before")
 	if err := t.Commit(); err != nil {
 		t.Rollback()
 		finish(kept, unavailable(fmt.Errorf("commit: %w", err)))
-		return
+		return rest
 	}
 	killpoint.At("commit.after")
 	finish(kept, nil)
@@ -126,6 +145,7 @@ func (db *DB) commitGroup(group []*write) {
 		db.published(tx)
 		db.parsed.keep(ctx, db, tx.unparsed)
 	}
+	return rest
 }
 
 func finish(ws []*write, err error) {

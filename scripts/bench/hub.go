@@ -19,7 +19,7 @@ import (
 
 // How the hub is asked.
 const (
-	hubRounds  = 500 // of one message each way and one commit
+	hubRounds  = 300 // of one message each way and one commit
 	hubSenders = 64
 	hubQueued  = 10_000
 )
@@ -239,7 +239,7 @@ func (h *hubBench) drain(ctx context.Context) (float64, error) {
 		return 0, err
 	}
 	for {
-		answered, _, err := h.agent.figures(ctx)
+		answered, err := h.agent.answered(ctx)
 		if err != nil {
 			return 0, err
 		}
@@ -283,17 +283,30 @@ func (h *hubBench) waiting(ctx context.Context) (int, error) {
 	return sum, nil
 }
 
-// figures are how much the agent has answered since it began, and holds.
-func (r *role) figures(ctx context.Context) (answered, held int64, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+"/figures", nil)
+// answered is how much the agent has answered since it began.
+func (r *role) answered(ctx context.Context) (n int64, err error) {
+	resp, err := r.call(ctx, http.MethodGet, "/answered")
 	if err != nil {
-		return 0, 0, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	defer resp.Body.Close()
-	_, err = fmt.Fscan(resp.Body, &answered, &held)
-	return answered, held, err
+	_, err = fmt.Fscan(resp.Body, &n)
+	return n, err
+}
+
+// release has the agent answer what it holds.
+func (r *role) release(ctx context.Context) error {
+	resp, err := r.call(ctx, http.MethodPost, "/release")
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
+func (r *role) call(ctx context.Context, method, path string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, r.url+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	return http.DefaultClient.Do(req)
 }

@@ -13,28 +13,26 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 )
 
-// heldAnswer is how much an agent says that was held: more than a connection's
-// buffers take.
-const heldAnswer = 256 << 10
+// heldAnswer is how much an agent says that was held.
+const heldAnswer = 64 << 10
 
 // agent is what is asked directly and through the hub, on the official SDK with
 // its tasks in memory.
 type agent struct {
 	answered atomic.Int64
-	held     atomic.Int64 // messages that wait to be released
 
 	mu      sync.Mutex
 	release chan struct{}
 }
 
-// newAgent serves the agent at /a2a. GET /figures tells how much it has answered
-// and holds; POST /release lets go what it holds.
+// newAgent serves the agent at /a2a. GET /answered tells how much it has answered;
+// POST /release lets go what it holds.
 func newAgent() http.Handler {
 	a := &agent{release: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.Handle("/a2a", a2asrv.NewJSONRPCHandler(a2asrv.NewHandler(a)))
-	mux.HandleFunc("GET /figures", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, "%d %d", a.answered.Load(), a.held.Load())
+	mux.HandleFunc("GET /answered", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, a.answered.Load())
 	})
 	mux.HandleFunc("POST /release", func(http.ResponseWriter, *http.Request) {
 		a.mu.Lock()
@@ -61,12 +59,10 @@ func (a *agent) Execute(ctx context.Context, in *a2asrv.ExecutorContext) iter.Se
 			a.mu.Lock()
 			release := a.release
 			a.mu.Unlock()
-			a.held.Add(1)
 			select {
 			case <-release:
 			case <-ctx.Done():
 			}
-			a.held.Add(-1)
 			answer = strings.Repeat("word ", heldAnswer/5)
 		}
 		if yield(a2a.NewArtifactEvent(in, a2a.NewTextPart(answer)), nil) {

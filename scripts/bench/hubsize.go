@@ -20,7 +20,7 @@ const (
 	sizeParts = 1000
 	sizeTalks = 10
 	sizeTasks = 50 // of a conversation, each a message and its answer
-	sizeAsks  = 400
+	sizeAsks  = 1500
 )
 
 // sized is a store of the hub's, and of how many parts.

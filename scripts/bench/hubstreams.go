@@ -51,12 +51,12 @@ func (h *hubBench) streams(ctx context.Context) error {
 	}
 	last := peaks[len(peaks)-1]
 	h.add(fmt.Sprintf("hub: peak resident memory with %d open streams, each with an answer of %d KB that nobody reads for a while, %d times", hubStreams, heldAnswer>>10, hubStreamRounds),
-		fmt.Sprintf("%s; the last time at most 1.2 of the first", megabytes(hubMemory)), fmt.Sprintf("%s; %s before", list(peaks), megabytes(before)),
+		fmt.Sprintf("%s; the last time at most 1.2 of the first", megabytes(hubMemory)), fmt.Sprintf("%s; %s before", sizeList(peaks), megabytes(before)),
 		yes(last <= hubMemory && float64(last) <= 1.2*float64(peaks[0])))
 	return nil
 }
 
-func list(sizes []int64) string {
+func sizeList(sizes []int64) string {
 	text := ""
 	for i, s := range sizes {
 		if i > 0 {
@@ -69,10 +69,6 @@ func list(sizes []int64) string {
 
 // oneRound opens the streams, has all of them answered, and then reads them.
 func (h *hubBench) oneRound(ctx context.Context, client *http.Client) error {
-	began, _, err := h.agent.figures(ctx)
-	if err != nil {
-		return err
-	}
 	open := make([]io.ReadCloser, hubStreams)
 	defer func() {
 		for _, body := range open {
@@ -81,7 +77,7 @@ func (h *hubBench) oneRound(ctx context.Context, client *http.Client) error {
 			}
 		}
 	}()
-	err = all(hubStreams, func(i int) error {
+	err := all(hubStreams, func(i int) error {
 		resp, err := h.hub.post(ctx, client, h.hub.ask(streamed, "hold it", 1_000_000+i, false))
 		if err == nil {
 			open[i] = resp.Body
@@ -91,24 +87,12 @@ func (h *hubBench) oneRound(ctx context.Context, client *http.Client) error {
 	if err != nil {
 		return err
 	}
-	if err := h.until(ctx, func(_, held int64) bool { return held == hubStreams }); err != nil {
-		return fmt.Errorf("waiting for the agent to have all streams: %w", err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.agent.url+"/release", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	if err := resp.Body.Close(); err != nil {
-		return err
-	}
-	if err := h.until(ctx, func(answered, _ int64) bool { return answered-began >= hubStreams }); err != nil {
-		return fmt.Errorf("waiting for the agent to answer all streams: %w", err)
-	}
-	for { // until each answer is kept, and waits for its reader
+	// The hub delivers a part of them at once, and again what did not get through;
+	// in the end each answer is kept, and waits for its reader.
+	for {
+		if err := h.agent.release(ctx); err != nil {
+			return err
+		}
 		n, err := h.waiting(ctx)
 		if err != nil {
 			return err
@@ -117,7 +101,7 @@ func (h *hubBench) oneRound(ctx context.Context, client *http.Client) error {
 			break
 		}
 		if err := wait(ctx, 20*time.Millisecond); err != nil {
-			return fmt.Errorf("%d answers were not kept: %w", n, err)
+			return fmt.Errorf("%d of %d answers were not kept: %w", n, hubStreams, err)
 		}
 	}
 	return all(hubStreams, func(i int) error {
@@ -127,17 +111,4 @@ func (h *hubBench) oneRound(ctx context.Context, client *http.Client) error {
 		}
 		return err
 	})
-}
-
-// until waits until the agent's figures are so.
-func (h *hubBench) until(ctx context.Context, so func(answered, held int64) bool) error {
-	for {
-		answered, held, err := h.agent.figures(ctx)
-		if err != nil || so(answered, held) {
-			return err
-		}
-		if err := wait(ctx, 20*time.Millisecond); err != nil {
-			return fmt.Errorf("%d answered, %d held: %w", answered, held, err)
-		}
-	}
 }

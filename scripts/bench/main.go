@@ -103,6 +103,7 @@ func (b *bench) print() {
 }
 
 func (b *bench) add(what, limit, measured, ok string) {
+	fmt.Fprintf(os.Stderr, "  %s: %s\n", what, measured) // some take minutes
 	b.rows = append(b.rows, row{what, limit, measured, ok})
 }
 
