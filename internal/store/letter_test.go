@@ -102,8 +102,12 @@ func failure[T any](_ T, err error) error { return err }
 func TestFullQueues(t *testing.T) {
 	onEach(t, func(t *testing.T, db *store.DB) {
 		n := connect(t, db, true, func(o *hub.Options) { o.MaxQueued, o.MaxSent = 3, 5 })
-		for _, name := range []string{"dev-1", "dev-2"} { // nobody is there
-			n.register(name, "developer")
+		for _, name := range []string{"dev-1", "dev-2"} { // they have left, so that every message waits
+			n.must(func() error {
+				_, err := n.hub.Register(person(t.Context(), "admin"), conclave.RegisterAgent{Agent: conclave.Agent{
+					Name: conclave.AgentName(name), Role: "developer", URL: "local://" + name, State: conclave.AgentLost}})
+				return err
+			}())
 		}
 		ada := person(t.Context(), "ada")
 		for i := range 8 {

@@ -34,7 +34,7 @@ func checked(what string, do func(ctx context.Context) (string, error)) check {
 
 // restartWith gives the clone's file this text, and has the services take it.
 func (s *session) restartWith(ctx context.Context, path, text string) error {
-	if err := os.WriteFile(filepath.Join(s.clone, path), []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(s.clone, path), []byte(text), 0o600); err != nil {
 		return err
 	}
 	_, err := s.must(ctx, "make restart")
@@ -76,7 +76,7 @@ func (s *session) misspell(ctx context.Context, f file) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if err := os.WriteFile(filepath.Join(s.clone, f.path), text, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(s.clone, f.path), text, 0o600); err != nil {
 			return "", err
 		}
 		code, err := s.run(ctx, "make restart", time.Minute)
@@ -87,7 +87,7 @@ func (s *session) misspell(ctx context.Context, f file) (string, error) {
 			return "", fmt.Errorf("%s was not named for %q: %s", was, was[:len(was)-1], s.last)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(s.clone, f.path), []byte(f.text), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(s.clone, f.path), []byte(f.text), 0o600); err != nil {
 		return "", err
 	}
 	if _, err := s.must(ctx, "bin/conclave status"); err != nil {
