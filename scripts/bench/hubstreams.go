@@ -104,6 +104,16 @@ func (h *hubBench) oneRound(ctx context.Context, client *http.Client) error {
 			return fmt.Errorf("%d of %d answers were not kept: %w", n, hubStreams, err)
 		}
 	}
+	// What was on its way between two looks is let go too.
+	reading, stop := context.WithCancel(ctx)
+	var releasing sync.WaitGroup
+	defer releasing.Wait()
+	defer stop()
+	releasing.Go(func() {
+		for wait(reading, 20*time.Millisecond) == nil {
+			_ = h.agent.release(reading) // a stream that is not answered shows it
+		}
+	})
 	return all(hubStreams, func(i int) error {
 		n, err := io.Copy(io.Discard, open[i])
 		if err == nil && n < heldAnswer {
