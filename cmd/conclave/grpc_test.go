@@ -52,7 +52,9 @@ func (i *installation) rpcFace(t *testing.T) (*a2a.AgentInterface, credentials.T
 	}
 	gateway := i.urls()[conclave.ServiceGateway]
 	code, text := request(t, plain, http.MethodGet, gateway+"/a2a/agents/planner-1/.well-known/agent-card.json", "", "")
-	var card a2a.AgentCard
+	var card struct {
+		SupportedInterfaces []*a2a.AgentInterface
+	}
 	if err := json.Unmarshal([]byte(text), &card); err != nil {
 		t.Fatalf("%d %s: %v", code, text, err)
 	}
