@@ -27,5 +27,6 @@ for _ in $(seq 1 300); do
   fi
   sleep 0.1
 done
+tail -n 2 "$home/serve.log" >&2
 echo "Conclave was not ready within 30 s; see $home/serve.log" >&2
 exit 1

@@ -25,7 +25,7 @@ func (c *cli) serveCommand() *cobra.Command {
 				}
 			}
 			started := time.Now()
-			a, err := app.New(cmd.Context(), app.Options{Config: config, Getenv: c.getenv, Logger: app.Logger(c.stderr, c.getenv("CONCLAVE_LOG"))})
+			a, err := app.New(cmd.Context(), app.Options{Config: config, Patient: true, Getenv: c.getenv, Logger: app.Logger(c.stderr, c.getenv("CONCLAVE_LOG"))})
 			if err != nil {
 				return err
 			}

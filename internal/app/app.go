@@ -51,6 +51,7 @@ type App struct {
 	getenv   func(string) string
 	log      *slog.Logger
 	between  func(conclave.Operation) conclave.Operation
+	patient  bool
 	db       *store.DB
 	bus      *bus.Bus
 	registry *registry.Registry
@@ -108,6 +109,9 @@ type Options struct {
 	Config Config
 	Getenv func(string) string
 	Logger *slog.Logger
+	// Patient waits for a database server that can't be reached, and says so on
+	// /readyz; else that is an error at once.
+	Patient bool
 	// Between, when it is there, changes each operation before a face shows it:
 	// a test that proves are noticed puts empty ones there.
 	Between func(conclave.Operation) conclave.Operation
@@ -117,7 +121,7 @@ type Options struct {
 // starting them. Close it also when Run was not called. ErrConflict when another
 // process uses the data directory or a port.
 func New(ctx context.Context, o Options) (_ *App, err error) {
-	a := &App{config: o.Config, getenv: o.Getenv, log: o.Logger, between: o.Between, local: &a2awire.Local{}, listeners: map[conclave.Service]net.Listener{},
+	a := &App{config: o.Config, getenv: o.Getenv, log: o.Logger, patient: o.Patient, between: o.Between, local: &a2awire.Local{}, listeners: map[conclave.Service]net.Listener{},
 		urls: map[conclave.Service]string{}, pools: map[conclave.Service]*agentpool.Pool{}}
 	defer func() {
 		if err != nil {

@@ -65,7 +65,7 @@ func (a *App) openEngines(ctx context.Context) (err error) {
 	if a.bus, err = bus.New(bus.Options{URL: a.config.Bus, Name: a.name, Logger: a.log}); err != nil {
 		return err
 	}
-	if a.db, err = store.Open(ctx, store.Options{URL: a.config.Database, Owner: a.owner(), Bus: a.bus, Logger: a.log}); err != nil {
+	if err := a.openDatabase(ctx); err != nil {
 		return err
 	}
 	a.registry, err = registry.New(registry.Options{Table: a.db, Consul: a.config.Consul, Name: a.name, Owner: a.owner(), Logger: a.log})

@@ -112,6 +112,17 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	return db, nil
 }
 
+// Unreachable reports whether an error of [Open] says that the server is not there,
+// or takes nobody yet, so that a later try may do better.
+func Unreachable(err error) bool {
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) {
+		return answer.Code == "57P03" || answer.Code == "53300" // it starts or stops; it has no connection left
+	}
+	var connect *pgconn.ConnectError
+	return errors.As(err, &connect)
+}
+
 // Check reports whether a Postgres database can be reached.
 func Check(ctx context.Context, url string) error {
 	conn, err := pgx.Connect(ctx, url)
