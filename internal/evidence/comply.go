@@ -157,7 +157,9 @@ func (c complier) licences() []conclave.Compliance {
 			}
 		}
 		if r.Status == conclave.ComplianceMet {
-			r.Evidence = append(r.Evidence, inventory(dependencies))
+			if len(dependencies) > 0 || len(unchecked) == 0 {
+				r.Evidence = append(r.Evidence, inventory(dependencies))
+			}
 			if len(unchecked) > 0 {
 				r.Status = conclave.ComplianceNotChecked
 				r.Evidence = append(r.Evidence, unchecked...)

@@ -297,6 +297,31 @@ func TestLicences(t *testing.T) {
 	}
 }
 
+// A dependency that is not on this machine has a licence that nobody looked at,
+// and so may what it needs itself.
+func TestMissingDependency(t *testing.T) {
+	t.Setenv("GOPROXY", "off")
+	dir := write(t, `-- go.mod --
+module example.com/x
+
+go 1.24
+
+require example.com/nowhere v1.0.0
+-- x.go --
+// Package x uses what is not here.
+package x
+
+import _ "example.com/nowhere"
+`)
+	e := analysed(t, dir, LicencePolicy{})
+	list := Comply(e, nil)
+	for _, id := range []string{"known", "allowed", "not-denied"} {
+		if r := rule(t, list, licenceSet, id); r.Status != conclave.ComplianceNotChecked || !strings.Contains(strings.Join(r.Evidence, " "), "example.com/nowhere") {
+			t.Errorf("rule %s: %+v, want not checked, and why", id, r)
+		}
+	}
+}
+
 // The lists reach the worker in the sandbox, what it found is in the evidence, and
 // the SARIF log has the rules as properties and the violation with a tag.
 func TestComplianceOfAMeasuredTree(t *testing.T) {

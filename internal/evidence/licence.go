@@ -183,7 +183,7 @@ func dependencies(ctx context.Context, dir string) ([]dependency, error) {
 	if mod, err := os.ReadFile(filepath.Join(dir, "go.mod")); err != nil || !bytes.Contains(mod, []byte("require")) {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, "go", "list", "-e", "-deps", "-json=Module", "./...")
+	cmd := exec.CommandContext(ctx, "go", "list", "-e", "-deps", "-json=ImportPath,Standard,Module,Error", "./...")
 	cmd.Dir, cmd.Env = dir, goEnviron(dir)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -192,13 +192,21 @@ func dependencies(ctx context.Context, dir string) ([]dependency, error) {
 	}
 	var all []dependency
 	for d := json.NewDecoder(&stdout); ; {
-		var p struct{ Module *dependency }
+		var p struct {
+			ImportPath string
+			Standard   bool
+			Module     *dependency
+			Error      *struct{ Err string }
+		}
 		err := d.Decode(&p)
 		if errors.Is(err, io.EOF) {
 			return all, nil
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading what go list printed: %w", err)
+		}
+		if p.Module == nil && !p.Standard && p.Error != nil { // whose it is can't be told, nor what it needs itself
+			return nil, fmt.Errorf("go list: %s: %s (run go mod download)", p.ImportPath, firstLine(p.Error.Err))
 		}
 		if p.Module == nil || p.Module.Main || slices.ContainsFunc(all, func(o dependency) bool { return o.Path == p.Module.Path }) {
 			continue
