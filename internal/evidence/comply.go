@@ -139,7 +139,7 @@ func (c complier) licences() []conclave.Compliance {
 	}
 	rules := []conclave.Compliance{
 		rule("known", "The licence of every dependency is known"),
-		rule("allowed", "Every known licence of a dependency is on the list of allowed ones"),
+		rule("allowed", "Every known licence of a dependency is on the list of allowed ones, or denied"),
 		rule("not-denied", "No licence of a dependency is denied"),
 	}
 	violated := []conclave.LicenceVerdict{conclave.LicenceUnknown, conclave.LicenceUnlisted, conclave.LicenceDenied}
