@@ -231,8 +231,16 @@ func ServeStdio(ctx context.Context, server *mcp.Server, caller conclave.Caller)
 	return nil
 }
 
-// quiet is a log handler that drops what is below a warning.
+// quiet is a log handler that drops what is below a warning, and the SDK's word
+// for an end that its caller wanted.
 type quiet struct{ slog.Handler }
+
+func (q quiet) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "server run cancelled" {
+		return nil
+	}
+	return q.Handler.Handle(ctx, r)
+}
 
 func (q quiet) Enabled(ctx context.Context, level slog.Level) bool {
 	return level >= slog.LevelWarn && q.Handler.Enabled(ctx, level)
